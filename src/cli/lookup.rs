@@ -1,0 +1,252 @@
+//! `kstack lookup`.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::inputs::Inputs;
+use super::options::{OutputArgs, SymbolArgs, Usage};
+use super::{output, term};
+use crate::model::addr::{Arch, Avma, parse_hex};
+use crate::model::capture::Capture;
+use crate::model::frame::{Answer, Trust};
+use crate::model::image::Basis;
+use crate::model::stack::Lookup;
+use crate::place::{self, Layout};
+use crate::render::Style;
+use crate::render::frames::{self, IDIOMS, Idiom, Paint};
+use crate::render::json::{JsonLocation, SCHEMA};
+use crate::render::sanitize;
+use crate::render::summary::advice;
+use crate::resolve::{self, ResolveOptions};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// 0xADDRESS, or SYMBOL, SYMBOL+OFFSET or SYMBOL+OFFSET/SIZE with ` [MODULE]` behind it if wanted; without any, one on each line of standard input
+    #[arg(value_name = "ADDR|SYMBOL+OFF")]
+    queries: Vec<String>,
+    #[command(flatten)]
+    symbols: SymbolArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Form of the output
+    #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson"])]
+    format: String,
+    /// Idiom of the frames in text
+    #[arg(long, value_name = "IDIOM", default_value = "atos", value_parser = clap::builder::PossibleValuesParser::new(IDIOMS.iter().map(|(name, _)| *name)))]
+    frames: String,
+    /// The addresses come from stacks: look up the call before each, as symbolicate does
+    #[arg(short, long)]
+    return_address: bool,
+    /// Leave C++ and Rust names as they are in the symbol file
+    #[arg(long)]
+    no_demangle: bool,
+    /// Exit with status 3 when a query stayed unresolved or unverified
+    #[arg(long)]
+    strict: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    if args.queries.is_empty() && io::stdin().is_terminal() {
+        return Err(Usage("nothing to look up; give an address or SYMBOL+OFFSET".to_string()).into());
+    }
+    let mut inputs = Inputs::default();
+    inputs.symbols(&args.symbols);
+    let layout = layout(args, &inputs);
+    let mut notes = inputs.notes;
+    let mut session = Session { args, layout: &layout, style: output::style(&args.output, None), unplaced: false, proven: true };
+    output::write(&args.output, |out| session.all(out))?;
+    let (unplaced, proven) = (session.unplaced, session.proven);
+    // Where images lie matters only to a query that needed to know.
+    notes.extend(layout.notes.iter().filter(|note| note.failure || unplaced).cloned());
+    let failed = term::report(&notes, args.output.quiet);
+    Ok(Exit::of(failed, args.strict && !proven))
+}
+
+/// Addresses are in the world of the load addresses given; with `--slide`, they are run-time addresses.
+fn layout(args: &Args, inputs: &Inputs) -> Layout {
+    let options = args.symbols.place_options();
+    let listed = inputs.maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
+    let basis = if options.slide.is_some() { Some(Basis::Runtime) } else { listed };
+    let arch = args.queries.iter().filter_map(|query| Arch::of_darwin_address(Avma(address(query)?))).next();
+    let capture = Capture { basis, arch, ..Capture::default() };
+    place::place(&capture, b"", &inputs.maps, &inputs.library, options)
+}
+
+/// A query that is a number: `0x…`, or eight hex digits and more.
+fn address(query: &str) -> Option<u64> {
+    let bare = query.len() >= 8 && !query.starts_with("0x");
+    (bare || query.starts_with("0x") || query.starts_with("0X")).then(|| parse_hex(query)).flatten()
+}
+
+/// `SYMBOL[+OFFSET[/SIZE]][ [MODULE]]`, offset and size in hex with `0x` or in decimal.
+struct Named<'q> {
+    symbol: &'q str,
+    offset: u64,
+    size: Option<u64>,
+    module: &'q str,
+}
+
+impl<'q> Named<'q> {
+    fn parse(query: &'q str) -> Option<Named<'q>> {
+        let module = query.strip_suffix(']').and_then(|rest| rest.rsplit_once(" ["));
+        let (place, module) = module.unwrap_or((query, ""));
+        let number = |text: &str| if text.starts_with("0x") { parse_hex(text) } else { text.parse().ok() };
+        let (place, size) = match place.rsplit_once('/') {
+            Some((place, size)) => (place, Some(number(size.trim())?)),
+            None => (place, None),
+        };
+        let (symbol, offset) = match place.rsplit_once('+') {
+            Some((symbol, offset)) => (symbol, number(offset.trim())?),
+            None => (place, 0),
+        };
+        let symbol = symbol.trim();
+        (!symbol.is_empty()).then_some(Named { symbol, offset, size, module })
+    }
+}
+
+/// One answer with the address that it is for.
+struct Hit {
+    address: Option<Avma>,
+    answer: Answer,
+}
+
+struct Session<'a> {
+    args: &'a Args,
+    layout: &'a Layout,
+    style: Style,
+    /// Whether an address was asked for that nothing covers.
+    unplaced: bool,
+    proven: bool,
+}
+
+impl Session<'_> {
+    fn all(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let mut results = Vec::new();
+        for query in &self.args.queries {
+            self.one(query, out, &mut results)?;
+        }
+        if self.args.queries.is_empty() {
+            for line in io::stdin().lock().split(b'\n') {
+                let line = String::from_utf8_lossy(&line?).into_owned();
+                if !line.trim().is_empty() {
+                    self.one(line.trim(), out, &mut results)?;
+                    // A program on the other end of the pipe waits for this answer before it asks again.
+                    out.flush()?;
+                }
+            }
+        }
+        if self.args.format == "json" {
+            serde_json::to_writer(&mut *out, &serde_json::json!({ "schema": SCHEMA, "results": results }))?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    }
+
+    fn one(&mut self, query: &str, out: &mut dyn Write, results: &mut Vec<serde_json::Value>) -> io::Result<()> {
+        let (hits, problem) = self.find(query);
+        let trusted = |hit: &Hit| hit.answer.trust == Trust::Verified;
+        self.proven &= !hits.is_empty() && hits.iter().all(trusted) && problem.is_none();
+        if self.args.format == "text" {
+            return self.text(query, &hits, problem.as_deref(), out);
+        }
+        let frames: Vec<JsonHit<'_>> = hits.iter().map(|hit| JsonHit::of(hit, self.layout)).collect();
+        let value = serde_json::json!({ "query": query, "problem": problem, "frames": frames });
+        if self.args.format == "json" {
+            results.push(value);
+            return Ok(());
+        }
+        serde_json::to_writer(&mut *out, &value)?;
+        out.write_all(b"\n")
+    }
+
+    /// Every answer to a query, and what is wrong with it.
+    fn find(&mut self, query: &str) -> (Vec<Hit>, Option<String>) {
+        let options = ResolveOptions { demangle: !self.args.no_demangle };
+        let lookup = if self.args.return_address { Lookup::Return } else { Lookup::Exact };
+        if let Some(value) = address(query) {
+            let answer = resolve::addresses(&[(Avma(value), lookup)], self.layout, options).remove(0);
+            self.unplaced |= answer.image.is_none();
+            let problem = answer.reason.map(|reason| advice(reason).to_string());
+            return (vec![Hit { address: Some(Avma(value)), answer }], problem);
+        }
+        let Some(named) = Named::parse(query) else { return (Vec::new(), Some("neither an address nor SYMBOL+OFFSET/SIZE".to_string())) };
+        // A return address behind the last instruction still belongs to the function.
+        let lookup = if named.size == Some(named.offset) && named.offset > 0 { Lookup::Return } else { lookup };
+        let hits: Vec<Hit> = resolve::symbols(self.layout, named.module, named.symbol)
+            .into_iter()
+            .map(|(image, start)| {
+                let svma = crate::model::addr::Svma(start.0.wrapping_add(named.offset));
+                let answer = resolve::file_address(self.layout, image, svma, lookup, options);
+                Hit { address: self.layout.images[image].captured(svma), answer }
+            })
+            .collect();
+        self.fitting(named, hits)
+    }
+
+    /// Of several symbols of one name those with the size asked for; a size or offset that fits none is said.
+    fn fitting(&self, named: Named<'_>, mut hits: Vec<Hit>) -> (Vec<Hit>, Option<String>) {
+        if hits.is_empty() {
+            let files = self.layout.images.iter().filter(|image| image.program.is_some()).count();
+            return (hits, Some(format!("no symbol `{}` in {files} symbol files", named.symbol)));
+        }
+        let inside = |hit: &Hit| hit.answer.offset == Some(named.offset) && hit.answer.named().is_some();
+        let sized = |hit: &Hit| named.size.is_none() || hit.answer.named().and_then(|symbol| symbol.size) == named.size;
+        if hits.iter().any(|hit| inside(hit) && sized(hit)) {
+            hits.retain(|hit| inside(hit) && sized(hit));
+        } else if hits.iter().any(inside) {
+            return (hits, Some(format!("no `{}` has size {:#x}: another build?", named.symbol, named.size.unwrap_or_default())));
+        } else {
+            return (hits, Some(format!("offset {:#x} is behind the end of `{}`", named.offset, named.symbol)));
+        }
+        let ambiguous = hits.len() > 1;
+        let problem = ambiguous.then(|| format!("{} symbols are called `{}`; all are shown", hits.len(), named.symbol));
+        (hits, problem)
+    }
+
+    fn text(&self, query: &str, hits: &[Hit], problem: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+        let idiom = IDIOMS.iter().find(|(name, _)| *name == self.args.frames).map_or(Idiom::Atos, |(_, idiom)| *idiom);
+        let query = if self.style.terminal { sanitize::visible_line(query) } else { query.to_string() };
+        let mut said = false;
+        for hit in hits {
+            let image = hit.answer.image.map(|image| &self.layout.images[image]);
+            if let Some(new) = frames::rewrite(hit.address, &hit.answer, image, idiom, Paint::new(self.style.colour)) {
+                said = true;
+                writeln!(out, "{}", new.line)?;
+                new.below.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            }
+        }
+        match problem {
+            Some(problem) if said => writeln!(out, "    note: {problem}"),
+            Some(problem) => writeln!(out, "{query}: ?? ({problem})"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonHit<'a> {
+    address: Option<String>,
+    module: Option<&'a str>,
+    symbol: Option<&'a str>,
+    offset: Option<u64>,
+    size: Option<u64>,
+    trust: &'static str,
+    locations: Vec<JsonLocation<'a>>,
+}
+
+impl<'a> JsonHit<'a> {
+    fn of(hit: &'a Hit, layout: &'a Layout) -> JsonHit<'a> {
+        let named = hit.answer.named();
+        JsonHit {
+            address: hit.address.map(|address| address.to_string()),
+            module: hit.answer.image.map(|image| layout.images[image].name.as_str()),
+            symbol: named.map(|symbol| symbol.name.as_str()),
+            offset: hit.answer.offset.filter(|_| named.is_some()),
+            size: named.and_then(|symbol| symbol.size),
+            trust: hit.answer.trust.name(),
+            locations: hit.answer.locations.iter().map(JsonLocation::of).collect(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The command line: what users type, and the table from command to function.
+
+mod exit;
+mod formats;
+mod generate;
+mod inputs;
+mod lookup;
+mod modules;
+mod options;
+mod output;
+mod symbolicate;
+mod term;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use exit::Exit;
+
+/// Symbolicates kernel stacks from hangs and panics: every address against the kernel and all its kexts and modules at once.
+#[derive(Parser, Debug)]
+#[command(name = "kstack", version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(after_help = "Exit status: 0 done; 1 a report or symbol file could not be used (everything else was still done); \
+    2 bad usage; 3 with --strict, a kernel frame stayed unresolved or unverified.")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Print the report again with every kernel frame named
+    ///
+    /// The report comes out byte for byte, with every kernel frame rewritten in place: symbol, offset and image, and below it file, line and inlined callers when the symbol files have debug info.
+    #[command(visible_alias = "sym")]
+    Symbolicate(symbolicate::Args),
+    /// List every image with its load address, UUID and symbol file
+    Modules(modules::Args),
+    /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
+    Lookup(lookup::Args),
+    /// List the formats, symbol files and outputs that are known
+    Formats,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all pages to a directory
+    Man {
+        /// Directory that gets one page for each command; without it, kstack(1) goes to standard output
+        dir: Option<std::path::PathBuf>,
+    },
+}
+
+/// Parses the arguments of the process and runs the command.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Symbolicate(args) => symbolicate::run(&args),
+        Command::Modules(args) => modules::run(&args),
+        Command::Lookup(args) => lookup::run(&args),
+        Command::Formats => formats::run(),
+        Command::Completions { shell } => generate::completions(shell),
+        Command::Man { dir } => generate::man(dir.as_deref()),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) if is_closed_pipe(&error) => Exit::Done.into(),
+        Err(error) => {
+            term::complain(&format!("{error:#}"));
+            let usage = error.downcast_ref::<options::Usage>().is_some();
+            if usage { Exit::Usage.into() } else { Exit::Unusable.into() }
+        }
+    }
+}
+
+/// A reader that went away (`| head`) has seen what it wanted.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+/// The definition that parser, help, man pages and completions come from.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_is_consistent() {
+        super::command().debug_assert();
+    }
+}

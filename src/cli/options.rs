@@ -1,0 +1,134 @@
+//! Option groups that several commands share, and how their values are read.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use crate::model::addr::{Avma, Slide, parse_hex};
+use crate::place::PlaceOptions;
+use crate::symbols::find::{GivenAddress, GivenFile};
+
+/// A command line that makes no sense although its grammar is right.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// Where reports come from.
+#[derive(Args, Debug)]
+pub struct InputArgs {
+    /// Files, directories, or - for standard input (the default unless it is a terminal); gzip, xz and zstd are unpacked
+    #[arg(value_name = "REPORT")]
+    pub reports: Vec<PathBuf>,
+    /// Read every report as this format instead of detecting it (see `kstack formats`)
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(format_ids()))]
+    pub format_in: Option<String>,
+}
+
+fn format_ids() -> Vec<&'static str> {
+    crate::parse::FORMATS.iter().map(|format| format.id()).collect()
+}
+
+/// Where symbols come from.
+#[derive(Args, Debug)]
+pub struct SymbolArgs {
+    /// The kernel's symbol file; ADDR is where its __TEXT lies in memory
+    #[arg(short, long, value_name = "FILE[@ADDR]")]
+    pub kernel: Option<String>,
+    /// One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints
+    ///
+    /// NAME= says which image the file is for, by bundle identifier or by its last part. Where segments are placed apart (arm64), @SEGMENT=ADDR places one segment.
+    #[arg(short, long = "module", value_name = "[NAME=]FILE[@ADDR]")]
+    pub modules: Vec<String>,
+    /// A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected
+    #[arg(short, long = "load-map", value_name = "FILE")]
+    pub load_maps: Vec<PathBuf>,
+    /// Look for symbol files below this directory, by UUID first and by name second
+    #[arg(short = 'S', long = "symbols", value_name = "DIR")]
+    pub symbols: Vec<PathBuf>,
+    /// The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address
+    #[arg(long, value_name = "HEX|auto", default_value = "auto", value_parser = slide)]
+    slide: SlideArg,
+    /// Use a symbol file although its UUID or the report's own frames say that it is another build
+    #[arg(long)]
+    allow_mismatch: bool,
+}
+
+impl SymbolArgs {
+    /// What the user decides about placing images.
+    pub fn place_options(&self) -> PlaceOptions {
+        PlaceOptions { slide: self.slide.0, allow_mismatch: self.allow_mismatch }
+    }
+
+    /// The files given with `-k` and `-m`.
+    pub fn given(&self) -> Vec<GivenFile> {
+        let kernel = self.kernel.iter().map(|spec| given_file(spec, true));
+        kernel.chain(self.modules.iter().map(|spec| given_file(spec, false))).collect()
+    }
+}
+
+/// `--slide`'s value; `None` for `auto`.
+#[derive(Clone, Copy, Debug)]
+struct SlideArg(Option<Slide>);
+
+fn slide(text: &str) -> Result<SlideArg, String> {
+    if text == "auto" {
+        return Ok(SlideArg(None));
+    }
+    let value = parse_hex(text).ok_or_else(|| format!("`{text}` is neither hexadecimal nor `auto`"))?;
+    Ok(SlideArg(Some(Slide(value))))
+}
+
+/// Options about the output that every command takes.
+#[derive(Args, Debug)]
+pub struct OutputArgs {
+    /// Write to FILE, which appears whole or not at all
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Colour
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_parser = ["auto", "always", "never"])]
+    pub color: String,
+    /// Say nothing on standard error but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Reads `[NAME=]FILE[@[SEGMENT=]ADDR]`. A file whose own name looks like that wins.
+fn given_file(spec: &str, kernel: bool) -> GivenFile {
+    let plain = |path: &str| GivenFile { name: None, path: PathBuf::from(path), address: None, kernel };
+    if Path::new(spec).exists() {
+        return plain(spec);
+    }
+    let (rest, address) = match spec.rsplit_once('@').and_then(|(file, at)| Some((file, given_address(at)?))) {
+        Some((file, address)) => (file, Some(address)),
+        None => (spec, None),
+    };
+    let named =
+        if Path::new(rest).exists() { None } else { rest.split_once('=').filter(|(name, _)| !name.is_empty() && !name.contains('/')) };
+    let (name, path) = named.map_or((None, rest), |(name, path)| (Some(name.to_string()), path));
+    GivenFile { name, address, ..plain(path) }
+}
+
+fn given_address(text: &str) -> Option<GivenAddress> {
+    let (segment, digits) = text.rsplit_once('=').map_or((None, text), |(segment, digits)| (Some(segment.to_string()), digits));
+    Some(GivenAddress { segment, at: Avma(parse_hex(digits)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_files_and_addresses_come_apart() {
+        let read = |spec: &str| {
+            let file = given_file(spec, false);
+            let address = file.address.map(|address| (address.segment, address.at.0));
+            (file.name, file.path.display().to_string(), address)
+        };
+        let at = |segment: Option<&str>, value| Some((segment.map(str::to_string), value));
+        assert_eq!(read("/x/zfs.kext@0xff"), (None, "/x/zfs.kext".into(), at(None, 0xff)));
+        assert_eq!(read("net.a.zfs=/x/zfs@ffffff7f80ef6000"), (Some("net.a.zfs".into()), "/x/zfs".into(), at(None, 0xffff_ff7f_80ef_6000)));
+        assert_eq!(read("/x/zfs.kext@__TEXT_EXEC=0x10"), (None, "/x/zfs.kext".into(), at(Some("__TEXT_EXEC"), 0x10)));
+        assert_eq!(read("/home/me@host/zfs"), (None, "/home/me@host/zfs".into(), None));
+        assert_eq!(read("/a=b/zfs@1"), (None, "/a=b/zfs".into(), at(None, 1)));
+    }
+}

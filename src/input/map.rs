@@ -1,0 +1,64 @@
+//! Memory mapping, the only unsafe code of the crate.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+/// The bytes of one file, shared and read only.
+#[derive(Clone)]
+pub struct Bytes(Arc<Store>);
+
+enum Store {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &*self.0 {
+            Store::Mapped(map) => map,
+            Store::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Bytes {
+        Bytes(Arc::new(Store::Owned(bytes)))
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({})", self.len())
+    }
+}
+
+/// Maps a regular file; files of `/proc` and other files without a size are read instead.
+///
+/// # Errors
+/// When it cannot be opened or is no regular file.
+pub fn map(path: &Path) -> Result<Bytes> {
+    // Asked before opening: opening a FIFO would wait for a writer.
+    let meta = std::fs::metadata(path).map_err(|cause| Error::io(path, cause))?;
+    if meta.is_dir() {
+        return Err(Error::bad(path, "is a directory where a file was expected"));
+    }
+    if !meta.is_file() {
+        return Err(Error::bad(path, "is no regular file; pipe it into standard input (`-`) if it is meant"));
+    }
+    if meta.len() == 0 {
+        let bytes = std::fs::read(path).map_err(|cause| Error::io(path, cause))?;
+        return Ok(Bytes::from(bytes));
+    }
+    let file = File::open(path).map_err(|cause| Error::io(path, cause))?;
+    // SAFETY: the map is read only and private. What cannot be promised is that no other process truncates the file while it is
+    // mapped; such a run ends with SIGBUS, as with every tool that maps its input.
+    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|cause| Error::io(path, cause))?;
+    Ok(Bytes(Arc::new(Store::Mapped(map))))
+}

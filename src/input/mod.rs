@@ -1,0 +1,49 @@
+//! Opening what the user names: files, directories, `-`, and anything compressed with gzip, xz or zstd.
+
+pub mod collect;
+pub mod map;
+pub mod unpack;
+
+use std::io::Read;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::note::Note;
+pub use map::Bytes;
+
+/// Upper bound of what one input may hold after unpacking, in bytes. A file that unpacks to more is refused.
+pub const MAX_BYTES: u64 = 4 << 30;
+
+/// One input, unpacked.
+#[derive(Debug)]
+pub struct Source {
+    /// How messages and the JSON form name it: the path, or `<stdin>`.
+    pub name: String,
+    /// Its bytes, mapped or in memory.
+    pub data: Bytes,
+    /// What was lost on the way, such as the rest of a truncated archive.
+    pub notes: Vec<Note>,
+}
+
+/// Opens a regular file, unpacking it when its first bytes say that it is compressed.
+///
+/// # Errors
+/// When the file cannot be opened or is no regular file, or unpacks to nothing or to more than [`MAX_BYTES`].
+pub fn open(path: &Path) -> Result<Source> {
+    let name = path.display().to_string();
+    unpack::unpack(name, map::map(path)?)
+}
+
+/// Reads standard input to its end.
+///
+/// # Errors
+/// When reading fails or there is more than [`MAX_BYTES`].
+pub fn stdin() -> Result<Source> {
+    let name = "<stdin>".to_string();
+    let mut data = Vec::new();
+    std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut data).map_err(|cause| Error::io(&name, cause))?;
+    if data.len() as u64 > MAX_BYTES {
+        return Err(Error::bad(&name, format!("more than {MAX_BYTES} bytes; split the input")));
+    }
+    unpack::unpack(name, Bytes::from(data))
+}

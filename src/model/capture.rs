@@ -1,0 +1,47 @@
+//! One parsed input: what a single report or load map said.
+
+use super::addr::{Arch, Slide};
+use super::image::{Basis, ImageClaim};
+use super::stack::Stack;
+use crate::note::Note;
+
+/// The operating system a report comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Os {
+    /// Mac OS X, OS X, macOS and their relatives.
+    Darwin,
+}
+
+impl Os {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Os::Darwin => "darwin",
+        }
+    }
+}
+
+/// What one input said. A load map is a capture without stacks.
+#[derive(Clone, Debug, Default)]
+pub struct Capture {
+    /// Id of the format that read it, as `kstack formats` lists it.
+    pub format: &'static str,
+    /// Operating system, when the format belongs to one.
+    pub os: Option<Os>,
+    /// Architecture, stated by the report or told by its addresses.
+    pub arch: Option<Arch>,
+    /// The kernel's version string as printed.
+    pub kernel_version: Option<String>,
+    /// The kernel slide that the report states.
+    pub slide: Option<Slide>,
+    /// Whether the addresses of the frames are slid; `None` when the format does not say.
+    pub basis: Option<Basis>,
+    /// How the report names the kernel in its frames (`mach_kernel`).
+    pub kernel_name: Option<String>,
+    /// Images that the input names, in its order.
+    pub images: Vec<ImageClaim>,
+    /// Stacks, in the order of the report.
+    pub stacks: Vec<Stack>,
+    /// Damage and oddities met while reading.
+    pub notes: Vec<Note>,
+}

@@ -1,0 +1,115 @@
+//! Frames after resolution: symbol, offset, source lines, and how far each is to be trusted.
+
+use super::addr::Svma;
+
+/// A place in source code, one level of inlining.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Location {
+    /// Function that the line is in, demangled unless that was turned off.
+    pub function: Option<String>,
+    /// Source file as DWARF gives it, joined with the compilation directory.
+    pub file: Option<String>,
+    /// Length of the compilation directory and its slash at the start of `file`, which text output leaves out.
+    pub file_prefix: usize,
+    /// Line, from 1.
+    pub line: Option<u32>,
+    /// Column, from 1.
+    pub column: Option<u32>,
+    /// Whether this function was inlined into the next location's.
+    pub inlined: bool,
+}
+
+impl Location {
+    /// `file` without the compilation directory.
+    pub fn short_file(&self) -> Option<&str> {
+        self.file.as_deref().map(|file| file.get(self.file_prefix..).filter(|f| !f.is_empty()).unwrap_or(file))
+    }
+}
+
+/// A symbol that covers an address.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SymbolHit {
+    /// Name without the leading underscore of Mach-O, otherwise as in the file.
+    pub name: String,
+    /// Where the symbol starts.
+    pub start: Svma,
+    /// Bytes from the symbol's start to the next symbol or the end of its section; `None` when unknown.
+    pub size: Option<u64>,
+    /// Whether the symbol's function is known to reach the address. If not, the symbol is only the nearest one below.
+    pub contains: bool,
+}
+
+/// How far a frame's name is to be trusted. The names are those of the JSON form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// Resolved in a file whose UUID is the one that the report or load map states.
+    Verified,
+    /// Resolved, or named by the report itself, but nothing could be compared.
+    Unverified,
+    /// Resolved in a file that is known to be another build, because the user allowed it.
+    Mismatched,
+    /// Not resolved.
+    Unresolved,
+}
+
+impl Trust {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trust::Verified => "verified",
+            Trust::Unverified => "unverified",
+            Trust::Mismatched => "mismatched",
+            Trust::Unresolved => "unresolved",
+        }
+    }
+}
+
+/// Why a frame has no symbol.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Unresolved {
+    /// No image covers the address.
+    NoImage,
+    /// The image has no symbol file.
+    NoFile,
+    /// The image's symbol file is another build and was not used.
+    OtherBuild,
+    /// Two images claim the address.
+    Overlap,
+    /// Inside the image but outside its code sections, or before the first symbol.
+    OutsideSymbols,
+    /// Behind a symbol that cannot be shown to reach the address: its file is stripped.
+    AfterSymbol,
+    /// The frame has neither address nor a symbol that a file knows.
+    NoAddress,
+    /// The printed symbol occurs more than once and the report does not say which is meant.
+    Ambiguous,
+}
+
+/// What became of one distinct address or printed symbol.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Index of the image in the layout.
+    pub image: Option<usize>,
+    /// The symbol that covers it, or with `contains` false the nearest below.
+    pub symbol: Option<SymbolHit>,
+    /// Bytes from the symbol's start to the printed address.
+    pub offset: Option<u64>,
+    /// Source locations, innermost inlined function first; the last is the symbol's own. Empty without debug info.
+    pub locations: Vec<Location>,
+    /// How far the name is to be trusted.
+    pub trust: Trust,
+    /// Why there is no name.
+    pub reason: Option<Unresolved>,
+}
+
+impl Answer {
+    /// An answer without a name.
+    pub fn unresolved(image: Option<usize>, reason: Unresolved) -> Answer {
+        Answer { image, symbol: None, offset: None, locations: Vec::new(), trust: Trust::Unresolved, reason: Some(reason) }
+    }
+
+    /// The symbol, if it is known to contain the address.
+    pub fn named(&self) -> Option<&SymbolHit> {
+        self.symbol.as_ref().filter(|symbol| symbol.contains)
+    }
+}

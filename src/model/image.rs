@@ -1,0 +1,121 @@
+//! Kernels, kexts and modules: what is said about them, and how they were matched with symbol files.
+
+use std::fmt;
+
+use super::addr::Avma;
+
+/// What proves that a symbol file is the build that ran: a Mach-O UUID.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ImageId(pub [u8; 16]);
+
+impl ImageId {
+    /// Reads a UUID with or without dashes, upper or lower case (`Fileset Kernelcache UUID` lines have none, kextstat has both).
+    pub fn parse(text: &str) -> Option<ImageId> {
+        let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+        let dashes = text.len() - digits.len();
+        if digits.len() != 32 || !(dashes == 0 || dashes == 4) {
+            return None;
+        }
+        let mut id = [0; 16];
+        for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
+            let nibble = |c: u8| (c as char).to_digit(16);
+            *byte = (nibble(pair[0])? * 16 + nibble(pair[1])?) as u8;
+        }
+        Some(ImageId(id))
+    }
+}
+
+impl fmt::Display for ImageId {
+    /// Upper case with dashes, as macOS prints it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02X}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a source prints addresses with the kernel slide in them.
+///
+/// Since 10.8 macOS takes the slide off in kextstat, kmutil and stackshots (`VM_KERNEL_UNSLIDE`, xnu-2050 and later) but not
+/// in panics and under a debugger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Basis {
+    /// The slide is taken off: kernel addresses are the file's own.
+    #[default]
+    Unslid,
+    /// Run-time addresses, slide included.
+    Runtime,
+}
+
+/// What one source says about one image. Several claims about the same image are merged by [`crate::place`].
+#[derive(Clone, Debug, Default)]
+pub struct ImageClaim {
+    /// Bundle identifier, or the name that the source prints.
+    pub name: String,
+    /// Version as printed.
+    pub version: Option<String>,
+    /// UUID as printed.
+    pub id: Option<ImageId>,
+    /// Address of the Mach-O header (`__TEXT`); `None` when the source prints 0 or nothing.
+    pub load: Option<Avma>,
+    /// Size in bytes that goes with `load`.
+    pub size: Option<u64>,
+    /// Address of `__TEXT_EXEC`, where the source prints it apart.
+    pub exec: Option<Avma>,
+    /// Size in bytes that goes with `exec`.
+    pub exec_size: Option<u64>,
+    /// Whether the addresses are slid.
+    pub basis: Basis,
+    /// Line of the source, from 1.
+    pub line: u32,
+    /// Name of the source, filled in when captures are brought together.
+    pub source: String,
+}
+
+/// How far an image's symbol file is proven to be the right build. The names are those of the JSON form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ImageStatus {
+    /// UUIDs on both sides, and equal.
+    Matched,
+    /// UUIDs differ, or the report's own symbol + offset pairs contradict the file.
+    Mismatched,
+    /// A file is there but nothing could be compared.
+    Unverified,
+    /// No symbol file.
+    Missing,
+}
+
+impl ImageStatus {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            ImageStatus::Matched => "matched",
+            ImageStatus::Mismatched => "mismatched",
+            ImageStatus::Unverified => "unverified",
+            ImageStatus::Missing => "missing",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_are_read_in_three_spellings_and_printed_in_one() {
+        let spellings =
+            ["4ABD0F9A-6241-304C-BF64-0779C5CCAA54", "4abd0f9a-6241-304c-bf64-0779c5ccaa54", "4ABD0F9A6241304CBF640779C5CCAA54"];
+        for text in spellings {
+            assert_eq!(ImageId::parse(text).unwrap().to_string(), spellings[0]);
+        }
+        for bad in
+            ["", "........-....-....-....-............", "4ABD0F9A-6241-304C-BF64-0779C5CCAA5", "4ABD0F9A-6241-304C-BF64-0779C5CCAA5G"]
+        {
+            assert_eq!(ImageId::parse(bad), None);
+        }
+    }
+}

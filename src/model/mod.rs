@@ -1,0 +1,7 @@
+//! What reports, load maps and symbol files say, as plain data. Nothing here reads files or prints.
+
+pub mod addr;
+pub mod capture;
+pub mod frame;
+pub mod image;
+pub mod stack;

@@ -1,0 +1,137 @@
+//! One stack as its report prints it: who it belongs to, and its frames, nothing resolved.
+
+use super::addr::Avma;
+
+/// What a stack is. The names are those of the JSON form.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum StackKind {
+    /// Where a thread of a hung or running system stands.
+    #[default]
+    Thread,
+}
+
+impl StackKind {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            StackKind::Thread => "thread",
+        }
+    }
+}
+
+/// One stack of a report, innermost frame first.
+#[derive(Clone, Debug, Default)]
+pub struct Stack {
+    /// What the stack is.
+    pub kind: StackKind,
+    /// The heading the report gives it, if any.
+    pub title: Option<String>,
+    /// Process id; Darwin prints decimal and 0 for the kernel's own task.
+    pub pid: Option<i64>,
+    /// Thread id as printed (`0x4e2` on Darwin).
+    pub tid: Option<String>,
+    /// Process or command name. Not always UTF-8 in the report; such bytes become U+FFFD here and stay in the text form.
+    pub process: Option<String>,
+    /// Thread name.
+    pub thread: Option<String>,
+    /// CPU number.
+    pub cpu: Option<u32>,
+    /// State as printed, flags joined by `|` without blanks: `TH_WAIT|TH_UNINT`.
+    pub state: Option<String>,
+    /// What the thread waits on: an address as printed, or a name.
+    pub wait_channel: Option<String>,
+    /// How many threads the report says stand here; 1 unless the report itself counts.
+    pub count: u64,
+    /// Line of the report, from 1, where the stack's own text begins.
+    pub line: u32,
+    /// Kernel frames, innermost first.
+    pub frames: Vec<RawFrame>,
+    /// User-mode frames, innermost first; kept and never resolved against kernel images.
+    pub user_frames: Vec<RawFrame>,
+}
+
+/// Which byte of code a frame's address stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Lookup {
+    /// A return address: the call is the instruction before, so `address - 1` is looked up.
+    #[default]
+    Return,
+    /// The very instruction: an interrupted or sampled pc, or the innermost frame of a stackshot.
+    Exact,
+}
+
+/// Where in the stack a frame comes from. The names are those of the JSON form.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Role {
+    /// A link of the call chain.
+    #[default]
+    Call,
+}
+
+impl Role {
+    /// The JSON name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Call => "call",
+        }
+    }
+}
+
+/// A piece of the report's bytes, relative to the start of its line, half open.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Span {
+    /// First byte, counted from the start of the line.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// The bytes that the span covers in a line starting at `line_start` of `text`.
+    pub fn of(self, text: &[u8], line_start: u64) -> &[u8] {
+        let at = |offset: u32| (line_start as usize).saturating_add(offset as usize);
+        text.get(at(self.start)..at(self.end)).unwrap_or_default()
+    }
+
+    /// Whether the span holds nothing.
+    pub fn is_empty(self) -> bool {
+        self.start >= self.end
+    }
+}
+
+/// One frame as printed. Names are spans of the report, so that a dump of a million frames costs no million strings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawFrame {
+    /// Address as printed; `None` where the report names only a symbol.
+    pub address: Option<Avma>,
+    /// Offset into the printed symbol, in bytes.
+    pub offset: Option<u64>,
+    /// Byte offset in the report of the line that holds the frame.
+    pub line_start: u64,
+    /// Line of the report, from 1.
+    pub line: u32,
+    /// How many lines below the frame's are location lines of an earlier run, replaced when the frame is rewritten.
+    pub notes: u32,
+    /// The part of the line that a resolved frame replaces.
+    pub text: Span,
+    /// The printed symbol; empty where the report has none.
+    pub symbol: Span,
+    /// The printed image or module; empty where the report has none.
+    pub module: Span,
+    /// Which byte of code the address stands for.
+    pub lookup: Lookup,
+    /// Where in the stack the frame comes from.
+    pub role: Role,
+    /// Whether the report holds the frame for part of the chain; false for `? ` frames and their like.
+    pub reliable: bool,
+}
+
+impl RawFrame {
+    /// The address that is looked up: the printed one, or for a return address the byte before.
+    pub fn probe(&self) -> Option<Avma> {
+        self.address.map(|address| match self.lookup {
+            Lookup::Return => address.before(),
+            Lookup::Exact => address,
+        })
+    }
+}

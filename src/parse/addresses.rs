@@ -1,0 +1,87 @@
+//! Any text with kernel addresses in it: the fallback for what no other format claims.
+//!
+//! The first kernel address of a line is a frame; a blank line ends a stack. Only values in the upper half of a 64-bit
+//! address space count, so that sizes, counters and user addresses stay what they are.
+
+use super::{Confidence, Format, Holds, lex};
+use crate::model::addr::{Arch, Avma};
+use crate::model::capture::Capture;
+use crate::model::stack::{Lookup, RawFrame, Span, Stack};
+
+/// The format.
+pub struct Addresses;
+
+/// Below this nothing is taken for a kernel address: x86_64's and arm64's kernels live in the upper 16 TiB and above.
+const LOWEST: u64 = 0xffff_0000_0000_0000;
+
+impl Format for Addresses {
+    fn id(&self) -> &'static str {
+        "addresses"
+    }
+    fn about(&self) -> &'static str {
+        "any text with kernel addresses in it, one frame a line (fallback); addresses are taken as exact"
+    }
+    fn holds(&self) -> Holds {
+        Holds::Stacks
+    }
+
+    fn sniff(&self, head: &[u8]) -> Confidence {
+        let found = lex::lines(head).any(|line| address(line.bytes).is_some());
+        if found { Confidence::Fallback } else { Confidence::No }
+    }
+
+    fn parse(&self, text: &[u8]) -> Capture {
+        let mut capture = Capture { format: self.id(), ..Capture::default() };
+        let mut open = false;
+        for line in lex::lines(text) {
+            let Some((text, value)) = address(line.bytes) else {
+                open &= !line.bytes.trim_ascii().is_empty();
+                continue;
+            };
+            if !open {
+                capture.stacks.push(Stack { line: line.number, count: 1, ..Stack::default() });
+                open = true;
+            }
+            let frame = RawFrame {
+                address: Some(value),
+                line_start: line.start,
+                line: line.number,
+                text,
+                lookup: Lookup::Exact,
+                reliable: true,
+                ..RawFrame::default()
+            };
+            capture.arch = capture.arch.or_else(|| Arch::of_darwin_address(value));
+            capture.stacks.last_mut().expect("opened above").frames.push(frame);
+        }
+        capture
+    }
+}
+
+/// The first word of hex digits in `line` that is a kernel address, and where it stands.
+fn address(line: &[u8]) -> Option<(Span, Avma)> {
+    let mut at = 0;
+    while at < line.len() {
+        let end = line[at..].iter().position(|b| !b.is_ascii_alphanumeric()).map_or(line.len(), |n| at + n);
+        let word = &line[at..end];
+        let value = if word.len() == 16 { lex::bare_hex(word) } else { lex::hex(word) };
+        if let Some(value) = value.filter(|value| *value >= LOWEST) {
+            return Some((Span { start: at as u32, end: end as u32 }, Avma(value)));
+        }
+        at = end + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_kernel_addresses_count_and_blank_lines_end_stacks() {
+        let text = b"at 0xffffff8000202c78, size 0x1000\n  ffffff8000202d34\nuser 0x7fff00001234\n\n0xffffff7f80e4f90c\n";
+        let capture = Addresses.parse(text);
+        assert_eq!(capture.stacks.iter().map(|s| s.frames.len()).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(capture.stacks[0].frames[0].text.of(text, 0), b"0xffffff8000202c78");
+    }
+}

@@ -1,0 +1,92 @@
+//! Readers of reports and load maps. Every reader is total: any bytes give a [`Capture`], damage becomes notes.
+//!
+//! A new format is one file that implements [`Format`] and one line in [`FORMATS`].
+
+pub mod addresses;
+pub mod atos;
+pub mod darwin_kexts;
+pub mod darwin_stackshot;
+pub mod lex;
+
+use crate::model::capture::Capture;
+
+/// How sure a format is that an input is its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Confidence {
+    /// Not this format.
+    No,
+    /// Readable as this format if nothing better claims it.
+    Fallback,
+    /// Lines of this format were seen, without its heading.
+    Likely,
+    /// Its heading or unmistakable lines were seen.
+    Certain,
+}
+
+/// What an input of a format holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Holds {
+    /// Stacks.
+    Stacks,
+    /// Load addresses of images.
+    LoadMap,
+}
+
+/// One input format.
+pub trait Format: Sync {
+    /// The name that `--format-in` takes and JSON output gives.
+    fn id(&self) -> &'static str;
+    /// One line for `kstack formats`.
+    fn about(&self) -> &'static str;
+    /// Whether inputs of this format hold stacks or load addresses.
+    fn holds(&self) -> Holds;
+    /// How sure the format is, from the first [`SNIFF_BYTES`] of an input.
+    fn sniff(&self, head: &[u8]) -> Confidence;
+    /// Reads the whole input. Line numbers and offsets refer to `text`.
+    fn parse(&self, text: &[u8]) -> Capture;
+}
+
+/// How much of an input [`detect`] shows to the formats, in bytes.
+pub const SNIFF_BYTES: usize = 64 << 10;
+
+/// Every format that kstack reads. The first of equally sure ones wins.
+pub static FORMATS: &[&dyn Format] = &[
+    &darwin_stackshot::DarwinStackshot,
+    &darwin_kexts::Kextstat,
+    &darwin_kexts::GdbKmods,
+    &darwin_kexts::LldbKexts,
+    &addresses::Addresses,
+];
+
+/// The format that is surest of `text`, from its content alone.
+pub fn detect(text: &[u8]) -> Option<&'static dyn Format> {
+    let head = &text[..text.len().min(SNIFF_BYTES)];
+    let mut best: Option<(Confidence, &'static dyn Format)> = None;
+    for format in FORMATS {
+        let sure = format.sniff(head);
+        if sure > best.map_or(Confidence::No, |(sure, _)| sure) {
+            best = Some((sure, *format));
+        }
+    }
+    best.map(|(_, format)| format)
+}
+
+/// The format of that id.
+pub fn by_id(id: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.id() == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_and_nothing_claims_an_empty_input() {
+        for (at, format) in FORMATS.iter().enumerate() {
+            assert!(FORMATS[..at].iter().all(|other| other.id() != format.id()));
+            assert!(by_id(format.id()).is_some());
+        }
+        assert!(detect(b"").is_none());
+        assert!(detect(b"\x00\xff\n\n").is_none());
+    }
+}

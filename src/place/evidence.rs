@@ -1,0 +1,171 @@
+//! What the frames themselves prove: pairs of symbol and address, and return addresses that follow a call.
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Image;
+use crate::model::addr::{Avma, Slide, Svma};
+use crate::model::capture::Capture;
+use crate::model::image::Basis;
+use crate::model::stack::Lookup;
+use crate::parse::lex;
+use crate::symbols::code;
+use crate::symbols::find::Program;
+
+/// A frame that prints both where it is and what it is called.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Pair {
+    /// Where the printed symbol would start.
+    start: Avma,
+    symbol: String,
+    /// The image as printed.
+    pub module: String,
+    /// Whether that image is the kernel.
+    pub kernel: bool,
+    /// First line with this pair.
+    pub line: u32,
+}
+
+/// Distinct pairs beyond this many prove nothing more.
+const MAX_PAIRS: usize = 10_000;
+
+/// The distinct pairs of a capture, in the order of the report.
+pub fn pairs(capture: &Capture, text: &[u8]) -> Vec<Pair> {
+    let mut seen = FxHashSet::default();
+    let mut pairs = Vec::new();
+    for frame in capture.stacks.iter().flat_map(|stack| &stack.frames) {
+        let (Some(address), Some(offset), false) = (frame.address, frame.offset, frame.symbol.is_empty()) else { continue };
+        let (symbol, module) = (frame.symbol.of(text, frame.line_start), frame.module.of(text, frame.line_start));
+        if !seen.insert((address, offset, symbol, module)) {
+            continue;
+        }
+        let module = lex::text(module);
+        let kernel = capture.kernel_name.as_deref() == Some(&*module);
+        pairs.push(Pair { start: Avma(address.0.wrapping_sub(offset)), symbol: lex::text(symbol), module, kernel, line: frame.line });
+        if pairs.len() == MAX_PAIRS {
+            break;
+        }
+    }
+    pairs
+}
+
+/// What pairs say about where a program lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally {
+    /// Captured address minus the file's, for most of the pairs.
+    pub delta: u64,
+    /// Pairs with that difference.
+    pub agree: usize,
+    /// Pairs whose symbol the file has.
+    pub all: usize,
+}
+
+impl Tally {
+    /// Counts the differences; `None` when the file has none of the symbols.
+    pub fn of<'p>(program: &Program, pairs: impl Iterator<Item = &'p Pair>) -> Option<Tally> {
+        let mut votes: FxHashMap<u64, usize> = FxHashMap::default();
+        let mut all = 0;
+        for pair in pairs {
+            let found = program.symbols().table().named(&pair.symbol);
+            all += usize::from(!found.is_empty());
+            for symbol in found {
+                *votes.entry(pair.start.0.wrapping_sub(program.from_symbols(symbol.start).0)).or_default() += 1;
+            }
+        }
+        let (delta, agree) = votes.into_iter().max_by_key(|(delta, count)| (*count, std::cmp::Reverse(*delta)))?;
+        Some(Tally { delta, agree, all })
+    }
+
+    /// Nine in ten agree, and on a multiple of a page.
+    pub fn is_base(&self) -> bool {
+        self.agree * 10 >= self.all * 9 && self.delta.is_multiple_of(0x1000)
+    }
+
+    /// As [`Tally::is_base`], and on a multiple of what xnu slides kernels by: 0x200000 on x86_64, 0x4000 at least on arm64.
+    pub fn is_slide(&self) -> bool {
+        self.is_base() && self.delta.is_multiple_of(0x4000) && self.delta < 1 << 40
+    }
+}
+
+/// How many pairs agree with a placed program, and those that do not. A symbol that the file lacks says nothing.
+pub fn check<'p>(
+    program: &Program,
+    pairs: impl Iterator<Item = &'p Pair>,
+    placed: impl Fn(Svma) -> Option<Avma>,
+) -> (usize, Vec<&'p Pair>) {
+    let (mut agree, mut wrong) = (0, Vec::new());
+    for pair in pairs {
+        let found = program.symbols().table().named(&pair.symbol);
+        if found.iter().any(|symbol| placed(program.from_symbols(symbol.start)) == Some(pair.start)) {
+            agree += 1;
+        } else if found.iter().any(|symbol| placed(program.from_symbols(symbol.start)).is_some()) {
+            wrong.push(pair);
+        }
+    }
+    (agree, wrong)
+}
+
+/// How load maps' addresses get into the report's world.
+#[derive(Clone, Copy, Debug)]
+pub struct MapSlide {
+    /// The report's world.
+    pub basis: Basis,
+    /// The slide between the two worlds; `None` when it is needed and unknown.
+    pub difference: Option<Slide>,
+}
+
+impl MapSlide {
+    /// `address` of a source of `basis` in the report's world.
+    pub fn bring(self, address: Avma, basis: Basis) -> Option<Avma> {
+        match (basis, self.basis) {
+            (from, to) if from == to => Some(address),
+            (Basis::Unslid, _) => Some(address.slid(self.difference?)),
+            (Basis::Runtime, _) => Some(address.unslid(self.difference?)),
+        }
+    }
+}
+
+/// xnu moves x86_64 kernels by a multiple of this, at most 511 times (osfmk/x86_64, boot.efi).
+const SLIDE_STEP: u64 = 0x20_0000;
+const SLIDE_STEPS: u64 = 512;
+/// Fewer agreeing return addresses than this are no proof.
+const FEWEST_CALLS: usize = 3;
+
+/// The one slide between run-time load maps and unslid frames with which every return address in a kext follows a call.
+pub fn slide_by_calls(capture: &Capture, images: &[Image]) -> Option<(Slide, usize)> {
+    let frames = capture.stacks.iter().flat_map(|stack| &stack.frames);
+    let mut returns: Vec<Avma> = frames.filter(|frame| frame.lookup == Lookup::Return).filter_map(|frame| frame.address).collect();
+    returns.sort_unstable();
+    returns.dedup();
+    let mut scores: Vec<(usize, u64)> =
+        (0..SLIDE_STEPS).filter_map(|step| Some((score(&returns, images, step * SLIDE_STEP)?, step))).collect();
+    scores.sort_unstable_by(|a, b| b.cmp(a));
+    let (best, step) = *scores.first()?;
+    let second = scores.get(1).map_or(0, |(hits, _)| *hits);
+    (best >= FEWEST_CALLS && second * 2 <= best).then_some((Slide(step * SLIDE_STEP), best))
+}
+
+/// How many return addresses lie in a kext behind a call; `None` when one lies in code that does not call there.
+fn score(returns: &[Avma], images: &[Image], slide: u64) -> Option<usize> {
+    let mut hits = 0;
+    for image in images.iter().filter(|image| !image.kernel) {
+        let Some(program) = &image.program else { continue };
+        let Some(load) = image.claims.iter().find(|claim| claim.basis == Basis::Runtime).and_then(|claim| claim.load) else { continue };
+        let info = program.info();
+        for segment in info.segments.iter().filter(|segment| segment.executable) {
+            let start = load.0.wrapping_sub(slide).wrapping_add(segment.svma.0.wrapping_sub(info.base().0));
+            let from = returns.partition_point(|address| address.0 < start);
+            let to = returns.partition_point(|address| address.0 < start.saturating_add(segment.size));
+            for address in &returns[from..to] {
+                let svma = segment.svma.0 + (address.0 - start);
+                let before = svma.saturating_sub(code::CALL_BYTES as u64).max(segment.svma.0);
+                let bytes = program.code(Svma(before), Svma(svma))?;
+                if code::follows_call(info.arch, bytes)? {
+                    hits += 1;
+                } else {
+                    return None;
+                }
+            }
+        }
+    }
+    Some(hits)
+}

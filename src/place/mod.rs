@@ -1,0 +1,461 @@
+//! From what a report and the load maps say to placed images: which symbol file is which image, whether it is the right
+//! build, and where each of its segments lies.
+
+mod assign;
+mod evidence;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::addr::{Arch, Avma, Slide, Svma};
+use crate::model::capture::{Capture, Os};
+use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
+use crate::note::Note;
+use crate::space::{AddressSpace, PlacedRange};
+use crate::symbols::find::{GivenAddress, Library, Program};
+use crate::symbols::{FileKind, Segment};
+use evidence::{MapSlide, Pair, Tally};
+
+/// What the user decides about placing.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct PlaceOptions {
+    /// `--slide`: the kernel slide; `None` for `auto`.
+    pub slide: Option<Slide>,
+    /// `--allow-mismatch`: use a file that is known to be another build.
+    pub allow_mismatch: bool,
+}
+
+/// One image of a report after placing.
+#[derive(Default)]
+pub struct Image {
+    /// Bundle identifier, or the kernel's name.
+    pub name: String,
+    /// Whether it is the kernel.
+    pub kernel: bool,
+    /// Version as a load map prints it.
+    pub version: Option<String>,
+    /// UUID that the report or a load map states.
+    pub wanted: Option<ImageId>,
+    /// Where its `__TEXT` lies, in the world of the report's addresses.
+    pub load: Option<Avma>,
+    /// Size in bytes, from the load map or the file.
+    pub size: Option<u64>,
+    /// The symbol file, when one may be used.
+    pub program: Option<Arc<Program>>,
+    /// A file that was found and is not used: where, its UUID, and why.
+    pub refused: Option<Refused>,
+    /// Why `program` is known to be another build although it is used.
+    pub other_build: Option<String>,
+    /// Whether both sides have a UUID and they are equal.
+    pub matched: bool,
+    /// Where each segment lies, in the world of the report's addresses.
+    pub segments: Vec<(Segment, Avma)>,
+    /// Where the load address comes from, for `modules -v`.
+    pub placed_by: String,
+    /// What the report's own symbol + offset pairs say about the file: agreeing and all.
+    pub pairs: Option<(usize, usize)>,
+    claims: Vec<ImageClaim>,
+    given: Option<GivenAddress>,
+}
+
+/// A symbol file that is not used.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The file.
+    pub path: PathBuf,
+    /// Its UUID.
+    pub found: Option<ImageId>,
+    /// Why.
+    pub why: String,
+}
+
+impl Image {
+    /// How far the file is proven.
+    pub fn status(&self) -> ImageStatus {
+        match &self.program {
+            _ if self.refused.is_some() || self.other_build.is_some() => ImageStatus::Mismatched,
+            None => ImageStatus::Missing,
+            Some(_) if self.matched => ImageStatus::Matched,
+            Some(_) => ImageStatus::Unverified,
+        }
+    }
+
+    /// The symbol file, used or refused.
+    pub fn file(&self) -> Option<&std::path::Path> {
+        let used = self.program.as_ref().map(|program| program.info().path.as_path());
+        used.or(self.refused.as_ref().map(|refused| refused.path.as_path()))
+    }
+
+    /// Where a link-time address of the image's file lies, if its segment is placed.
+    pub fn captured(&self, svma: Svma) -> Option<Avma> {
+        let (segment, start) = self.segments.iter().find(|(segment, _)| svma.0.wrapping_sub(segment.svma.0) < segment.size)?;
+        Some(Avma(start.0.wrapping_add(svma.0 - segment.svma.0)))
+    }
+
+    /// Whether a report that prints `module` means this image: its name, the last part of its bundle identifier, or the name
+    /// of the `.sym` file that symstacks.rb was given.
+    pub fn is_called(&self, module: &str) -> bool {
+        let module = module.split(", ").next().unwrap_or(module);
+        let module = module.strip_suffix(".sym").unwrap_or(module);
+        let last = self.name.rsplit('.').next().unwrap_or(&self.name);
+        let kernel = self.kernel && (matches!(module, "mach_kernel" | "kernel") || module.starts_with("kernel."));
+        self.name == module || kernel || (!self.kernel && last == module)
+    }
+}
+
+/// Everything that resolving needs to know about one report.
+#[derive(Default)]
+pub struct Layout {
+    /// The kernel first, if the report is of a kernel at all, then the other images in the order in which they were named.
+    pub images: Vec<Image>,
+    /// Where they lie.
+    pub space: AddressSpace,
+    /// What is between the report's kernel addresses and the kernel file's, when that is known.
+    pub slide: Option<Slide>,
+    /// Where the slide comes from.
+    pub slide_from: String,
+    /// What a user should know.
+    pub notes: Vec<Note>,
+}
+
+/// Places everything that `capture` and `maps` name. `text` is the report's, for the names that its frames print.
+pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library: &Library, options: PlaceOptions) -> Layout {
+    let mut notes = Vec::new();
+    let pairs = evidence::pairs(capture, text);
+    let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
+    let mut images = assign::images(capture, maps, library, arch, &mut notes);
+    for image in &mut images {
+        assign::verify(image, options.allow_mismatch, &mut notes);
+    }
+    let mut placer = Placer { capture, options, pairs: &pairs, notes };
+    let (slide, slide_from) = placer.kernel(&mut images);
+    let map_slide = placer.map_slide(&images, slide);
+    for image in images.iter_mut().filter(|image| !image.kernel) {
+        placer.kext(image, map_slide);
+    }
+    for image in &mut images {
+        placer.check_pairs(image);
+    }
+    let mut notes = placer.notes;
+    let ranges: Vec<PlacedRange> = images.iter().enumerate().flat_map(|(at, image)| ranges(at, image)).collect();
+    let space = AddressSpace::new(&ranges);
+    for (one, two, at) in space.overlaps() {
+        let (one, two) = (&images[one].name, &images[two].name);
+        notes.push(Note::warning(
+            "",
+            format!("{one} and {two} overlap from {at} on; addresses there are not resolved: one of the load addresses is wrong"),
+        ));
+    }
+    Layout { images, space, slide, slide_from, notes }
+}
+
+/// The ranges of an image: its segments, or without a file what the load map says.
+fn ranges(at: usize, image: &Image) -> Vec<PlacedRange> {
+    let end = |start: Avma, size: u64| Avma(start.0.saturating_add(size));
+    if image.program.is_some() {
+        let range = |(segment, start): &(Segment, Avma)| PlacedRange {
+            start: *start,
+            end: end(*start, segment.size),
+            image: at,
+            svma: Some(segment.svma),
+        };
+        return image.segments.iter().map(range).collect();
+    }
+    let exec = image.claims.iter().find_map(|claim| claim.exec.zip(claim.exec_size));
+    let whole = image.load.zip(image.size);
+    [whole, exec.filter(|exec| Some(exec.0) != image.load)]
+        .into_iter()
+        .flatten()
+        .map(|(start, size)| PlacedRange { start, end: end(start, size), image: at, svma: None })
+        .collect()
+}
+
+struct Placer<'a> {
+    capture: &'a Capture,
+    options: PlaceOptions,
+    pairs: &'a [Pair],
+    notes: Vec<Note>,
+}
+
+impl Placer<'_> {
+    /// Whether the report's addresses have the slide in them. A format that does not say is taken as run-time once a slide is given.
+    fn basis(&self) -> Basis {
+        let unsaid = if self.options.slide.is_some() { Basis::Runtime } else { Basis::Unslid };
+        self.capture.basis.unwrap_or(unsaid)
+    }
+
+    fn warn(&mut self, text: String) {
+        self.notes.push(Note::warning("", text));
+    }
+
+    /// Places the kernel; its slide is what lies between the report's addresses and the file's.
+    fn kernel(&mut self, images: &mut [Image]) -> (Option<Slide>, String) {
+        let stated = match self.basis() {
+            Basis::Unslid => (Some(Slide(0)), "the report's addresses have the slide taken off".to_string()),
+            Basis::Runtime if self.options.slide.is_some() => (self.options.slide, "--slide".to_string()),
+            Basis::Runtime => (self.capture.slide, "the report".to_string()),
+        };
+        let Some(image) = images.iter_mut().find(|image| image.kernel) else { return stated };
+        let Some(program) = image.program.clone() else { return stated };
+        let (slide, from) = self.kernel_slide(&program, image.given.as_ref(), stated);
+        let info = program.info();
+        let given = image.given.as_ref().and_then(|given| given.segment.as_deref());
+        let moved = info.segments.iter().filter(|segment| given.is_none_or(|name| segment.name == name));
+        image.segments = moved.map(|segment| (segment.clone(), Avma(segment.svma.0).slid(slide.unwrap_or_default()))).collect();
+        image.load = Some(Avma(info.base().0).slid(slide.unwrap_or_default())).filter(|_| given.is_none());
+        image.size = Some(extent(&info.segments));
+        image.placed_by = from.clone();
+        (slide, from)
+    }
+
+    fn kernel_slide(
+        &mut self,
+        program: &Program,
+        given: Option<&GivenAddress>,
+        stated: (Option<Slide>, String),
+    ) -> (Option<Slide>, String) {
+        if let Some(given) = given {
+            let base = match &given.segment {
+                Some(name) => program.info().segment(name).map_or(program.info().base(), |segment| segment.svma),
+                None => program.info().base(),
+            };
+            return (Some(Slide(given.at.0.wrapping_sub(base.0))), "the address given with -k".to_string());
+        }
+        let kernel = |pair: &&Pair| pair.kernel;
+        let Some(tally) = Tally::of(program, self.pairs.iter().filter(kernel)) else { return stated };
+        let (agree, all) = (tally.agree, tally.all);
+        let says = format!("{agree} of {all} frames that print both symbol and address");
+        if stated.0 == Some(Slide(tally.delta)) || self.options.slide.is_some() {
+            return (stated.0, if stated.0 == Some(Slide(tally.delta)) { says } else { stated.1 });
+        }
+        if stated.0.is_none() || (tally.is_slide() && agree >= 2) {
+            if let Some(stated) = stated.0 {
+                self.warn(format!("the kernel's addresses are slid by {:#x}, not {stated}: {says} say so", tally.delta));
+            }
+            return (Some(Slide(tally.delta)), says);
+        }
+        stated
+    }
+
+    /// What has to be added to an address of a load map to get one of the report's world, for both kinds of map.
+    fn map_slide(&mut self, images: &[Image], slide: Option<Slide>) -> MapSlide {
+        let basis = self.basis();
+        let other = |image: &Image| image.given.is_none() && image.claims.iter().any(|claim| claim.load.is_some() && claim.basis != basis);
+        if !images.iter().any(other) {
+            return MapSlide { basis, difference: Some(Slide(0)) };
+        }
+        let known = match basis {
+            Basis::Runtime => slide,
+            Basis::Unslid => self.options.slide.or(self.capture.slide),
+        };
+        if known.is_some() || basis == Basis::Runtime {
+            return MapSlide { basis, difference: known };
+        }
+        let inferred = evidence::slide_by_calls(self.capture, images);
+        match inferred {
+            Some((slide, hits)) => self.warn(format!(
+                "the load map has run-time addresses and the report unslid ones: slide {slide} inferred, with it all {hits} return addresses in kexts follow a call"
+            )),
+            None => self.warn(
+                "the load map has run-time (slid) addresses and the report unslid ones, and the slide cannot be told from the frames: \
+                 give it with --slide (--slide 0 for 10.7 and older, or with slide=0 in the boot arguments)"
+                    .to_string(),
+            ),
+        }
+        MapSlide { basis, difference: inferred.map(|(slide, _)| slide) }
+    }
+
+    /// Places one kext: by the address given with it, by a load map, by its own addresses if it was linked at them, or by frames
+    /// that name both symbol and address.
+    fn kext(&mut self, image: &mut Image, maps: MapSlide) {
+        let claimed = self.claimed(image, maps);
+        image.load = claimed.as_ref().map(|(load, _)| *load);
+        image.size = image.claims.iter().find_map(|claim| claim.size);
+        if let Some((_, source)) = &claimed {
+            image.placed_by.clone_from(source);
+        }
+        let Some(program) = image.program.clone() else { return };
+        let info = program.info();
+        image.size = image.size.or(Some(extent(&info.segments)));
+        if let Some(given) = image.given.clone() {
+            return self.given_kext(image, &program, &given);
+        }
+        if info.linked_at_runtime && self.linked(image, &program, maps) {
+            return;
+        }
+        let inferred = Tally::of(&program, self.pairs.iter().filter(|pair| image.is_called(&pair.module))).filter(|tally| tally.is_base());
+        match (claimed, inferred) {
+            (Some((load, _)), _) => self.segments(image, &program, load),
+            (None, Some(tally)) => {
+                image.placed_by = format!("{} of {} frames that print both symbol and address", tally.agree, tally.all);
+                image.load = Some(Avma(info.base().0.wrapping_add(tally.delta)));
+                image.segments = shifted(&info.segments, tally.delta);
+            }
+            (None, None) => self.warn(format!(
+                "{}: {} has no load address: give -m FILE@ADDR, or a load map with -l (kextstat, kmutil showloaded)",
+                image.name,
+                info.path.display()
+            )),
+        }
+    }
+
+    /// The address that load maps state, brought into the report's world. Two that disagree place nothing.
+    fn claimed(&mut self, image: &Image, maps: MapSlide) -> Option<(Avma, String)> {
+        if let Some(given) = image.given.as_ref().filter(|given| given.segment.is_none()) {
+            return Some((given.at, "the address given with -m".to_string()));
+        }
+        let mut found: Option<(Avma, &ImageClaim)> = None;
+        for claim in &image.claims {
+            let Some(load) = claim.load.and_then(|load| maps.bring(load, claim.basis)) else { continue };
+            match found {
+                Some((first, other)) if first != load => {
+                    self.warn(format!(
+                        "{} is at {first} in {} but at {load} in {} line {}; it is not placed: leave one of them out",
+                        image.name, other.source, claim.source, claim.line
+                    ));
+                    return None;
+                }
+                _ => found = Some((load, claim)),
+            }
+        }
+        found.map(|(load, claim)| (load, format!("{} line {}", claim.source, claim.line)))
+    }
+
+    fn given_kext(&mut self, image: &mut Image, program: &Program, given: &GivenAddress) {
+        let info = program.info();
+        let basis = self.basis();
+        for claim in image.claims.iter().filter(|claim| claim.basis == basis) {
+            if let Some(load) = claim.load.filter(|load| given.segment.is_none() && *load != given.at) {
+                let text = format!(
+                    "{} is given at {} but {} line {} says {load}; the given address is used",
+                    image.name, given.at, claim.source, claim.line
+                );
+                self.notes.push(Note::warning("", text));
+            }
+        }
+        match &given.segment {
+            None => self.segments(image, program, given.at),
+            Some(name) => match info.segment(name) {
+                Some(segment) => image.segments = vec![(segment.clone(), given.at)],
+                None => {
+                    let names: Vec<&str> = info.segments.iter().map(|segment| segment.name.as_str()).collect();
+                    self.warn(format!("{} has no segment {name}; it has {}", info.path.display(), names.join(", ")));
+                }
+            },
+        }
+        image.placed_by = "the address given with -m".to_string();
+    }
+
+    /// A `kextutil -s` file knows its unslid address; a load map that says otherwise is reported and wins nothing.
+    fn linked(&mut self, image: &mut Image, program: &Program, maps: MapSlide) -> bool {
+        let info = program.info();
+        let Some(own) = maps.bring(Avma(info.base().0), Basis::Unslid) else { return false };
+        if let Some(load) = image.load.filter(|load| *load != own) {
+            self.warn(format!(
+                "{} was linked by kextutil at {own} but {} says {load}: the file was made for another boot; not used",
+                info.path.display(),
+                image.placed_by
+            ));
+            image.refused = Some(Refused { path: info.path.clone(), found: info.id, why: format!("linked at {own}, loaded at {load}") });
+            image.program = None;
+            return true;
+        }
+        image.load = Some(own);
+        image.placed_by = "the addresses it was linked at by kextutil".to_string();
+        image.segments = shifted(&info.segments, own.0.wrapping_sub(info.base().0));
+        true
+    }
+
+    /// Places the segments of a kext whose `__TEXT` is at `load`.
+    ///
+    /// On x86 all of them move alike. On arm64 a kernel collection places each segment of its own accord, so `__TEXT_EXEC` is
+    /// known only where the source prints it.
+    fn segments(&mut self, image: &mut Image, program: &Program, load: Avma) {
+        let info = program.info();
+        if info.kind == FileKind::Object {
+            self.warn(format!(
+                "{}: an MH_OBJECT kext is linked when it is loaded; its first section is taken to lie at {load}, which no file proves",
+                image.name
+            ));
+        }
+        let split = matches!(info.arch, Arch::Arm64 | Arch::Arm64e) && info.segment("__TEXT_EXEC").is_some();
+        if !split {
+            image.segments = shifted(&info.segments, load.0.wrapping_sub(info.base().0));
+            return;
+        }
+        let exec = image.claims.iter().find(|claim| claim.exec.is_some());
+        let exec = exec.and_then(|claim| Some((claim.basis, claim.exec?)));
+        image.segments = info.segment("__TEXT").map(|text| (text.clone(), load)).into_iter().collect();
+        match (info.segment("__TEXT_EXEC"), exec) {
+            (Some(segment), Some((basis, at))) => {
+                let shift = image
+                    .claims
+                    .iter()
+                    .find_map(|claim| (claim.basis == basis).then_some(claim.load?))
+                    .map_or(0, |from| load.0.wrapping_sub(from.0));
+                image.segments.push((segment.clone(), Avma(at.0.wrapping_add(shift))));
+            }
+            _ => self.warn(format!(
+                "{}: only __TEXT is placed: on arm64 __TEXT_EXEC lies elsewhere and {} does not say where; \
+                 use a load map with `TEXT exec` (lldb's showallkexts), or -m FILE@__TEXT_EXEC=ADDR",
+                image.name, image.placed_by
+            )),
+        }
+    }
+
+    /// Holds the report's own symbol + offset pairs against the placed file. Where they disagree the file is another build.
+    fn check_pairs(&mut self, image: &mut Image) {
+        let Some(program) = image.program.clone() else { return };
+        let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
+        let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
+        if agree + wrong.len() > 0 {
+            image.pairs = Some((agree, agree + wrong.len()));
+        }
+        let Some(first) = wrong.first() else { return };
+        let path = program.info().path.display().to_string();
+        let said = format!(
+            "{} of {} frames that print symbol and address contradict {path}, first line {}",
+            wrong.len(),
+            agree + wrong.len(),
+            first.line
+        );
+        if image.matched {
+            self.warn(format!("{}: {said}; its UUID matches, so the report was resolved with another build before", image.name));
+            return;
+        }
+        // A single torn digit in a long report is no other build; a tenth of all frames is.
+        if wrong.len() * 10 <= agree {
+            self.warn(format!("{}: {said}; too few to call it another build", image.name));
+            return;
+        }
+        let why = format!("{said}: it is another build");
+        if self.options.allow_mismatch {
+            self.warn(format!("{}: {why}; used all the same (--allow-mismatch)", image.name));
+            image.other_build = Some(why);
+        } else {
+            self.notes.push(Note::failure(
+                "",
+                format!("{}: {why}; not used. Find the right file, or force it with --allow-mismatch", image.name),
+            ));
+            image.refused = Some(Refused { path: program.info().path.clone(), found: program.id(), why });
+            image.program = None;
+        }
+    }
+}
+
+/// All segments moved alike.
+fn shifted(segments: &[Segment], by: u64) -> Vec<(Segment, Avma)> {
+    segments.iter().map(|segment| (segment.clone(), Avma(segment.svma.0.wrapping_add(by)))).collect()
+}
+
+/// From the lowest to the highest mapped byte.
+fn extent(segments: &[Segment]) -> u64 {
+    let low = segments.iter().map(|segment| segment.svma.0).min().unwrap_or(0);
+    let high = segments.iter().map(|segment| segment.svma.0.saturating_add(segment.size)).max().unwrap_or(0);
+    high - low
+}
+
+/// Whether the capture is of a Darwin system, whose kernel is an image even when nobody names it.
+fn is_darwin(capture: &Capture) -> bool {
+    capture.os == Some(Os::Darwin)
+}

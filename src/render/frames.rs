@@ -1,0 +1,168 @@
+//! The idioms in which a resolved frame can be written.
+
+use std::fmt::Write;
+
+use crate::model::addr::Avma;
+use crate::model::frame::{Answer, Location, SymbolHit, Trust};
+use crate::model::stack::RawFrame;
+use crate::place::Image;
+
+/// How frames are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Idiom {
+    /// `spl_cv_wait (in net.lundman.spl) + 54 (0xffffff7f80e52a76)`, locations below: symstacks.rb and atos.
+    Atos,
+    /// `spl_cv_wait+0x36/0x70 [net.lundman.spl] spl-condvar.c:77`: the Linux kernel, the location appended.
+    Linux,
+    /// `0xffffff7f80e52a76: spl_cv_wait at spl-condvar.c:77`: `addr2line -afpi`.
+    Gnu,
+    /// As `atos`, with the symbol's size, the link-time address and the trust.
+    Full,
+}
+
+/// Every idiom with its name.
+pub const IDIOMS: &[(&str, Idiom)] = &[("atos", Idiom::Atos), ("linux", Idiom::Linux), ("gnu", Idiom::Gnu), ("full", Idiom::Full)];
+
+/// What a symbol is called when it cannot be shown to reach the address. A reader of kstack's output knows it for no name.
+const AFTER: &str = "after ";
+
+/// ANSI sequences around the parts of a frame; empty without colour.
+#[derive(Clone, Copy, Default)]
+pub struct Paint {
+    /// Before a symbol.
+    pub symbol: &'static str,
+    /// Before a location.
+    pub location: &'static str,
+    /// After either.
+    pub reset: &'static str,
+}
+
+impl Paint {
+    /// Bold symbols and dim locations, or nothing.
+    pub fn new(colour: bool) -> Paint {
+        if colour { Paint { symbol: "\x1b[1m", location: "\x1b[2m", reset: "\x1b[0m" } } else { Paint::default() }
+    }
+}
+
+/// A frame in some idiom: what replaces the frame's text, and the lines that follow it.
+#[derive(Default)]
+pub struct Rewritten {
+    /// Replaces the printed frame.
+    pub line: String,
+    /// Lines of their own below it, without indentation.
+    pub below: Vec<String>,
+}
+
+/// Writes a resolved frame; `None` when there is nothing to say that the report does not. An image that lies nowhere has only
+/// link-time addresses, which are written as such.
+pub fn rewrite(address: Option<Avma>, answer: &Answer, image: Option<&Image>, idiom: Idiom, paint: Paint) -> Option<Rewritten> {
+    let symbol = answer.symbol.as_ref()?;
+    let offset = answer.offset?;
+    let file_address = symbol.start.0.wrapping_add(offset);
+    let address = address.map_or_else(|| format!("file {file_address:#x}"), |address| address.to_string());
+    let (module, kernel) = image.map_or(("?", false), |image| (image.name.as_str(), image.kernel));
+    let parts = Parts { address, symbol, offset, file_address, answer, module, kernel, paint };
+    Some(match idiom {
+        Idiom::Atos => parts.atos(),
+        Idiom::Linux => parts.linux(),
+        Idiom::Gnu => parts.gnu(),
+        Idiom::Full => parts.full(),
+    })
+}
+
+struct Parts<'a> {
+    address: String,
+    symbol: &'a SymbolHit,
+    offset: u64,
+    file_address: u64,
+    answer: &'a Answer,
+    module: &'a str,
+    kernel: bool,
+    paint: Paint,
+}
+
+impl Parts<'_> {
+    fn name(&self) -> String {
+        let after = if self.symbol.contains { "" } else { AFTER };
+        format!("{}{after}{}{}", self.paint.symbol, self.symbol.name, self.paint.reset)
+    }
+
+    /// What the name must not be read without.
+    fn doubt(&self) -> &'static str {
+        if self.answer.trust == Trust::Mismatched { ", other build" } else { "" }
+    }
+
+    fn atos(&self) -> Rewritten {
+        let line = format!("{} (in {}{}) + {} ({})", self.name(), self.module, self.doubt(), self.offset, self.address);
+        Rewritten { line, below: self.locations_below() }
+    }
+
+    fn full(&self) -> Rewritten {
+        let size = self.symbol.size.map(|size| format!("/{size}")).unwrap_or_default();
+        let file_address = self.file_address;
+        let trust = self.answer.trust.name();
+        let line =
+            format!("{} (in {}) + {}{size} ({}, file {file_address:#x}) {trust}", self.name(), self.module, self.offset, self.address);
+        Rewritten { line, below: self.locations_below() }
+    }
+
+    fn locations_below(&self) -> Vec<String> {
+        self.answer.locations.iter().filter_map(|location| self.below(location)).collect()
+    }
+
+    /// `at FILE:LINE:COLUMN in FUNCTION (inlined)`.
+    fn below(&self, location: &Location) -> Option<String> {
+        let place = place(location)?;
+        let inlined = if location.inlined { " (inlined)" } else { "" };
+        let function = location.function.as_deref().unwrap_or("?");
+        Some(format!("    {}at {place} in {function}{inlined}{}", self.paint.location, self.paint.reset))
+    }
+
+    fn linux(&self) -> Rewritten {
+        let size = self.symbol.size.map(|size| format!("/{size:#x}")).unwrap_or_default();
+        let mut line = format!("{}+{:#x}{size}", self.name(), self.offset);
+        if !self.kernel {
+            let _ = write!(line, " [{}{}]", self.module, self.doubt());
+        } else if !self.doubt().is_empty() {
+            line.push_str(" [other build]");
+        }
+        let (inlined, owner): (Vec<&Location>, Vec<&Location>) = self.answer.locations.iter().partition(|location| location.inlined);
+        if let Some(place) = owner.first().and_then(|location| place(location)) {
+            let _ = write!(line, " {}{place}{}", self.paint.location, self.paint.reset);
+        }
+        let inline = |location: &&Location| {
+            let function = location.function.as_deref().unwrap_or("?");
+            Some(format!("{function} {}{}{} [inline]", self.paint.location, place(location)?, self.paint.reset))
+        };
+        Rewritten { line, below: inlined.iter().filter_map(inline).collect() }
+    }
+
+    fn gnu(&self) -> Rewritten {
+        let one = |location: &Location| {
+            let function = location.function.as_deref().unwrap_or("??");
+            format!("{}{function}{} at {}", self.paint.symbol, self.paint.reset, place(location).unwrap_or_else(|| "??:0".to_string()))
+        };
+        let mut levels = self.answer.locations.iter().map(one);
+        let first = levels.next().unwrap_or_else(|| format!("{} at ??:0", self.name()));
+        let line = format!("{}: {first}{}", self.address, if self.doubt().is_empty() { "" } else { " (other build)" });
+        Rewritten { line, below: levels.map(|level| format!(" (inlined by) {level}")).collect() }
+    }
+}
+
+/// `FILE:LINE:COLUMN`, as far as known.
+pub fn place(location: &Location) -> Option<String> {
+    let mut text = location.short_file()?.to_string();
+    if let Some(line) = location.line {
+        let _ = write!(text, ":{line}");
+        if let Some(column) = location.column {
+            let _ = write!(text, ":{column}");
+        }
+    }
+    Some(text)
+}
+
+/// Whether a frame's answer may replace what the report prints.
+pub fn improves(frame: &RawFrame, answer: &Answer) -> bool {
+    // `after SYMBOL` tells more than a bare address, and less than a name that the report got from elsewhere.
+    answer.named().is_some() || (answer.symbol.is_some() && frame.symbol.is_empty())
+}

@@ -1,0 +1,320 @@
+//! JSON (`kstack/1`): one object for all reports, or one line for each stack. Addresses are strings, absent facts `null`.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use serde::Serialize;
+use serde::ser::SerializeSeq;
+
+use super::{Output, Report, Style};
+use crate::model::addr::Avma;
+use crate::model::frame::{Location, Trust};
+use crate::model::stack::{RawFrame, Stack};
+use crate::note::Note;
+use crate::parse::lex;
+use crate::place::Image;
+
+/// The version of the form; fields may be added to it, not renamed.
+pub const SCHEMA: &str = "kstack/1";
+
+/// One object.
+pub struct Json;
+/// One line for each stack.
+pub struct NdJson;
+
+impl Output for Json {
+    fn id(&self) -> &'static str {
+        "json"
+    }
+    fn about(&self) -> &'static str {
+        "one JSON object with every report, stack and frame"
+    }
+    fn write(&self, reports: &[Report<'_>], warnings: &[Note], _: Style, out: &mut dyn Write) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct All<'a> {
+            schema: &'static str,
+            reports: Vec<WholeReport<'a>>,
+            warnings: Vec<String>,
+        }
+        let reports =
+            reports.iter().map(|report| WholeReport { head: Head::of(report), images: images(report), stacks: Stacks(report) }).collect();
+        let all = All { schema: SCHEMA, reports, warnings: texts(warnings) };
+        serde_json::to_writer(&mut *out, &all)?;
+        out.write_all(b"\n")
+    }
+}
+
+impl Output for NdJson {
+    fn id(&self) -> &'static str {
+        "ndjson"
+    }
+    fn about(&self) -> &'static str {
+        "one JSON line for each stack, with its report's fields and the images that it runs through"
+    }
+    fn write(&self, reports: &[Report<'_>], warnings: &[Note], _: Style, out: &mut dyn Write) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            schema: &'static str,
+            #[serde(flatten)]
+            head: Head<'a>,
+            images: Vec<JsonImage<'a>>,
+            stack: JsonStack<'a>,
+            warnings: &'a [String],
+        }
+        let warnings = texts(warnings);
+        for report in reports {
+            for (at, stack) in report.capture.stacks.iter().enumerate() {
+                let used: BTreeSet<usize> = (0..stack.frames.len()).filter_map(|n| report.resolved.answer(at, n).image).collect();
+                let images = used.iter().map(|image| JsonImage::of(&report.layout.images[*image])).collect();
+                let line =
+                    Line { schema: SCHEMA, head: Head::of(report), images, stack: JsonStack::of(report, at, stack), warnings: &warnings };
+                serde_json::to_writer(&mut *out, &line)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn texts(notes: &[Note]) -> Vec<String> {
+    notes.iter().map(Note::to_string).collect()
+}
+
+fn images<'a>(report: &Report<'a>) -> Vec<JsonImage<'a>> {
+    report.layout.images.iter().map(JsonImage::of).collect()
+}
+
+#[derive(Serialize)]
+struct WholeReport<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    images: Vec<JsonImage<'a>>,
+    stacks: Stacks<'a>,
+}
+
+/// Written one by one, so that a dump of a million frames is never in memory twice.
+struct Stacks<'a>(&'a Report<'a>);
+
+impl Serialize for Stacks<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let stacks = &self.0.capture.stacks;
+        let mut list = serializer.serialize_seq(Some(stacks.len()))?;
+        for (at, stack) in stacks.iter().enumerate() {
+            list.serialize_element(&JsonStack::of(self.0, at, stack))?;
+        }
+        list.end()
+    }
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    source: &'a str,
+    format: &'static str,
+    os: Option<&'static str>,
+    arch: Option<&'static str>,
+    kernel_version: Option<&'a str>,
+    slide: Option<String>,
+    slide_from: Option<&'a str>,
+    title: Option<&'a str>,
+    guilty: Option<()>,
+}
+
+impl<'a> Head<'a> {
+    fn of(report: &Report<'a>) -> Head<'a> {
+        let (capture, layout) = (report.capture, report.layout);
+        Head {
+            source: report.source,
+            format: capture.format,
+            os: capture.os.map(|os| os.name()),
+            arch: capture.arch.map(|arch| arch.name()),
+            kernel_version: capture.kernel_version.as_deref(),
+            slide: layout.slide.map(|slide| slide.to_string()),
+            slide_from: layout.slide.map(|_| layout.slide_from.as_str()),
+            title: None,
+            guilty: None,
+        }
+    }
+}
+
+/// An image; also what `modules --format json` prints.
+#[derive(Serialize)]
+pub struct JsonImage<'a> {
+    name: &'a str,
+    version: Option<&'a str>,
+    uuid: Option<String>,
+    load_address: Option<String>,
+    size: Option<u64>,
+    file: Option<String>,
+    file_uuid: Option<String>,
+    status: &'static str,
+    debug_info: bool,
+    placed_by: Option<&'a str>,
+    reason: Option<&'a str>,
+    pairs_agree: Option<usize>,
+    pairs: Option<usize>,
+}
+
+impl<'a> JsonImage<'a> {
+    /// The JSON form of `image`.
+    pub fn of(image: &'a Image) -> JsonImage<'a> {
+        let file_id = image.program.as_ref().and_then(|program| program.id());
+        let file_id = file_id.or(image.refused.as_ref().and_then(|refused| refused.found));
+        JsonImage {
+            name: &image.name,
+            version: image.version.as_deref(),
+            uuid: image.wanted.or(file_id).map(|id| id.to_string()),
+            load_address: image.load.map(hex),
+            size: image.size,
+            file: image.file().map(|path| path.display().to_string()),
+            file_uuid: file_id.map(|id| id.to_string()),
+            status: image.status().name(),
+            debug_info: image.program.as_ref().is_some_and(|program| program.has_debug_info()),
+            placed_by: Some(image.placed_by.as_str()).filter(|from| !from.is_empty()),
+            reason: image.refused.as_ref().map(|refused| refused.why.as_str()).or(image.other_build.as_deref()),
+            pairs_agree: image.pairs.map(|(agree, _)| agree),
+            pairs: image.pairs.map(|(_, all)| all),
+        }
+    }
+}
+
+fn hex(address: Avma) -> String {
+    address.to_string()
+}
+
+#[derive(Serialize)]
+struct JsonStack<'a> {
+    kind: &'static str,
+    title: Option<&'a str>,
+    pid: Option<i64>,
+    tid: Option<&'a str>,
+    process: Option<&'a str>,
+    thread: Option<&'a str>,
+    cpu: Option<u32>,
+    state: Option<&'a str>,
+    wait_channel: Option<&'a str>,
+    count: u64,
+    line: u32,
+    frames: Vec<JsonFrame<'a>>,
+    user_frames: Vec<UserFrame>,
+}
+
+impl<'a> JsonStack<'a> {
+    fn of(report: &Report<'a>, at: usize, stack: &'a Stack) -> JsonStack<'a> {
+        JsonStack {
+            kind: stack.kind.name(),
+            title: stack.title.as_deref(),
+            pid: stack.pid,
+            tid: stack.tid.as_deref(),
+            process: stack.process.as_deref(),
+            thread: stack.thread.as_deref(),
+            cpu: stack.cpu,
+            state: stack.state.as_deref(),
+            wait_channel: stack.wait_channel.as_deref(),
+            count: stack.count,
+            line: stack.line,
+            frames: stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
+            user_frames: stack.user_frames.iter().map(|frame| UserFrame::of(report, frame)).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonFrame<'a> {
+    line: u32,
+    address: Option<String>,
+    module: Option<String>,
+    symbol: Option<String>,
+    offset: Option<u64>,
+    size: Option<u64>,
+    reliable: bool,
+    role: &'static str,
+    trust: &'static str,
+    /// Why there is no symbol.
+    reason: Option<&'static str>,
+    /// The nearest symbol below an address that nothing names.
+    after: Option<After<'a>>,
+    locations: Vec<JsonLocation<'a>>,
+}
+
+#[derive(Serialize)]
+struct After<'a> {
+    symbol: &'a str,
+    offset: Option<u64>,
+}
+
+impl<'a> JsonFrame<'a> {
+    fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
+        let answer = report.resolved.answer(stack, n);
+        let image = answer.image.map(|image| report.layout.images[image].name.clone());
+        let printed = |span: crate::model::stack::Span| {
+            Some(span).filter(|span| !span.is_empty()).map(|span| lex::text(span.of(report.text, frame.line_start)))
+        };
+        let named = answer.named();
+        // What the report itself names stays named; nobody has compared it with a file.
+        let by_report = named.is_none() && !frame.symbol.is_empty();
+        JsonFrame {
+            line: frame.line,
+            address: frame.address.map(hex),
+            module: image.or_else(|| printed(frame.module)),
+            symbol: named.map(|symbol| symbol.name.clone()).or_else(|| printed(frame.symbol)),
+            offset: if by_report { frame.offset } else { answer.offset.filter(|_| named.is_some()) },
+            size: named.and_then(|symbol| symbol.size),
+            reliable: frame.reliable,
+            role: frame.role.name(),
+            trust: if by_report { Trust::Unverified.name() } else { answer.trust.name() },
+            reason: answer.reason.map(super::summary::advice),
+            after: answer
+                .symbol
+                .as_ref()
+                .filter(|symbol| !symbol.contains)
+                .map(|symbol| After { symbol: &symbol.name, offset: answer.offset }),
+            locations: answer.locations.iter().map(JsonLocation::of).collect(),
+        }
+    }
+}
+
+/// A source location; also what `lookup --format json` prints.
+#[derive(Serialize)]
+pub struct JsonLocation<'a> {
+    function: Option<&'a str>,
+    file: Option<&'a str>,
+    line: Option<u32>,
+    column: Option<u32>,
+    inlined: bool,
+}
+
+impl<'a> JsonLocation<'a> {
+    /// The JSON form of `location`.
+    pub fn of(location: &'a Location) -> JsonLocation<'a> {
+        JsonLocation {
+            function: location.function.as_deref(),
+            file: location.file.as_deref(),
+            line: location.line,
+            column: location.column,
+            inlined: location.inlined,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UserFrame {
+    line: u32,
+    address: Option<String>,
+    module: Option<String>,
+    symbol: Option<String>,
+    offset: Option<u64>,
+}
+
+impl UserFrame {
+    fn of(report: &Report<'_>, frame: &RawFrame) -> UserFrame {
+        let printed =
+            |span: crate::model::stack::Span| Some(lex::text(span.of(report.text, frame.line_start))).filter(|text| !text.is_empty());
+        UserFrame {
+            line: frame.line,
+            address: frame.address.map(hex),
+            module: printed(frame.module),
+            symbol: printed(frame.symbol),
+            offset: frame.offset,
+        }
+    }
+}

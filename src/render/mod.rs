@@ -1,0 +1,63 @@
+//! Writing results: the report again with its frames rewritten, or JSON. Nothing here knows input or symbol file formats.
+//!
+//! A new output is one file that implements [`Output`] and one line in [`OUTPUTS`].
+
+pub mod frames;
+pub mod json;
+pub mod modules;
+pub mod sanitize;
+pub mod summary;
+pub mod text;
+
+use std::io::{self, Write};
+
+use crate::model::capture::Capture;
+use crate::note::Note;
+use crate::place::Layout;
+use crate::resolve::Resolved;
+
+/// One report with everything found out about it.
+pub struct Report<'a> {
+    /// Where it came from.
+    pub source: &'a str,
+    /// Its bytes.
+    pub text: &'a [u8],
+    /// What it says.
+    pub capture: &'a Capture,
+    /// Its images.
+    pub layout: &'a Layout,
+    /// The answers to its frames.
+    pub resolved: &'a Resolved,
+}
+
+/// How text is written; decided once, by the binary.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Style {
+    /// Idiom of the frames; `None` for that of the report's system.
+    pub frames: Option<frames::Idiom>,
+    /// Whether to use colour.
+    pub colour: bool,
+    /// Whether the text goes to a terminal, which must not obey control characters in it.
+    pub terminal: bool,
+}
+
+/// One output format of `symbolicate`.
+pub trait Output: Sync {
+    /// The name that `--format` takes.
+    fn id(&self) -> &'static str;
+    /// One line for the help.
+    fn about(&self) -> &'static str;
+    /// Writes all reports; `warnings` are those of the whole run.
+    ///
+    /// # Errors
+    /// When writing fails.
+    fn write(&self, reports: &[Report<'_>], warnings: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()>;
+}
+
+/// Every output format of `symbolicate`; the first is the default.
+pub static OUTPUTS: &[&dyn Output] = &[&text::Text, &json::Json, &json::NdJson];
+
+/// The output of that id.
+pub fn by_id(id: &str) -> Option<&'static dyn Output> {
+    OUTPUTS.iter().copied().find(|output| output.id() == id)
+}

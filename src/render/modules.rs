@@ -1,0 +1,41 @@
+//! The table of images.
+
+use crate::place::Image;
+use crate::render::sanitize::visible_line;
+
+/// The head of the table.
+pub const HEAD: [&str; 6] = ["Image", "Load address", "Size", "UUID", "Status", "Symbol file"];
+
+/// The cells of one image. A cell without a fact is `-`.
+pub fn cells(image: &Image) -> [String; 6] {
+    let dash = || "-".to_string();
+    let file_id = image.program.as_ref().and_then(|program| program.id());
+    let refused_id = image.refused.as_ref().and_then(|refused| refused.found);
+    let uuid = match (image.wanted, file_id.or(refused_id)) {
+        (Some(wanted), Some(found)) if wanted != found => format!("{wanted} (file: {found})"),
+        (Some(id), _) | (None, Some(id)) => id.to_string(),
+        (None, None) => dash(),
+    };
+    let name = match &image.version {
+        Some(version) => format!("{} ({version})", image.name),
+        None => image.name.clone(),
+    };
+    [
+        visible_line(&name),
+        image.load.map_or_else(dash, |load| load.to_string()),
+        image.size.map_or_else(dash, |size| format!("{size:#x}")),
+        uuid,
+        image.status().name().to_string(),
+        image.file().map_or_else(dash, |path| visible_line(&path.display().to_string())),
+    ]
+}
+
+/// A Markdown table.
+pub fn markdown(images: &[Image]) -> String {
+    let escape = |cell: &String| cell.replace('\\', "\\\\").replace('|', "\\|");
+    let row = |cells: &[String]| format!("| {} |\n", cells.iter().map(escape).collect::<Vec<_>>().join(" | "));
+    let mut text = row(&HEAD.map(str::to_string));
+    text.push_str("| --- | --- | --- | --- | --- | --- |\n");
+    images.iter().for_each(|image| text.push_str(&row(&cells(image))));
+    text
+}

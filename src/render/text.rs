@@ -1,0 +1,115 @@
+//! The report again, byte for byte, with resolved frames rewritten in place.
+
+use std::io::{self, Write};
+
+use super::frames::{self, Idiom, Paint, Rewritten};
+use super::{Output, Report, Style, sanitize};
+use crate::model::frame::Answer;
+use crate::model::stack::RawFrame;
+use crate::note::Note;
+
+/// The output.
+pub struct Text;
+
+impl Output for Text {
+    fn id(&self) -> &'static str {
+        "text"
+    }
+    fn about(&self) -> &'static str {
+        "the report with its frames rewritten in place"
+    }
+    fn write(&self, reports: &[Report<'_>], _: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
+        reports.iter().try_for_each(|report| Writer { report, style, out: &mut *out }.report())
+    }
+}
+
+struct Writer<'a, 'o> {
+    report: &'a Report<'a>,
+    style: Style,
+    out: &'o mut dyn Write,
+}
+
+impl Writer<'_, '_> {
+    fn report(&mut self) -> io::Result<()> {
+        let (stacks, resolved) = (&self.report.capture.stacks, self.report.resolved);
+        let frames = stacks
+            .iter()
+            .enumerate()
+            .flat_map(|(at, stack)| stack.frames.iter().enumerate().map(move |(n, frame)| (frame, resolved.answer(at, n))));
+        let mut done = 0;
+        for (frame, answer) in frames {
+            // Readers hand frames over in the order of the text; one that does not is left as it was printed.
+            if frame.line_start as usize >= done && frames::improves(frame, answer) {
+                done = self.frame(done, frame, answer)?;
+            }
+        }
+        self.copy(done, self.report.text.len())
+    }
+
+    /// Writes everything from `done` to the end of the frame's line and what belongs below it; gives back where the text goes on.
+    fn frame(&mut self, done: usize, frame: &RawFrame, answer: &Answer) -> io::Result<usize> {
+        let image = answer.image.map(|image| &self.report.layout.images[image]);
+        let idiom = self.style.frames.unwrap_or(Idiom::Atos);
+        let Some(new) = frames::rewrite(frame.address, answer, image, idiom, Paint::new(self.style.colour)) else { return Ok(done) };
+        let line = frame.line_start as usize;
+        let (from, to) = (line + frame.text.start as usize, line + frame.text.end as usize);
+        let next = self.line_end(to);
+        self.copy(done, from)?;
+        self.say(&new.line)?;
+        self.copy(to, next)?;
+        self.below(line, next, &new)?;
+        Ok((0..frame.notes).fold(next, |at, _| self.line_end(at)))
+    }
+
+    /// Lines below a frame have its indentation and its line ending.
+    fn below(&mut self, line: usize, next: usize, new: &Rewritten) -> io::Result<()> {
+        let text = self.report.text;
+        let indent = crate::parse::lex::indent(&text[line..next]);
+        let ended = text[line..next].ends_with(b"\n");
+        let newline: &[u8] = if text[line..next].ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
+        for extra in &new.below {
+            if !ended {
+                self.out.write_all(newline)?;
+            }
+            self.copy(line, line + indent)?;
+            self.say(extra)?;
+            if ended {
+                self.out.write_all(newline)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One past the line feed of the line that holds byte `at`.
+    fn line_end(&self, at: usize) -> usize {
+        let text = self.report.text;
+        memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1)
+    }
+
+    /// The report's own bytes.
+    fn copy(&mut self, from: usize, to: usize) -> io::Result<()> {
+        let bytes = &self.report.text[from..to];
+        if self.style.terminal { self.out.write_all(&sanitize::visible(bytes)) } else { self.out.write_all(bytes) }
+    }
+
+    /// Text of ours, which holds names and paths of symbol files between colour sequences of ours.
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        if !self.style.terminal {
+            return self.out.write_all(text.as_bytes());
+        }
+        let mut rest = text;
+        while let Some(at) = rest.find("\x1b[") {
+            let end = rest[at..].find('m').map_or(rest.len(), |n| at + n + 1);
+            self.out.write_all(&sanitize::visible(&rest.as_bytes()[..at]))?;
+            let own = matches!(&rest[at..end], "\x1b[0m" | "\x1b[1m" | "\x1b[2m") && self.style.colour;
+            let sequence = &rest.as_bytes()[at..end];
+            if own {
+                self.out.write_all(sequence)?
+            } else {
+                self.out.write_all(&sanitize::visible(sequence))?
+            }
+            rest = &rest[end..];
+        }
+        self.out.write_all(&sanitize::visible(rest.as_bytes()))
+    }
+}

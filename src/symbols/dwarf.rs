@@ -1,0 +1,239 @@
+//! DWARF: from an address to its source line and the chain of inlined functions.
+//!
+//! Only the compilation units that hold a looked-up address are read. `.debug_aranges` says which those are; where it is
+//! silent, the root entries of all units are scanned once. Units are worked on in parallel, each with a context of its own that
+//! is dropped afterwards, so memory does not grow with the size of the file.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use gimli::{EndianSlice, RunTimeEndian, Section};
+use object::{Object, ObjectSection};
+use rayon::prelude::*;
+
+use crate::model::addr::Svma;
+use crate::model::frame::Location;
+
+type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
+type Dwarf<'d> = gimli::Dwarf<Reader<'d>>;
+type Context<'d> = addr2line::Context<Reader<'d>>;
+
+/// Which unit covers which addresses, kept between lookups in one file.
+#[derive(Default)]
+pub struct UnitIndex {
+    aranges: OnceLock<Vec<UnitRange>>,
+    scanned: OnceLock<Vec<UnitRange>>,
+}
+
+/// A half-open range of link-time addresses and the `.debug_info` offset of its unit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct UnitRange {
+    start: u64,
+    end: u64,
+    unit: usize,
+}
+
+/// The debug sections of one file, read in place or decompressed.
+pub struct Sections<'d> {
+    sections: gimli::DwarfSections<Cow<'d, [u8]>>,
+    endian: RunTimeEndian,
+}
+
+impl<'d> Sections<'d> {
+    /// Finds the debug sections of `file`; one that cannot be read counts as absent.
+    pub fn load(file: &object::File<'d>) -> Sections<'d> {
+        let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
+        let section = |id: gimli::SectionId| -> Result<Cow<'d, [u8]>, std::convert::Infallible> {
+            let data = file.section_by_name(id.name()).and_then(|section| section.uncompressed_data().ok());
+            Ok(data.unwrap_or_default())
+        };
+        let Ok(sections) = gimli::DwarfSections::load(section);
+        Sections { sections, endian }
+    }
+
+    /// Readers over all sections.
+    fn whole(&self) -> Dwarf<'_> {
+        self.sections.borrow(|section| EndianSlice::new(section, self.endian))
+    }
+
+    /// Readers that see a single unit of `.debug_info`, so that a context over them indexes nothing else.
+    fn unit(&self, unit: usize) -> Option<Dwarf<'_>> {
+        let mut dwarf = self.whole();
+        let info = dwarf.debug_info.reader().slice();
+        let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(unit)).ok()?;
+        let slice = info.get(unit..unit.checked_add(header.length_including_self())?)?;
+        // An offset into another unit would be read as one into this slice and name a wrong function.
+        if refers_to_other_units(&dwarf, &header) {
+            return None;
+        }
+        dwarf.debug_info = gimli::DebugInfo::new(slice, self.endian);
+        // Its offsets are those of the whole section; without it the context takes the ranges of the unit's root entry.
+        dwarf.debug_aranges = gimli::DebugAranges::new(&[], self.endian);
+        Some(dwarf)
+    }
+}
+
+/// Whether a function or inlined call of the unit may have its name in another unit (LTO, dsymutil's merged C++ types, dwz).
+fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_>>) -> bool {
+    let Ok(abbreviations) = dwarf.abbreviations(header) else { return true };
+    let crosses = |abbreviation: &gimli::Abbreviation| {
+        let named = matches!(abbreviation.tag(), gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine);
+        named
+            && abbreviation.attributes().iter().any(|attribute| {
+                matches!(attribute.name(), gimli::DW_AT_abstract_origin | gimli::DW_AT_specification)
+                    && !matches!(
+                        attribute.form(),
+                        gimli::DW_FORM_ref1 | gimli::DW_FORM_ref2 | gimli::DW_FORM_ref4 | gimli::DW_FORM_ref8 | gimli::DW_FORM_ref_udata
+                    )
+            })
+    };
+    (1..).map_while(|code| abbreviations.get(code)).any(crosses)
+}
+
+/// The locations of each probe, innermost inlined function first; empty where the file has none. Answers are in the order of `probes`.
+pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Vec<Vec<Location>> {
+    let mut by_unit: Vec<(usize, usize)> = Vec::with_capacity(probes.len());
+    for (at, probe) in probes.iter().enumerate() {
+        if let Some(unit) = index.unit_of(sections, probe.0) {
+            by_unit.push((unit, at));
+        }
+    }
+    by_unit.sort_unstable();
+    let units: Vec<&[(usize, usize)]> = by_unit.chunk_by(|a, b| a.0 == b.0).collect();
+    let found: Vec<Option<Vec<Vec<Location>>>> = units
+        .par_iter()
+        .map(|unit| {
+            let context = Context::from_dwarf(sections.unit(unit[0].0)?).ok()?;
+            unit.iter().map(|(_, at)| frames(&context, probes[*at].0)).collect()
+        })
+        .collect();
+    let mut answers = vec![Vec::new(); probes.len()];
+    let mut whole = None;
+    for (unit, found) in units.iter().zip(found) {
+        let found = found.unwrap_or_else(|| {
+            // The unit needs its neighbours: the one context over the whole file, built once, answers for all of its kind.
+            let context = whole.get_or_insert_with(|| Context::from_dwarf(sections.whole()).ok());
+            let one = |at: usize| context.as_ref().and_then(|context| frames(context, probes[at].0)).unwrap_or_default();
+            unit.iter().map(|(_, at)| one(*at)).collect()
+        });
+        for ((_, at), locations) in unit.iter().zip(found) {
+            answers[*at] = locations;
+        }
+    }
+    answers
+}
+
+/// Locations of one address; `None` when the context cannot tell, as when a name lies outside of it.
+fn frames(context: &Context<'_>, probe: u64) -> Option<Vec<Location>> {
+    let mut frames = context.find_frames(probe).skip_all_loads().ok()?;
+    let mut locations = Vec::new();
+    while let Some(frame) = frames.next().ok()? {
+        let function = frame.function.as_ref().and_then(|function| function.raw_name().ok()).map(Cow::into_owned);
+        let place = frame.location.as_ref();
+        locations.push(Location {
+            function,
+            file: place.and_then(|place| place.file).map(str::to_string),
+            line: place.and_then(|place| place.line).filter(|line| *line != 0),
+            column: place.and_then(|place| place.column).filter(|column| *column != 0),
+            inlined: true,
+            ..Location::default()
+        });
+    }
+    if let Some(owner) = locations.last_mut() {
+        owner.inlined = false;
+    }
+    let known = locations.iter().any(|location| location.file.is_some() || location.function.is_some());
+    let directory = if known { directory(context, probe) } else { None };
+    for location in &mut locations {
+        let file = location.file.as_deref().unwrap_or_default();
+        let rest = directory.as_deref().and_then(|directory| file.strip_prefix(directory)).and_then(|rest| rest.strip_prefix('/'));
+        location.file_prefix = rest.map_or(0, |rest| file.len() - rest.len());
+    }
+    Some(if known { locations } else { Vec::new() })
+}
+
+/// `DW_AT_comp_dir` of the unit that covers `probe`.
+fn directory(context: &Context<'_>, probe: u64) -> Option<String> {
+    let unit = context.find_dwarf_and_unit(probe).skip_all_loads()?;
+    unit.comp_dir.map(|directory| directory.to_string_lossy().trim_end_matches('/').to_string())
+}
+
+/// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.
+pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, probe: Svma) -> Option<(String, Svma)> {
+    let dwarf = sections.whole();
+    let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(index.unit_of(sections, probe.0)?)).ok()?;
+    let unit = dwarf.unit(header).ok()?;
+    let mut entries = unit.entries();
+    while let Some(entry) = entries.next_dfs().ok()? {
+        if entry.tag() != gimli::DW_TAG_subprogram {
+            continue;
+        }
+        let mut ranges = dwarf.die_ranges(&unit, entry).ok()?;
+        let mut first = None;
+        while let Some(range) = ranges.next().ok()? {
+            first = first.or(Some(range.begin));
+            if (range.begin..range.end).contains(&probe.0) {
+                let name = entry.attr_value(gimli::DW_AT_linkage_name).or_else(|| entry.attr_value(gimli::DW_AT_name))?;
+                let name = dwarf.attr_string(&unit, name).ok()?.to_string_lossy().into_owned();
+                return Some((name, Svma(first?)));
+            }
+        }
+    }
+    None
+}
+
+impl UnitIndex {
+    fn unit_of(&self, sections: &Sections<'_>, probe: u64) -> Option<usize> {
+        let listed = self.aranges.get_or_init(|| sorted(aranges(&sections.whole())));
+        find(listed, probe).or_else(|| find(self.scanned.get_or_init(|| sorted(root_ranges(&sections.whole()))), probe))
+    }
+}
+
+fn sorted(mut ranges: Vec<UnitRange>) -> Vec<UnitRange> {
+    ranges.retain(|range| range.start < range.end);
+    ranges.sort_unstable();
+    ranges
+}
+
+/// The unit whose range holds `probe`. Ranges rarely overlap, so a few neighbours below are enough to look at.
+fn find(ranges: &[UnitRange], probe: u64) -> Option<usize> {
+    const NEIGHBOURS: usize = 8;
+    let above = ranges.partition_point(|range| range.start <= probe);
+    ranges[..above].iter().rev().take(NEIGHBOURS).find(|range| probe < range.end).map(|range| range.unit)
+}
+
+/// Every range of `.debug_aranges`; reading stops at the first damage, and what it hides is found by the scan.
+fn aranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
+    let mut found = Vec::new();
+    let mut headers = dwarf.debug_aranges.headers();
+    while let Ok(Some(header)) = headers.next() {
+        let unit = header.debug_info_offset().0;
+        let mut entries = header.entries();
+        while let Ok(Some(entry)) = entries.next() {
+            found.push(UnitRange { start: entry.address(), end: entry.address().saturating_add(entry.length()), unit });
+        }
+    }
+    found
+}
+
+/// The ranges of every unit's root entry.
+fn root_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
+    let mut headers = Vec::new();
+    let mut units = dwarf.units();
+    while let Ok(Some(header)) = units.next() {
+        headers.push(header);
+    }
+    let one = |header: &gimli::UnitHeader<Reader<'_>>| -> Vec<UnitRange> {
+        let Some(offset) = header.debug_info_offset() else { return Vec::new() };
+        let mut found = Vec::new();
+        if let Ok(unit) = dwarf.unit(*header)
+            && let Ok(mut ranges) = dwarf.unit_ranges(&unit)
+        {
+            while let Ok(Some(range)) = ranges.next() {
+                found.push(UnitRange { start: range.begin, end: range.end, unit: offset.0 });
+            }
+        }
+        found
+    };
+    headers.iter().flat_map(one).collect()
+}

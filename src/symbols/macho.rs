@@ -1,0 +1,290 @@
+//! Mach-O: kernels, kexts (`MH_KEXT_BUNDLE`, and `MH_OBJECT` of 10.5), dSYM companions, `kextutil -s` files, thin or fat.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use object::macho;
+use object::read::macho::{FatArch, MachHeader, MachOFatFile32, MachOFatFile64};
+use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
+
+use super::dwarf::{self, Sections, UnitIndex};
+use super::symtab::{RawSymbol, SymbolTable};
+use super::{FileInfo, FileKind, Opener, Segment, Symbols};
+use crate::error::{Error, Result};
+use crate::input::Bytes;
+use crate::model::addr::{Arch, Svma};
+use crate::model::frame::Location;
+use crate::model::image::ImageId;
+
+/// Recognises and opens Mach-O files.
+pub struct MachOOpener;
+
+/// More slices than this in a "fat file" mean that it is a Java class, which has the same magic and a version in place of the count.
+const MAX_SLICES: usize = 30;
+
+impl Opener for MachOOpener {
+    fn about(&self) -> &'static str {
+        "Mach-O kernels, kexts, dSYMs and .sym files, thin or fat"
+    }
+
+    fn sniff(&self, head: &[u8]) -> bool {
+        let Some(magic) = head.first_chunk::<4>().map(|magic| u32::from_be_bytes(*magic)) else { return false };
+        matches!(magic, 0xfeed_face | 0xcefa_edfe | 0xfeed_facf | 0xcffa_edfe) || (is_fat(magic) && slice_count(head) <= MAX_SLICES)
+    }
+
+    fn open(&self, path: &Path, bytes: &Bytes, refused: &mut Vec<Error>) -> Vec<Box<dyn Symbols>> {
+        let slices = match slices(bytes) {
+            Ok(slices) => slices,
+            Err(what) => {
+                refused.push(Error::bad(path, what));
+                return Vec::new();
+            }
+        };
+        let mut files: Vec<Box<dyn Symbols>> = Vec::new();
+        for (start, size) in slices {
+            match MachO::open(path, bytes, start, size) {
+                Ok(file) => files.push(Box::new(file)),
+                Err(error) => refused.push(error),
+            }
+        }
+        files
+    }
+}
+
+fn is_fat(magic: u32) -> bool {
+    matches!(magic, macho::FAT_MAGIC | macho::FAT_MAGIC_64)
+}
+
+fn slice_count(head: &[u8]) -> usize {
+    head.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(usize::MAX, |bytes| u32::from_be_bytes(bytes) as usize)
+}
+
+/// Offset and size of every slice; a thin file is one slice.
+fn slices(bytes: &[u8]) -> std::result::Result<Vec<(u64, u64)>, String> {
+    let magic = bytes.first_chunk::<4>().map_or(0, |magic| u32::from_be_bytes(*magic));
+    let list = match magic {
+        macho::FAT_MAGIC => MachOFatFile32::parse(bytes).map(|fat| fat.arches().iter().map(FatArch::file_range).collect()),
+        macho::FAT_MAGIC_64 => MachOFatFile64::parse(bytes).map(|fat| fat.arches().iter().map(FatArch::file_range).collect()),
+        _ => Ok(vec![(0, bytes.len() as u64)]),
+    };
+    list.map_err(|cause| format!("the list of architectures of this fat file is damaged: {cause}"))
+}
+
+/// One Mach-O image, a whole file or a slice of one.
+struct MachO {
+    bytes: Bytes,
+    start: usize,
+    end: usize,
+    info: FileInfo,
+    /// Code sections: link-time start, end, and offset in the slice.
+    code: Vec<(u64, u64, u64)>,
+    table: OnceLock<SymbolTable>,
+    units: UnitIndex,
+}
+
+impl MachO {
+    fn open(path: &Path, bytes: &Bytes, start: u64, size: u64) -> Result<MachO> {
+        let end = start.checked_add(size).filter(|end| *end <= bytes.len() as u64);
+        let Some(end) = end else {
+            let what = format!(
+                "a slice of this fat file ends at {} but the file has {} bytes: it is truncated, copy it again",
+                start.saturating_add(size),
+                bytes.len()
+            );
+            return Err(Error::bad(path, what));
+        };
+        let (start, end) = (start as usize, end as usize);
+        let data = &bytes[start..end];
+        let file = object::File::parse(data).map_err(|cause| Error::bad(path, format!("damaged or truncated Mach-O file: {cause}")))?;
+        let header = Header::of(&file);
+        let arch = header.arch().map_err(|what| Error::bad(path, what))?;
+        let kind = header.kind(&file).map_err(|what| Error::bad(path, what))?;
+        let code = code_sections(&file);
+        let segments: Vec<Segment> = file.segments().filter_map(|segment| placed_segment(&segment, &code)).collect();
+        let text = segments.iter().find(|segment| segment.name == "__TEXT").or(segments.first());
+        let linked_at_runtime = kind == FileKind::Kext && text.is_some_and(|text| text.svma.0 != 0);
+        let info = FileInfo {
+            path: path.to_path_buf(),
+            kind,
+            arch,
+            id: file.mach_uuid().ok().flatten().map(ImageId),
+            bundle_id: kmod_name(&file),
+            segments,
+            has_debug_info: file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0),
+            linked_at_runtime,
+            encrypted: header.encrypted,
+        };
+        Ok(MachO { bytes: bytes.clone(), start, end, info, code, table: OnceLock::new(), units: UnitIndex::default() })
+    }
+
+    fn data(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// The parsed file. Parsing reads the load commands only and is repeated rather than kept, because it borrows the bytes.
+    fn file(&self) -> Option<object::File<'_>> {
+        object::File::parse(self.data()).ok()
+    }
+}
+
+impl Symbols for MachO {
+    fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    fn table(&self) -> &SymbolTable {
+        self.table.get_or_init(|| self.file().map(|file| symbol_table(&file, &self.code)).unwrap_or_default())
+    }
+
+    fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
+        match self.file().filter(|_| self.info.has_debug_info) {
+            Some(file) => dwarf::locate(&Sections::load(&file), &self.units, probes),
+            None => vec![Vec::new(); probes.len()],
+        }
+    }
+
+    fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {
+        let file = self.file().filter(|_| self.info.has_debug_info)?;
+        dwarf::function_at(&Sections::load(&file), &self.units, at)
+    }
+
+    fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
+        let (start, _, offset) = self.code.iter().find(|(start, end, _)| *start <= from.0 && to.0 <= *end)?;
+        if self.info.encrypted || self.info.kind == FileKind::Dsym {
+            return None;
+        }
+        self.data().get((offset + from.0 - start) as usize..(offset + to.0.checked_sub(*start)?) as usize)
+    }
+}
+
+/// What the unified interface of `object` does not tell.
+struct Header {
+    cpu: macho::CpuType,
+    subtype: u32,
+    filetype: macho::FileType,
+    encrypted: bool,
+    starts: Vec<u64>,
+}
+
+impl Header {
+    fn of(file: &object::File<'_>) -> Header {
+        match file {
+            object::File::MachO32(file) => Header::read(file),
+            object::File::MachO64(file) => Header::read(file),
+            _ => Header { cpu: macho::CpuType(0), subtype: 0, filetype: macho::FileType(0), encrypted: false, starts: Vec::new() },
+        }
+    }
+
+    fn read<Mach: MachHeader<Endian = Endianness>>(file: &object::read::macho::MachOFile<'_, Mach>) -> Header {
+        let (raw, endian) = (file.macho_header(), file.endian());
+        let mut header = Header {
+            cpu: raw.cputype(endian),
+            subtype: raw.cpusubtype(endian).0,
+            filetype: raw.filetype(endian),
+            encrypted: false,
+            starts: Vec::new(),
+        };
+        let text = file.segments().find(|segment| segment.name() == Ok(Some("__TEXT"))).map_or(0, |segment| segment.address());
+        let Ok(mut commands) = file.macho_load_commands() else { return header };
+        while let Ok(Some(command)) = commands.next() {
+            match command.variant() {
+                Ok(object::read::macho::LoadCommandVariant::EncryptionInfo32(info)) => header.encrypted |= info.cryptid.get(endian) != 0,
+                Ok(object::read::macho::LoadCommandVariant::EncryptionInfo64(info)) => header.encrypted |= info.cryptid.get(endian) != 0,
+                Ok(object::read::macho::LoadCommandVariant::LinkeditData(list)) if list.cmd.get(endian) == macho::LC_FUNCTION_STARTS => {
+                    if let Ok(starts) = list.function_starts(endian, file.data(), text) {
+                        header.starts = starts.map_while(|start| start.ok()).collect();
+                    }
+                }
+                _ => {}
+            }
+        }
+        header
+    }
+
+    fn arch(&self) -> std::result::Result<Arch, String> {
+        // The subtype's upper bits are flags (0x80000000) and the pointer-authentication version.
+        match (self.cpu, self.subtype & 0xff) {
+            (macho::CPU_TYPE_X86_64, _) => Ok(Arch::X86_64),
+            (macho::CPU_TYPE_X86, _) => Ok(Arch::I386),
+            (macho::CPU_TYPE_ARM64, 2) => Ok(Arch::Arm64e),
+            (macho::CPU_TYPE_ARM64, _) => Ok(Arch::Arm64),
+            (macho::CPU_TYPE_POWERPC, _) => Err(unsupported("ppc")),
+            (macho::CPU_TYPE_POWERPC64, _) => Err(unsupported("ppc64")),
+            (macho::CPU_TYPE_ARM, _) => Err(unsupported("arm")),
+            (other, _) => Err(unsupported(&format!("CPU type {:#x}", other.0))),
+        }
+    }
+
+    fn kind(&self, file: &object::File<'_>) -> std::result::Result<FileKind, String> {
+        match self.filetype {
+            macho::MH_KEXT_BUNDLE => Ok(FileKind::Kext),
+            macho::MH_OBJECT => Ok(FileKind::Object),
+            macho::MH_DSYM => Ok(FileKind::Dsym),
+            macho::MH_EXECUTE if file.segments().any(|segment| segment.address() >> 63 == 1 || !file.is_64()) => Ok(FileKind::Kernel),
+            macho::MH_EXECUTE => Err("is a user-space program, not a kernel or kext".to_string()),
+            macho::MH_FILESET => {
+                Err("is a kernel collection (MH_FILESET), which is not read yet; give the kernel and kexts of the Kernel Debug Kit"
+                    .to_string())
+            }
+            other => Err(format!("is a Mach-O file of type {}, not a kernel, kext or dSYM", other.0)),
+        }
+    }
+}
+
+fn unsupported(arch: &str) -> String {
+    format!("is for {arch}, which kstack does not resolve; give the file or slice for x86_64, i386 or arm64")
+}
+
+/// Segments that are mapped where code or data is; those of the linker and of DWARF are never at an address.
+fn placed_segment(segment: &object::Segment<'_, '_>, code: &[(u64, u64, u64)]) -> Option<Segment> {
+    let name = segment.name().ok().flatten().unwrap_or_default();
+    if matches!(name, "__LINKEDIT" | "__DWARF" | "__PAGEZERO") || segment.size() == 0 {
+        return None;
+    }
+    // The one segment of an MH_OBJECT has no name; its code is what `__TEXT` holds elsewhere.
+    let name = if name.is_empty() { "__TEXT" } else { name };
+    let (start, end) = (segment.address(), segment.address().checked_add(segment.size())?);
+    let executable = code.iter().any(|(from, to, _)| start <= *from && *to <= end);
+    Some(Segment { name: name.to_string(), svma: Svma(start), size: segment.size(), executable })
+}
+
+fn code_sections(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
+    const INSTRUCTIONS: u32 = macho::S_ATTR_PURE_INSTRUCTIONS.0 | macho::S_ATTR_SOME_INSTRUCTIONS.0;
+    let is_code = |section: &object::Section<'_, '_>| {
+        let flagged = matches!(section.flags(), object::SectionFlags::MachO { flags, .. } if flags.0 & INSTRUCTIONS != 0);
+        flagged || section.name() == Ok("__text")
+    };
+    let range = |section: object::Section<'_, '_>| {
+        let end = section.address().checked_add(section.size())?;
+        Some((section.address(), end, section.file_range().map_or(0, |(offset, _)| offset)))
+    };
+    file.sections().filter(is_code).filter_map(range).collect()
+}
+
+fn symbol_table(file: &object::File<'_>, code: &[(u64, u64, u64)]) -> SymbolTable {
+    let symbols = file.symbols().filter(|symbol| symbol.is_definition()).filter_map(|symbol| {
+        let address = symbol.address();
+        let (_, limit, _) = code.iter().find(|(start, end, _)| (*start..*end).contains(&address))?;
+        let name = plain(symbol.name_bytes().ok()?);
+        // Labels of the assembler stand inside functions.
+        let label = name.is_empty() || name.starts_with(b"ltmp") || name.starts_with(b"L");
+        (!(label && symbol.is_local())).then(|| RawSymbol { address, name, global: symbol.is_global(), limit: *limit })
+    });
+    SymbolTable::new(symbols, Header::of(file).starts)
+}
+
+/// A name without the underscore that Mach-O puts before every C name.
+fn plain(name: &[u8]) -> &[u8] {
+    name.strip_prefix(b"_").unwrap_or(name)
+}
+
+/// The bundle identifier inside a kext's `kmod_info` structure: `next`, `info_version`, `id`, then 64 bytes of name (xnu, osfmk/mach/kmod.h).
+fn kmod_name(file: &object::File<'_>) -> Option<String> {
+    let symbol = file.symbols().find(|symbol| symbol.name_bytes() == Ok(b"_kmod_info"))?;
+    let section = file.section_by_index(symbol.section_index()?).ok()?;
+    let name_offset = if file.is_64() { 16 } else { 12 };
+    let bytes = section.data_range(symbol.address().checked_add(name_offset)?, 64).ok()??;
+    let name = bytes.split(|b| *b == 0).next()?;
+    let plausible = name.contains(&b'.') && name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    plausible.then(|| String::from_utf8_lossy(name).into_owned())
+}

@@ -1,0 +1,137 @@
+//! Symbol files: opening them, and what every kind of them can answer.
+//!
+//! A new kind of file is one module that implements [`Opener`] and [`Symbols`], and one line in [`OPENERS`].
+
+pub mod bundle;
+pub mod code;
+pub mod demangle;
+pub mod dwarf;
+pub mod find;
+pub mod macho;
+pub mod symtab;
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::input::{self, Bytes};
+use crate::model::addr::{Arch, Svma};
+use crate::model::frame::Location;
+use crate::model::image::ImageId;
+use symtab::SymbolTable;
+
+/// What kind of program a symbol file describes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FileKind {
+    /// A kernel.
+    Kernel,
+    /// A linked kext.
+    Kext,
+    /// An unlinked kext (`MH_OBJECT`, 10.5): the kernel links it when it is loaded.
+    Object,
+    /// A dSYM companion: symbols and DWARF without code.
+    Dsym,
+}
+
+/// A part of a file that is mapped as a whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Segment {
+    /// Name, such as `__TEXT_EXEC`.
+    pub name: String,
+    /// Link-time address.
+    pub svma: Svma,
+    /// Size in memory, in bytes.
+    pub size: u64,
+    /// Whether it holds code.
+    pub executable: bool,
+}
+
+/// What a symbol file says about itself.
+#[derive(Clone, Debug)]
+pub struct FileInfo {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it describes.
+    pub kind: FileKind,
+    /// Architecture of this file or slice.
+    pub arch: Arch,
+    /// UUID, the proof of identity.
+    pub id: Option<ImageId>,
+    /// Bundle identifier, from `kmod_info` inside the file.
+    pub bundle_id: Option<String>,
+    /// Mapped segments, in the order of the file.
+    pub segments: Vec<Segment>,
+    /// Whether there is DWARF.
+    pub has_debug_info: bool,
+    /// Whether the addresses in it are the run-time ones already (`kextutil -s` output).
+    pub linked_at_runtime: bool,
+    /// Whether its code is encrypted, so that only its symbols can be used.
+    pub encrypted: bool,
+}
+
+impl FileInfo {
+    /// The segment of that name.
+    pub fn segment(&self, name: &str) -> Option<&Segment> {
+        self.segments.iter().find(|segment| segment.name == name)
+    }
+
+    /// Where the image starts: its `__TEXT`, or its first segment.
+    pub fn base(&self) -> Svma {
+        self.segment("__TEXT").or(self.segments.first()).map_or(Svma(0), |segment| segment.svma)
+    }
+}
+
+/// One opened symbol file, or one slice of a fat one.
+pub trait Symbols: Send + Sync {
+    /// What the file says about itself.
+    fn info(&self) -> &FileInfo;
+    /// Its code symbols; read on first use.
+    fn table(&self) -> &SymbolTable;
+    /// Source locations of link-time addresses, in the order of `probes`: innermost inlined function first, names as in the
+    /// file, empty where there is no debug info.
+    fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>>;
+    /// Name and start of the function that debug info says covers an address.
+    fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
+    /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.
+    fn code(&self, from: Svma, to: Svma) -> Option<&[u8]>;
+}
+
+/// One kind of symbol file.
+pub trait Opener: Sync {
+    /// One line for `kstack formats`.
+    fn about(&self) -> &'static str;
+    /// Whether a file that begins with `head` is of this kind.
+    fn sniff(&self, head: &[u8]) -> bool;
+    /// Opens every slice of the file; what could not be opened goes to `refused`.
+    fn open(&self, path: &Path, bytes: &Bytes, refused: &mut Vec<Error>) -> Vec<Box<dyn Symbols>>;
+}
+
+/// Every kind of symbol file that kstack reads.
+pub static OPENERS: &[&dyn Opener] = &[&macho::MachOOpener];
+
+/// Opens one file, compressed or not, as whatever kind its first bytes say. Slices that cannot be used are in `refused`.
+///
+/// # Errors
+/// When it cannot be read, is empty, or is of no known kind.
+pub fn open(path: &Path, refused: &mut Vec<Error>) -> Result<Vec<Box<dyn Symbols>>> {
+    let source = input::open(path)?;
+    if source.data.is_empty() {
+        return Err(Error::bad(path, "is empty; copy the symbol file again"));
+    }
+    refused.extend(source.notes.iter().map(|note| Error::bad(path, note.text.clone())));
+    match OPENERS.iter().find(|opener| opener.sniff(&source.data)) {
+        Some(opener) => Ok(opener.open(path, &source.data, refused)),
+        None => Err(Error::bad(path, unknown_kind(&source.data))),
+    }
+}
+
+/// Says what a file that nobody opens looks like, and what to do.
+fn unknown_kind(data: &[u8]) -> String {
+    let first = &data[..data.len().min(64)];
+    if memchr::memmem::find(first, b"IM4P").is_some() {
+        return "is an IM4P container, as firmware has them: unpack the kernelcache first (`img4tool -e -o kernelcache FILE`)".to_string();
+    }
+    let text = first.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
+    let hint = if text { "; a load map is given with -l, a report without a flag" } else { "" };
+    let begins: String = first[..first.len().min(8)].iter().flat_map(|b| b.escape_ascii()).map(char::from).collect();
+    format!("is no symbol file that kstack reads (expected Mach-O): it begins with `{begins}`{hint}")
+}

@@ -1,0 +1,200 @@
+//! The code symbols of one file, sorted by address.
+
+use std::sync::OnceLock;
+
+use rustc_hash::FxHashMap;
+
+use super::demangle::demangle;
+use crate::model::addr::Svma;
+
+/// One symbol as a reader hands it over.
+#[derive(Clone, Copy, Debug)]
+pub struct RawSymbol<'n> {
+    /// Link-time address.
+    pub address: u64,
+    /// Name as users say it: for Mach-O without the leading underscore.
+    pub name: &'n [u8],
+    /// Whether other files can refer to it.
+    pub global: bool,
+    /// End of the section that it lies in: no symbol reaches beyond.
+    pub limit: u64,
+}
+
+/// How sure it is that a symbol's function reaches an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reach {
+    /// The next symbol or function start lies above the address, and the file kept its local symbols or a list of functions.
+    Contains,
+    /// Nothing in the symbol table says where the function ends: the local symbols are gone.
+    Unknown,
+    /// A function without a symbol starts in between.
+    Behind,
+}
+
+/// A symbol found for an address or name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found<'t> {
+    /// Name, not demangled.
+    pub name: &'t str,
+    /// Where it starts.
+    pub start: Svma,
+    /// Bytes to the next symbol, function start or end of the section.
+    pub size: u64,
+    /// Whether it reaches the address; `Contains` for a lookup by name.
+    pub reach: Reach,
+}
+
+struct Entry {
+    start: u64,
+    end: u64,
+    name: (u32, u32),
+    global: bool,
+}
+
+/// Sorted code symbols. Several names at one address are kept; the preferred one answers for the address.
+#[derive(Default)]
+pub struct SymbolTable {
+    names: String,
+    entries: Vec<Entry>,
+    /// Addresses where functions start, from `LC_FUNCTION_STARTS`; empty when the file has no such list.
+    starts: Vec<u64>,
+    has_locals: bool,
+    by_name: OnceLock<FxHashMap<String, Vec<u32>>>,
+}
+
+impl SymbolTable {
+    /// Sorts `symbols`, which may come in any order and repeat addresses. `starts` lists all functions of the file, or is empty.
+    pub fn new<'n>(symbols: impl Iterator<Item = RawSymbol<'n>>, mut starts: Vec<u64>) -> SymbolTable {
+        starts.sort_unstable();
+        let mut table = SymbolTable { starts, ..SymbolTable::default() };
+        for symbol in symbols {
+            let from = table.names.len();
+            table.names.push_str(&String::from_utf8_lossy(symbol.name));
+            let Ok(to) = u32::try_from(table.names.len()) else { break };
+            table.has_locals |= !symbol.global;
+            table.entries.push(Entry { start: symbol.address, end: symbol.limit, name: (from as u32, to), global: symbol.global });
+        }
+        let names = std::mem::take(&mut table.names);
+        let preference = |e: &Entry| {
+            let name = &names[e.name.0 as usize..e.name.1 as usize];
+            (e.start, !e.global, name.starts_with('_') || name.contains('$'), name.len(), name.to_owned())
+        };
+        table.entries.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| preference(a).cmp(&preference(b))));
+        table.names = names;
+        table.set_ends();
+        table
+    }
+
+    fn set_ends(&mut self) {
+        let mut next = u64::MAX;
+        for at in (0..self.entries.len()).rev() {
+            let start = self.entries[at].start;
+            if self.entries.get(at + 1).is_some_and(|later| later.start != start) {
+                next = self.entries[at + 1].start;
+            }
+            let function = self.starts.partition_point(|s| *s <= start);
+            let bound = self.starts.get(function).copied().unwrap_or(u64::MAX).min(next);
+            self.entries[at].end = self.entries[at].end.min(bound).max(start);
+        }
+    }
+
+    /// How many symbols there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The nearest symbol at or below `at`.
+    pub fn at(&self, at: Svma) -> Option<Found<'_>> {
+        let above = self.entries.partition_point(|entry| entry.start <= at.0);
+        let start = self.entries.get(above.checked_sub(1)?)?.start;
+        let first = self.entries[..above].partition_point(|entry| entry.start < start);
+        let entry = &self.entries[first];
+        let reach = if at.0 >= entry.end {
+            Reach::Behind
+        } else if self.has_locals || !self.starts.is_empty() {
+            Reach::Contains
+        } else {
+            Reach::Unknown
+        };
+        Some(Found { reach, ..self.found(first) })
+    }
+
+    /// Every symbol of that name, which may be given demangled.
+    pub fn named(&self, name: &str) -> Vec<Found<'_>> {
+        let index = self.by_name.get_or_init(|| {
+            let mut index: FxHashMap<String, Vec<u32>> = FxHashMap::default();
+            for at in 0..self.entries.len() {
+                let name = self.found(at).name;
+                index.entry(name.to_string()).or_default().push(at as u32);
+                let readable = demangle(name);
+                if readable != name {
+                    index.entry(readable.into_owned()).or_default().push(at as u32);
+                }
+            }
+            index
+        });
+        index.get(name).into_iter().flatten().map(|at| self.found(*at as usize)).collect()
+    }
+
+    fn found(&self, at: usize) -> Found<'_> {
+        let entry = &self.entries[at];
+        let name = &self.names[entry.name.0 as usize..entry.name.1 as usize];
+        Found { name, start: Svma(entry.start), size: entry.end - entry.start, reach: Reach::Contains }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn table(symbols: &[(u64, &str, bool)], starts: &[u64]) -> SymbolTable {
+        let raw = symbols.iter().map(|(address, name, global)| RawSymbol {
+            address: *address,
+            name: name.as_bytes(),
+            global: *global,
+            limit: 100,
+        });
+        SymbolTable::new(raw, starts.to_vec())
+    }
+
+    #[test]
+    fn aliases_prefer_global_names_and_sizes_end_at_the_next_symbol() {
+        let table = table(&[(20, "b", false), (10, "local", false), (10, "shared", true)], &[]);
+        let found = table.at(Svma(15)).unwrap();
+        assert_eq!((found.name, found.size, found.reach), ("shared", 10, Reach::Contains));
+        assert_eq!(table.at(Svma(99)).unwrap().size, 80);
+        assert_eq!(table.at(Svma(100)).unwrap().reach, Reach::Behind);
+        assert_eq!(table.at(Svma(9)), None);
+        assert_eq!(table.named("local")[0].start, Svma(10));
+    }
+
+    #[test]
+    fn without_local_symbols_the_extent_is_unknown_unless_function_starts_tell() {
+        assert_eq!(table(&[(10, "f", true)], &[]).at(Svma(50)).unwrap().reach, Reach::Unknown);
+        let with_starts = table(&[(10, "f", true)], &[10, 40]);
+        assert_eq!(with_starts.at(Svma(39)).unwrap().reach, Reach::Contains);
+        assert_eq!(with_starts.at(Svma(50)).unwrap().reach, Reach::Behind);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_linear_search(addresses in prop::collection::vec(0u64..100, 1..40), probe in 0u64..120) {
+            let names: Vec<String> = (0..addresses.len()).map(|n| format!("s{n}")).collect();
+            let symbols: Vec<(u64, &str, bool)> = addresses.iter().zip(&names).map(|(a, n)| (*a, n.as_str(), false)).collect();
+            let table = table(&symbols, &[]);
+            let nearest = addresses.iter().filter(|a| **a <= probe).max();
+            prop_assert_eq!(table.at(Svma(probe)).map(|f| f.start.0), nearest.copied());
+            if let Some(found) = table.at(Svma(probe)) {
+                let next = addresses.iter().filter(|a| **a > found.start.0).min().copied().unwrap_or(100).min(100);
+                prop_assert_eq!(found.size, next - found.start.0);
+                prop_assert_eq!(found.reach == Reach::Contains, probe < next);
+            }
+        }
+    }
+}
