@@ -61,12 +61,12 @@ impl Inputs {
         for path in &args.load_maps {
             self.load_map(path);
         }
-        for file in args.given() {
-            self.library.add(file, &mut self.notes);
-        }
         for folder in &args.symbols {
             let progress = Progress::new("symbol files");
             self.library.index(folder, &mut self.notes, &|done, all| progress.at(done, all));
+        }
+        for file in args.given() {
+            self.library.add(file, &mut self.notes);
         }
     }
 

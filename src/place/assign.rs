@@ -124,6 +124,9 @@ fn search(image: &mut Image, library: &Library, arch: Option<Arch>, notes: &mut 
         return;
     }
     let mut found = if image.kernel { library.kernels(arch) } else { library.by_name(&image.name, arch) };
+    if found.iter().any(|program| program.stem == image.name) {
+        found.retain(|program| program.stem == image.name);
+    }
     found.dedup_by_key(|program| (program.id(), program.info().path.clone()));
     if found.len() > 1 {
         let paths: Vec<String> = found.iter().map(|program| program.info().path.display().to_string()).collect();

@@ -1,6 +1,6 @@
 //! The symbol files of one run: those given by name, and those found in symbol folders by UUID first and by name second.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -54,6 +54,11 @@ impl Program {
     /// The file with DWARF, if there is one.
     fn debug(&self) -> Option<&dyn Symbols> {
         self.files.iter().map(|file| &**file).find(|file| file.info().has_debug_info)
+    }
+
+    /// Whether another file of the same UUID could add to what is known: DWARF to a binary, or code to a dSYM.
+    fn is_incomplete(&self) -> bool {
+        self.id().is_some() && (self.debug().is_none() || self.binary().is_none())
     }
 
     /// Whether source lines can be had.
@@ -148,13 +153,14 @@ struct Entry {
 }
 
 impl Library {
-    /// Opens a given file. What cannot be used is said in `notes`, as failures.
+    /// Opens a given file; a companion with its UUID is taken from the folders indexed before. What cannot be used is said in
+    /// `notes`, as failures.
     pub fn add(&mut self, file: GivenFile, notes: &mut Vec<Note>) {
         let bundle = match bundle::find(&file.path) {
             Ok(bundle) => bundle,
             Err(error) => return notes.push(hinted(error, file.kernel)),
         };
-        let (programs, refused) = open(&bundle);
+        let (programs, refused) = open(&[bundle], &self.index);
         // One unusable slice of a fat file does not matter while another can be used.
         if programs.is_empty() {
             notes.extend(refused.into_iter().map(|error| hinted(error, file.kernel)));
@@ -224,15 +230,16 @@ impl Library {
 
     /// Opens the files of some entries together, so that a binary finds its dSYM; opened ones are kept.
     fn open_entries(&self, entries: &[&Entry]) -> Vec<Arc<Program>> {
-        let Some(first) = entries.first() else { return Vec::new() };
         let key: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
         let mut opened = self.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let open_now = || {
-            let dsyms =
-                self.index.iter().filter(|e| entries.iter().any(|entry| entry.ids.iter().any(|id| id.is_some() && e.ids.contains(id))));
-            let companions = dsyms.map(|entry| entry.path.clone()).filter(|path| !key.contains(path)).collect();
-            let bundle_id = entries.iter().find_map(|entry| entry.bundle_id.clone());
-            open(&Bundle { files: key.clone(), companions, bundle_id, stem: first.stem.clone() }).0
+            let one = |entry: &&Entry| Bundle {
+                files: vec![entry.path.clone()],
+                companions: Vec::new(),
+                bundle_id: entry.bundle_id.clone(),
+                stem: entry.stem.clone(),
+            };
+            open(&entries.iter().map(one).collect::<Vec<_>>(), &self.index).0
         };
         opened.entry(key.clone()).or_insert_with(open_now).clone()
     }
@@ -243,17 +250,22 @@ fn hinted(error: Error, kernel: bool) -> Note {
     Note::failure("", format!("{error} (given with {flag}; everything else goes on without it)"))
 }
 
-/// Opens the files of a bundle and puts those of one build together. A companion counts only by UUID, never by name.
-fn open(bundle: &Bundle) -> (Vec<Arc<Program>>, Vec<Error>) {
+/// Opens the files of bundles and puts those of one build together. A companion counts only by UUID, never by name.
+fn open(bundles: &[Bundle], index: &[Entry]) -> (Vec<Arc<Program>>, Vec<Error>) {
     let mut refused = Vec::new();
     let mut builds: Vec<Program> = Vec::new();
-    for path in &bundle.files {
+    for (bundle, path) in bundles.iter().flat_map(|bundle| bundle.files.iter().map(move |path| (bundle, path))) {
         match super::open(path, &mut refused) {
             Ok(files) => files.into_iter().for_each(|file| join(&mut builds, file, Some(bundle))),
             Err(error) => refused.push(error),
         }
     }
-    for path in &bundle.companions {
+    let ids: Vec<Option<ImageId>> = builds.iter().filter(|build| build.is_incomplete()).map(Program::id).collect();
+    let indexed = index.iter().filter(|entry| entry.ids.iter().any(|id| ids.contains(id))).map(|entry| &entry.path);
+    let beside = bundles.iter().flat_map(|bundle| &bundle.companions);
+    let known = |path: &&PathBuf| bundles.iter().any(|bundle| bundle.files.contains(path));
+    let companions: BTreeSet<&PathBuf> = beside.chain(indexed).filter(|path| !known(path)).collect();
+    for path in companions {
         // A damaged companion is no reason to complain about the file that the user gave.
         let files = super::open(path, &mut Vec::new()).unwrap_or_default();
         files.into_iter().for_each(|file| join(&mut builds, file, None));
