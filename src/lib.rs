@@ -16,6 +16,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod error;
+pub mod fuzzing;
 pub mod input;
 pub mod model;
 pub mod note;

@@ -129,7 +129,6 @@ mod tests {
     #[test]
     fn an_overlap_is_reported_once() {
         let space = AddressSpace::new(&[range(0, 10, 0), range(5, 20, 1), range(7, 8, 1)]);
-        assert_eq!(space.overlaps().len(), 2);
-        assert_eq!(space.overlaps()[0], (0, 1, Avma(5)));
+        assert_eq!(space.overlaps(), [(0, 1, Avma(5))]);
     }
 }

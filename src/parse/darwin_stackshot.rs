@@ -110,10 +110,13 @@ impl Reader<'_> {
                 self.close();
                 self.stack(line).tid = Some(lex::text(value));
             }
-            b"Thread state" => self.stack(line).state = Some(state(value)),
-            b"Thread wait_event" => self.stack(line).wait_channel = Some(lex::text(value)),
-            b"Thread name" => self.stack(line).thread = Some(lex::text(value)),
-            b"Kernel stack" => self.open(line, Section::Kernel),
+            b"Thread state" => self.fresh(line).state = Some(state(value)),
+            b"Thread wait_event" => self.fresh(line).wait_channel = Some(lex::text(value)),
+            b"Thread name" => self.fresh(line).thread = Some(lex::text(value)),
+            b"Kernel stack" => {
+                self.fresh(line);
+                self.open(line, Section::Kernel);
+            }
             b"User stack" => self.open(line, Section::User),
             _ => return false,
         }
@@ -182,6 +185,14 @@ impl Reader<'_> {
             count: 1,
             ..Stack::default()
         })
+    }
+
+    /// The same for a line that stands before a thread's frames: if there are some, its `Thread ID:` line was lost.
+    fn fresh(&mut self, line: &Line<'_>) -> &mut Stack {
+        if self.current.as_ref().is_some_and(|stack| !stack.frames.is_empty()) {
+            self.close();
+        }
+        self.stack(line)
     }
 
     fn close(&mut self) {

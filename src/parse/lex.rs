@@ -84,11 +84,9 @@ mod tests {
     proptest! {
         #[test]
         fn lines_put_together_again_are_the_text(text in prop::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200)) {
-            let mut number = 0;
             let mut seen = 0;
-            for line in lines(&text) {
-                number += 1;
-                prop_assert_eq!(line.number, number);
+            for (number, line) in lines(&text).enumerate() {
+                prop_assert_eq!(line.number as usize, number + 1);
                 prop_assert_eq!(line.start as usize, seen);
                 prop_assert_eq!(&text[seen..seen + line.bytes.len()], line.bytes);
                 seen += line.bytes.len();

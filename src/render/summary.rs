@@ -82,7 +82,7 @@ pub fn advice(reason: Unresolved) -> &'static str {
         Unresolved::NoFile => "no symbol file given, try -m or -S",
         Unresolved::OtherBuild => "the symbol file is another build and was not used",
         Unresolved::Overlap => "where two images overlap, check the load addresses",
-        Unresolved::OutsideSymbols => "outside of all functions",
+        Unresolved::OutsideSymbols => "no symbol of the file stands at or below it",
         Unresolved::AfterSymbol => "only the nearest symbol below is known: the file is stripped, give its dSYM",
         Unresolved::NoAddress => "without an address or a symbol that a file knows",
         Unresolved::Ambiguous => "whose symbol occurs more than once",

@@ -133,8 +133,9 @@ fn frames(context: &Context<'_>, probe: u64) -> Option<Vec<Location>> {
         locations.push(Location {
             function,
             file: place.and_then(|place| place.file).map(str::to_string),
+            // Line 0 stands for code that belongs to no line; a column of it means nothing.
             line: place.and_then(|place| place.line).filter(|line| *line != 0),
-            column: place.and_then(|place| place.column).filter(|column| *column != 0),
+            column: place.filter(|place| place.line != Some(0)).and_then(|place| place.column).filter(|column| *column != 0),
             inlined: true,
             ..Location::default()
         });

@@ -10,7 +10,7 @@ use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
 use super::dwarf::{self, Sections, UnitIndex};
 use super::symtab::{RawSymbol, SymbolTable};
 use super::{FileInfo, FileKind, Opener, Segment, Symbols};
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
 use crate::model::frame::Location;
@@ -41,11 +41,17 @@ impl Opener for MachOOpener {
             }
         };
         let mut files: Vec<Box<dyn Symbols>> = Vec::new();
+        let mut foreign = Vec::new();
         for (start, size) in slices {
             match MachO::open(path, bytes, start, size) {
                 Ok(file) => files.push(Box::new(file)),
-                Err(error) => refused.push(error),
+                Err(Refusal::Foreign(what)) => foreign.push(Error::bad(path, what)),
+                Err(Refusal::Bad(what)) => refused.push(Error::bad(path, what)),
             }
+        }
+        // A ppc slice beside one that can be used is nothing to complain about.
+        if files.is_empty() {
+            refused.append(&mut foreign);
         }
         files
     }
@@ -60,7 +66,7 @@ fn slice_count(head: &[u8]) -> usize {
 }
 
 /// Offset and size of every slice; a thin file is one slice.
-fn slices(bytes: &[u8]) -> std::result::Result<Vec<(u64, u64)>, String> {
+fn slices(bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
     let magic = bytes.first_chunk::<4>().map_or(0, |magic| u32::from_be_bytes(*magic));
     let list = match magic {
         macho::FAT_MAGIC => MachOFatFile32::parse(bytes).map(|fat| fat.arches().iter().map(FatArch::file_range).collect()),
@@ -68,6 +74,14 @@ fn slices(bytes: &[u8]) -> std::result::Result<Vec<(u64, u64)>, String> {
         _ => Ok(vec![(0, bytes.len() as u64)]),
     };
     list.map_err(|cause| format!("the list of architectures of this fat file is damaged: {cause}"))
+}
+
+/// Why a slice cannot be used.
+enum Refusal {
+    /// Of an architecture that is not resolved.
+    Foreign(String),
+    /// Damaged, or no kernel, kext or dSYM.
+    Bad(String),
 }
 
 /// One Mach-O image, a whole file or a slice of one.
@@ -83,22 +97,22 @@ struct MachO {
 }
 
 impl MachO {
-    fn open(path: &Path, bytes: &Bytes, start: u64, size: u64) -> Result<MachO> {
+    fn open(path: &Path, bytes: &Bytes, start: u64, size: u64) -> Result<MachO, Refusal> {
         let end = start.checked_add(size).filter(|end| *end <= bytes.len() as u64);
         let Some(end) = end else {
-            let what = format!(
-                "a slice of this fat file ends at {} but the file has {} bytes: it is truncated, copy it again",
-                start.saturating_add(size),
-                bytes.len()
-            );
-            return Err(Error::bad(path, what));
+            let (end, len) = (start.saturating_add(size), bytes.len());
+            return Err(Refusal::Bad(format!(
+                "a slice of this fat file ends at {end} but the file has {len} bytes: it is truncated, copy it again"
+            )));
         };
         let (start, end) = (start as usize, end as usize);
         let data = &bytes[start..end];
-        let file = object::File::parse(data).map_err(|cause| Error::bad(path, format!("damaged or truncated Mach-O file: {cause}")))?;
+        let file =
+            object::File::parse(data).map_err(|cause| Refusal::Bad(format!("damaged or truncated Mach-O file: {cause}; copy it again")))?;
         let header = Header::of(&file);
-        let arch = header.arch().map_err(|what| Error::bad(path, what))?;
-        let kind = header.kind(&file).map_err(|what| Error::bad(path, what))?;
+        check_complete(&file, &header, data.len() as u64).map_err(Refusal::Bad)?;
+        let arch = header.arch().map_err(Refusal::Foreign)?;
+        let kind = header.kind(&file).map_err(Refusal::Bad)?;
         let code = code_sections(&file);
         let segments: Vec<Segment> = file.segments().filter_map(|segment| placed_segment(&segment, &code)).collect();
         let text = segments.iter().find(|segment| segment.name == "__TEXT").or(segments.first());
@@ -163,6 +177,8 @@ struct Header {
     subtype: u32,
     filetype: macho::FileType,
     encrypted: bool,
+    /// Whether all load commands could be read.
+    whole: bool,
     starts: Vec<u64>,
 }
 
@@ -171,26 +187,31 @@ impl Header {
         match file {
             object::File::MachO32(file) => Header::read(file),
             object::File::MachO64(file) => Header::read(file),
-            _ => Header { cpu: macho::CpuType(0), subtype: 0, filetype: macho::FileType(0), encrypted: false, starts: Vec::new() },
+            _ => Header {
+                cpu: macho::CpuType(0),
+                subtype: 0,
+                filetype: macho::FileType(0),
+                encrypted: false,
+                whole: false,
+                starts: Vec::new(),
+            },
         }
     }
 
     fn read<Mach: MachHeader<Endian = Endianness>>(file: &object::read::macho::MachOFile<'_, Mach>) -> Header {
+        use object::read::macho::LoadCommandVariant as Command;
         let (raw, endian) = (file.macho_header(), file.endian());
-        let mut header = Header {
-            cpu: raw.cputype(endian),
-            subtype: raw.cpusubtype(endian).0,
-            filetype: raw.filetype(endian),
-            encrypted: false,
-            starts: Vec::new(),
-        };
+        let (cpu, subtype, filetype) = (raw.cputype(endian), raw.cpusubtype(endian).0, raw.filetype(endian));
+        let mut header = Header { cpu, subtype, filetype, encrypted: false, whole: false, starts: Vec::new() };
         let text = file.segments().find(|segment| segment.name() == Ok(Some("__TEXT"))).map_or(0, |segment| segment.address());
         let Ok(mut commands) = file.macho_load_commands() else { return header };
+        let mut count = 0;
         while let Ok(Some(command)) = commands.next() {
+            count += 1;
             match command.variant() {
-                Ok(object::read::macho::LoadCommandVariant::EncryptionInfo32(info)) => header.encrypted |= info.cryptid.get(endian) != 0,
-                Ok(object::read::macho::LoadCommandVariant::EncryptionInfo64(info)) => header.encrypted |= info.cryptid.get(endian) != 0,
-                Ok(object::read::macho::LoadCommandVariant::LinkeditData(list)) if list.cmd.get(endian) == macho::LC_FUNCTION_STARTS => {
+                Ok(Command::EncryptionInfo32(info)) => header.encrypted |= info.cryptid.get(endian) != 0,
+                Ok(Command::EncryptionInfo64(info)) => header.encrypted |= info.cryptid.get(endian) != 0,
+                Ok(Command::LinkeditData(list)) if list.cmd.get(endian) == macho::LC_FUNCTION_STARTS => {
                     if let Ok(starts) = list.function_starts(endian, file.data(), text) {
                         header.starts = starts.map_while(|start| start.ok()).collect();
                     }
@@ -198,10 +219,11 @@ impl Header {
                 _ => {}
             }
         }
+        header.whole = count == raw.ncmds(endian);
         header
     }
 
-    fn arch(&self) -> std::result::Result<Arch, String> {
+    fn arch(&self) -> Result<Arch, String> {
         // The subtype's upper bits are flags (0x80000000) and the pointer-authentication version.
         match (self.cpu, self.subtype & 0xff) {
             (macho::CPU_TYPE_X86_64, _) => Ok(Arch::X86_64),
@@ -215,7 +237,7 @@ impl Header {
         }
     }
 
-    fn kind(&self, file: &object::File<'_>) -> std::result::Result<FileKind, String> {
+    fn kind(&self, file: &object::File<'_>) -> Result<FileKind, String> {
         match self.filetype {
             macho::MH_KEXT_BUNDLE => Ok(FileKind::Kext),
             macho::MH_OBJECT => Ok(FileKind::Object),
@@ -229,6 +251,22 @@ impl Header {
             other => Err(format!("is a Mach-O file of type {}, not a kernel, kext or dSYM", other.0)),
         }
     }
+}
+
+/// Refuses what was cut off: a part of it would look like a file without symbols.
+fn check_complete(file: &object::File<'_>, header: &Header, len: u64) -> Result<(), String> {
+    if !header.whole {
+        return Err("truncated Mach-O file: its load commands end early; copy it again".to_string());
+    }
+    for segment in file.segments() {
+        let (offset, size) = segment.file_range();
+        let end = offset.saturating_add(size);
+        if end > len {
+            let name = segment.name().ok().flatten().unwrap_or_default();
+            return Err(format!("truncated Mach-O file: segment {name} ends at byte {end} but there are {len}; copy it again"));
+        }
+    }
+    Ok(())
 }
 
 fn unsupported(arch: &str) -> String {

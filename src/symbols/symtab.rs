@@ -46,6 +46,9 @@ pub struct Found<'t> {
 
 struct Entry {
     start: u64,
+    /// End of the section.
+    limit: u64,
+    /// Next symbol, next function, or end of the section.
     end: u64,
     name: (u32, u32),
     global: bool,
@@ -72,7 +75,13 @@ impl SymbolTable {
             table.names.push_str(&String::from_utf8_lossy(symbol.name));
             let Ok(to) = u32::try_from(table.names.len()) else { break };
             table.has_locals |= !symbol.global;
-            table.entries.push(Entry { start: symbol.address, end: symbol.limit, name: (from as u32, to), global: symbol.global });
+            table.entries.push(Entry {
+                start: symbol.address,
+                limit: symbol.limit,
+                end: symbol.limit,
+                name: (from as u32, to),
+                global: symbol.global,
+            });
         }
         let names = std::mem::take(&mut table.names);
         let preference = |e: &Entry| {
@@ -108,12 +117,12 @@ impl SymbolTable {
         self.entries.is_empty()
     }
 
-    /// The nearest symbol at or below `at`.
+    /// The nearest symbol at or below `at`, in the same section.
     pub fn at(&self, at: Svma) -> Option<Found<'_>> {
         let above = self.entries.partition_point(|entry| entry.start <= at.0);
         let start = self.entries.get(above.checked_sub(1)?)?.start;
         let first = self.entries[..above].partition_point(|entry| entry.start < start);
-        let entry = &self.entries[first];
+        let entry = Some(&self.entries[first]).filter(|entry| at.0 < entry.limit)?;
         let reach = if at.0 >= entry.end {
             Reach::Behind
         } else if self.has_locals || !self.starts.is_empty() {
@@ -169,7 +178,7 @@ mod tests {
         let found = table.at(Svma(15)).unwrap();
         assert_eq!((found.name, found.size, found.reach), ("shared", 10, Reach::Contains));
         assert_eq!(table.at(Svma(99)).unwrap().size, 80);
-        assert_eq!(table.at(Svma(100)).unwrap().reach, Reach::Behind);
+        assert_eq!(table.at(Svma(100)), None);
         assert_eq!(table.at(Svma(9)), None);
         assert_eq!(table.named("local")[0].start, Svma(10));
     }
@@ -189,7 +198,7 @@ mod tests {
             let symbols: Vec<(u64, &str, bool)> = addresses.iter().zip(&names).map(|(a, n)| (*a, n.as_str(), false)).collect();
             let table = table(&symbols, &[]);
             let nearest = addresses.iter().filter(|a| **a <= probe).max();
-            prop_assert_eq!(table.at(Svma(probe)).map(|f| f.start.0), nearest.copied());
+            prop_assert_eq!(table.at(Svma(probe)).map(|f| f.start.0), nearest.copied().filter(|_| probe < 100));
             if let Some(found) = table.at(Svma(probe)) {
                 let next = addresses.iter().filter(|a| **a > found.start.0).min().copied().unwrap_or(100).min(100);
                 prop_assert_eq!(found.size, next - found.start.0);

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Times kstack against llvm-symbolizer on the same look-ups, in one run. Best of RUNS; wall clock and peak resident memory.
+# usage: end_to_end.sh [WORKDIR]      (default: target/bench)     RUNS=5
+set -euo pipefail
+here=$(cd "$(dirname "$0")/.." && pwd)
+work=${1:-$here/target/bench}
+runs=${RUNS:-5}
+peer=$(command -v llvm-symbolizer-14 || command -v llvm-symbolizer) || { echo "llvm-symbolizer is missing" >&2; exit 2; }
+cargo build --release --quiet --manifest-path "$here/Cargo.toml"
+"$here/benches/make-darwin.sh" "$work"
+kstack=${CARGO_TARGET_DIR:-$here/target}/release/kstack
+modules=()
+for ((k = 0; k < 40; k++)); do modules+=(-m "$work/bench$k.kext"); done
+kernel=(-k "$here/fixtures/symbols/darwin/legacy/mach_kernel")
+
+# best NAME INPUT COMMAND...: best wall time and the memory of that run.
+best() {
+	local name=$1 input=$2
+	shift 2
+	python3 - "$name" "$input" "$runs" "$@" <<'PY'
+import os, resource, subprocess, sys, time
+name, source, runs, command = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+times, peak = [], 0
+for _ in range(runs):
+    with open(source) as given, open(os.devnull, "w") as void:
+        start = time.monotonic()
+        child = subprocess.Popen(command, stdin=given, stdout=void, stderr=void)
+        _, status, usage = os.wait4(child.pid, 0)
+        times.append(time.monotonic() - start)
+        peak = max(peak, usage.ru_maxrss)
+        assert status == 0, (command[:3], status)
+print(f"{name:52} {min(times) * 1000:9.1f} ms {peak / 1024:7.1f} MiB")
+PY
+}
+
+echo "stackshot: $(wc -c <"$work/stackshot.txt") bytes, $(wc -l <"$work/peer.txt") distinct look-ups"
+best "kstack symbolicate (text)" /dev/null "$kstack" symbolicate "$work/stackshot.txt" "${kernel[@]}" "${modules[@]}" -l "$work/kextstat.txt"
+best "kstack symbolicate --format json" /dev/null "$kstack" symbolicate --format json "$work/stackshot.txt" "${kernel[@]}" "${modules[@]}" -l "$work/kextstat.txt"
+best "$(basename "$peer"), the same look-ups once each" "$work/peer.txt" "$peer" --inlines
+best "kstack lookup, one address in the large dSYM" /dev/null "$kstack" lookup "$(cat "$work/large.txt")" -m "$work/large.kext@0"
+best "$(basename "$peer"), the same" "$work/large.txt" "$peer" --inlines "--obj=$work/large.kext.dSYM/Contents/Resources/DWARF/large"

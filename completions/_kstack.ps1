@@ -1,0 +1,189 @@
+
+using namespace System.Management.Automation
+using namespace System.Management.Automation.Language
+
+Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+
+    $commandElements = $commandAst.CommandElements
+    $command = @(
+        'kstack'
+        for ($i = 1; $i -lt $commandElements.Count; $i++) {
+            $element = $commandElements[$i]
+            if ($element -isnot [StringConstantExpressionAst] -or
+                $element.StringConstantType -ne [StringConstantType]::BareWord -or
+                $element.Value.StartsWith('-') -or
+                $element.Value -eq $wordToComplete) {
+                break
+        }
+        $element.Value
+    }) -join ';'
+
+    $completions = @(switch ($command) {
+        'kstack' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('-V', '-V ', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('--version', '--version', [CompletionResultType]::ParameterName, 'Print version')
+            [CompletionResult]::new('symbolicate', 'symbolicate', [CompletionResultType]::ParameterValue, 'Print the report again with every kernel frame named')
+            [CompletionResult]::new('sym', 'sym', [CompletionResultType]::ParameterValue, 'Print the report again with every kernel frame named')
+            [CompletionResult]::new('modules', 'modules', [CompletionResultType]::ParameterValue, 'List every image with its load address, UUID and symbol file')
+            [CompletionResult]::new('lookup', 'lookup', [CompletionResultType]::ParameterValue, 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel')
+            [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats, symbol files and outputs that are known')
+            [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
+            [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write all pages to a directory')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'kstack;symbolicate' {
+            [CompletionResult]::new('--format-in', '--format-in', [CompletionResultType]::ParameterName, 'Read every report as this format instead of detecting it (see `kstack formats`)')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('--kernel', '--kernel', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('--module', '--module', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('--load-map', '--load-map', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--symbols', '--symbols', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--slide', '--slide', [CompletionResultType]::ParameterName, 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output')
+            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'Idiom of the frames in text; by default that of the report''s system')
+            [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--no-demangle', '--no-demangle', [CompletionResultType]::ParameterName, 'Leave C++ and Rust names as they are in the symbol file')
+            [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Exit with status 3 when a kernel frame stayed unresolved or unverified')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'kstack;sym' {
+            [CompletionResult]::new('--format-in', '--format-in', [CompletionResultType]::ParameterName, 'Read every report as this format instead of detecting it (see `kstack formats`)')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('--kernel', '--kernel', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('--module', '--module', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('--load-map', '--load-map', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--symbols', '--symbols', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--slide', '--slide', [CompletionResultType]::ParameterName, 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output')
+            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'Idiom of the frames in text; by default that of the report''s system')
+            [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--no-demangle', '--no-demangle', [CompletionResultType]::ParameterName, 'Leave C++ and Rust names as they are in the symbol file')
+            [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Exit with status 3 when a kernel frame stayed unresolved or unverified')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'kstack;modules' {
+            [CompletionResult]::new('--format-in', '--format-in', [CompletionResultType]::ParameterName, 'Read every report as this format instead of detecting it (see `kstack formats`)')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('--kernel', '--kernel', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('--module', '--module', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('--load-map', '--load-map', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--symbols', '--symbols', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--slide', '--slide', [CompletionResultType]::ParameterName, 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output')
+            [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('-v', '-v', [CompletionResultType]::ParameterName, 'Say below the table where each load address comes from and why a file was refused')
+            [CompletionResult]::new('--verbose', '--verbose', [CompletionResultType]::ParameterName, 'Say below the table where each load address comes from and why a file was refused')
+            [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Exit with status 3 when an image has no verified symbol file')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'kstack;lookup' {
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('--kernel', '--kernel', [CompletionResultType]::ParameterName, 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('--module', '--module', [CompletionResultType]::ParameterName, 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('--load-map', '--load-map', [CompletionResultType]::ParameterName, 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--symbols', '--symbols', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--slide', '--slide', [CompletionResultType]::ParameterName, 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output')
+            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'Idiom of the frames in text')
+            [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('-r', '-r', [CompletionResultType]::ParameterName, 'The addresses come from stacks: look up the call before each, as symbolicate does')
+            [CompletionResult]::new('--return-address', '--return-address', [CompletionResultType]::ParameterName, 'The addresses come from stacks: look up the call before each, as symbolicate does')
+            [CompletionResult]::new('--no-demangle', '--no-demangle', [CompletionResultType]::ParameterName, 'Leave C++ and Rust names as they are in the symbol file')
+            [CompletionResult]::new('--strict', '--strict', [CompletionResultType]::ParameterName, 'Exit with status 3 when a query stayed unresolved or unverified')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'kstack;formats' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'kstack;completions' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'kstack;man' {
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
+            break
+        }
+        'kstack;help' {
+            [CompletionResult]::new('symbolicate', 'symbolicate', [CompletionResultType]::ParameterValue, 'Print the report again with every kernel frame named')
+            [CompletionResult]::new('modules', 'modules', [CompletionResultType]::ParameterValue, 'List every image with its load address, UUID and symbol file')
+            [CompletionResult]::new('lookup', 'lookup', [CompletionResultType]::ParameterValue, 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel')
+            [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats, symbol files and outputs that are known')
+            [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
+            [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write all pages to a directory')
+            [CompletionResult]::new('help', 'help', [CompletionResultType]::ParameterValue, 'Print this message or the help of the given subcommand(s)')
+            break
+        }
+        'kstack;help;symbolicate' {
+            break
+        }
+        'kstack;help;modules' {
+            break
+        }
+        'kstack;help;lookup' {
+            break
+        }
+        'kstack;help;formats' {
+            break
+        }
+        'kstack;help;completions' {
+            break
+        }
+        'kstack;help;man' {
+            break
+        }
+        'kstack;help;help' {
+            break
+        }
+    })
+
+    $completions.Where{ $_.CompletionText -like "$wordToComplete*" } |
+        Sort-Object -Property ListItemText
+}

@@ -1,0 +1,168 @@
+
+use builtin;
+use str;
+
+set edit:completion:arg-completer[kstack] = {|@words|
+    fn spaces {|n|
+        builtin:repeat $n ' ' | str:join ''
+    }
+    fn cand {|text desc|
+        edit:complex-candidate $text &display=$text' '(spaces (- 14 (wcswidth $text)))$desc
+    }
+    var command = 'kstack'
+    for word $words[1..-1] {
+        if (str:has-prefix $word '-') {
+            break
+        }
+        set command = $command';'$word
+    }
+    var completions = [
+        &'kstack'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+            cand -V 'Print version'
+            cand --version 'Print version'
+            cand symbolicate 'Print the report again with every kernel frame named'
+            cand sym 'Print the report again with every kernel frame named'
+            cand modules 'List every image with its load address, UUID and symbol file'
+            cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+            cand formats 'List the formats, symbol files and outputs that are known'
+            cand completions 'Print a completion script for a shell'
+            cand man 'Print the manual page, or write all pages to a directory'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'kstack;symbolicate'= {
+            cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
+            cand -k 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand --kernel 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand -m 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand --module 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand -l 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand --load-map 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand -S 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --symbols 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --slide 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address'
+            cand -o 'Write to FILE, which appears whole or not at all'
+            cand --output 'Write to FILE, which appears whole or not at all'
+            cand --color 'Colour'
+            cand --format 'Form of the output'
+            cand --frames 'Idiom of the frames in text; by default that of the report''s system'
+            cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
+            cand -q 'Say nothing on standard error but errors'
+            cand --quiet 'Say nothing on standard error but errors'
+            cand --no-demangle 'Leave C++ and Rust names as they are in the symbol file'
+            cand --strict 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'kstack;sym'= {
+            cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
+            cand -k 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand --kernel 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand -m 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand --module 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand -l 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand --load-map 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand -S 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --symbols 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --slide 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address'
+            cand -o 'Write to FILE, which appears whole or not at all'
+            cand --output 'Write to FILE, which appears whole or not at all'
+            cand --color 'Colour'
+            cand --format 'Form of the output'
+            cand --frames 'Idiom of the frames in text; by default that of the report''s system'
+            cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
+            cand -q 'Say nothing on standard error but errors'
+            cand --quiet 'Say nothing on standard error but errors'
+            cand --no-demangle 'Leave C++ and Rust names as they are in the symbol file'
+            cand --strict 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'kstack;modules'= {
+            cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
+            cand -k 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand --kernel 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand -m 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand --module 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand -l 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand --load-map 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand -S 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --symbols 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --slide 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address'
+            cand -o 'Write to FILE, which appears whole or not at all'
+            cand --output 'Write to FILE, which appears whole or not at all'
+            cand --color 'Colour'
+            cand --format 'Form of the output'
+            cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
+            cand -q 'Say nothing on standard error but errors'
+            cand --quiet 'Say nothing on standard error but errors'
+            cand -v 'Say below the table where each load address comes from and why a file was refused'
+            cand --verbose 'Say below the table where each load address comes from and why a file was refused'
+            cand --strict 'Exit with status 3 when an image has no verified symbol file'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'kstack;lookup'= {
+            cand -k 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand --kernel 'The kernel''s symbol file; ADDR is where its __TEXT lies in memory'
+            cand -m 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand --module 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints'
+            cand -l 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand --load-map 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected'
+            cand -S 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --symbols 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --slide 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address'
+            cand -o 'Write to FILE, which appears whole or not at all'
+            cand --output 'Write to FILE, which appears whole or not at all'
+            cand --color 'Colour'
+            cand --format 'Form of the output'
+            cand --frames 'Idiom of the frames in text'
+            cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
+            cand -q 'Say nothing on standard error but errors'
+            cand --quiet 'Say nothing on standard error but errors'
+            cand -r 'The addresses come from stacks: look up the call before each, as symbolicate does'
+            cand --return-address 'The addresses come from stacks: look up the call before each, as symbolicate does'
+            cand --no-demangle 'Leave C++ and Rust names as they are in the symbol file'
+            cand --strict 'Exit with status 3 when a query stayed unresolved or unverified'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
+        &'kstack;formats'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'kstack;completions'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'kstack;man'= {
+            cand -h 'Print help'
+            cand --help 'Print help'
+        }
+        &'kstack;help'= {
+            cand symbolicate 'Print the report again with every kernel frame named'
+            cand modules 'List every image with its load address, UUID and symbol file'
+            cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+            cand formats 'List the formats, symbol files and outputs that are known'
+            cand completions 'Print a completion script for a shell'
+            cand man 'Print the manual page, or write all pages to a directory'
+            cand help 'Print this message or the help of the given subcommand(s)'
+        }
+        &'kstack;help;symbolicate'= {
+        }
+        &'kstack;help;modules'= {
+        }
+        &'kstack;help;lookup'= {
+        }
+        &'kstack;help;formats'= {
+        }
+        &'kstack;help;completions'= {
+        }
+        &'kstack;help;man'= {
+        }
+        &'kstack;help;help'= {
+        }
+    ]
+    $completions[$command]
+}

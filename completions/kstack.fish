@@ -1,0 +1,143 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_kstack_global_optspecs
+    string join \n h/help V/version
+end
+
+function __fish_kstack_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_kstack_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_kstack_using_subcommand
+    set -l cmd (__fish_kstack_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c kstack -n "__fish_kstack_needs_command" -s h -l help -d 'Print help'
+complete -c kstack -n "__fish_kstack_needs_command" -s V -l version -d 'Print version'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "sym" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''
+ndjson\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l frames -d 'Idiom of the frames in text; by default that of the report\'s system' -r -f -a "atos\t''
+linux\t''
+gnu\t''
+full\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l strict -d 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''
+ndjson\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l frames -d 'Idiom of the frames in text; by default that of the report\'s system' -r -f -a "atos\t''
+linux\t''
+gnu\t''
+full\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l strict -d 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''
+ndjson\t''
+markdown\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table where each load address comes from and why a file was refused'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l strict -d 'Exit with status 3 when an image has no verified symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''
+ndjson\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l frames -d 'Idiom of the frames in text' -r -f -a "atos\t''
+linux\t''
+gnu\t''
+full\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s r -l return-address -d 'The addresses come from stacks: look up the call before each, as symbolicate does'
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l strict -d 'Exit with status 3 when a query stayed unresolved or unverified'
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand formats" -s h -l help -d 'Print help'
+complete -c kstack -n "__fish_kstack_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c kstack -n "__fish_kstack_using_subcommand man" -s h -l help -d 'Print help'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

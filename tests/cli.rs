@@ -1,0 +1,307 @@
+//! What users rely on: exit status, standard streams, errors that name the file and what to try.
+
+mod common;
+
+use std::fs;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use common::{json, run, run_with, stderr, stdout};
+
+const RAW: &str = "truth/darwin/stackshot-10.7-raw.txt";
+const KERNEL: [&str; 2] = ["-k", "symbols/darwin/legacy/mach_kernel"];
+
+/// A folder of its own for one test, removed before it is used again.
+fn scratch(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("kstack-test-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn sym(extra: &[&str]) -> std::process::Output {
+    run(&[&["sym", RAW], extra].concat())
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let mut child = common::kstack(&["sym", RAW, KERNEL[0], KERNEL[1]]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+}
+
+#[test]
+fn standard_input_dash_and_file_give_the_same() {
+    let text = fs::read(common::fixtures().join(RAW)).unwrap();
+    let file = sym(&KERNEL).stdout;
+    assert!(file.len() > text.len());
+    assert_eq!(run_with(&["sym", KERNEL[0], KERNEL[1]], &text).stdout, file);
+    assert_eq!(run_with(&["sym", "-", KERNEL[0], KERNEL[1]], &text).stdout, file);
+}
+
+#[test]
+fn compressed_reports_and_symbol_files_are_read_as_they_are() {
+    let dir = scratch("gzip");
+    let pack = |from: &str, to: &str| {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&fs::read(common::fixtures().join(from)).unwrap()).unwrap();
+        fs::write(dir.join(to), encoder.finish().unwrap()).unwrap();
+    };
+    pack(RAW, "log.txt");
+    pack("symbols/darwin/legacy/mach_kernel.dSYM/Contents/Resources/DWARF/mach_kernel", "kernel");
+    let path = |name: &str| dir.join(name).display().to_string();
+    let packed = run(&["sym", &path("log.txt"), "-k", &path("kernel")]);
+    assert_eq!(packed.stdout, sym(&KERNEL).stdout, "{}", stderr(&packed));
+}
+
+#[test]
+fn strict_tells_resolved_from_proven() {
+    assert_eq!(sym(&KERNEL).status.code(), Some(0));
+    assert_eq!(run(&["sym", RAW, "--strict", KERNEL[0], KERNEL[1]]).status.code(), Some(3));
+    let modern = ["modules", "-l", "load-maps/kmutil-13-x86-unslid.txt", "-S", "symbols/darwin/fat"];
+    let text = stdout(&run(&modern));
+    assert!(text.contains("net.example.zfs (1.3.1)") && text.contains("matched"), "{text}");
+}
+
+#[test]
+fn usage_errors_are_2() {
+    for args in [&["nonsense"][..], &["sym", "--format", "yaml", RAW], &["sym", "--slide", "12z", RAW], &[]] {
+        assert_eq!(run(args).status.code(), Some(2), "{args:?}");
+    }
+}
+
+#[test]
+fn every_unusable_file_is_named_with_the_reason_and_the_rest_is_done() {
+    let dir = scratch("bad");
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(dir.join(name), bytes).unwrap();
+        dir.join(name).display().to_string()
+    };
+    let whole = fs::read(common::fixtures().join("symbols/darwin/legacy/spl.kext/Contents/MacOS/spl")).unwrap();
+    let fat = fs::read(common::fixtures().join("symbols/darwin/fat/spl.kext/Contents/MacOS/spl")).unwrap();
+    let mut ppc = whole.clone();
+    ppc[4..8].copy_from_slice(&18u32.to_le_bytes());
+    let cases = [
+        (write("empty", b""), "is empty"),
+        (write("text", b"hello there\n"), "no symbol file that kstack reads"),
+        (write("cut", &whole[..100]), "truncated Mach-O"),
+        (write("ppc", &ppc), "is for ppc"),
+        (write("kernelcache.im4p", b"0\x83\x01\x02IM4P\x16\x04krnl"), "IM4P"),
+        (write("fatcut", &fat[..20_000]), "truncated"),
+        (dir.join("absent").display().to_string(), "No such file"),
+        (dir.display().to_string(), "is a directory"),
+    ];
+    for (path, why) in &cases {
+        let output = sym(&["-k", KERNEL[1], "-m", path]);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{path}: {said}");
+        assert!(said.contains(path.as_str()) && said.contains(why), "{path}: {said}");
+        assert!(said.contains("resolved 821 of 1063"), "the kernel's frames are still resolved: {said}");
+        assert!(output.stdout == sym(&KERNEL).stdout);
+    }
+}
+
+#[test]
+fn a_slice_past_the_end_of_a_fat_file_costs_only_that_slice() {
+    let dir = scratch("fat");
+    let fat = fs::read(common::fixtures().join("symbols/darwin/fat/spl.kext/Contents/MacOS/spl")).unwrap();
+    let path = dir.join("spl").display().to_string();
+    fs::write(&path, &fat[..fat.len() - 40_000]).unwrap();
+    let output = run(&["lookup", "spl_cv_wait", "-m", &path]);
+    assert!(stdout(&output).contains("spl_cv_wait (in spl) + 0"), "{}{}", stdout(&output), stderr(&output));
+    assert!(stderr(&output).contains("truncated"), "{}", stderr(&output));
+}
+
+#[test]
+fn another_build_is_not_used_unless_forced_and_then_marked() {
+    let modern = "load-maps/lldb-showallkexts-12.txt";
+    let base = ["-m", "symbols/darwin/legacy/zfs.kext", "-l", modern];
+    let refused = sym(&base);
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(1));
+    for part in [
+        "net.example.zfs",
+        "51665BB2-6394-354B-A77C-5CEF56345E68",
+        "4ABD0F9A-6241-304C-BF64-0779C5CCAA54",
+        "legacy/zfs.kext",
+        "--allow-mismatch",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let modules = json(&run(&[&["modules", RAW, "--format", "json"], &base[..]].concat()));
+    let image = modules["reports"][0]["images"].as_array().unwrap().iter().find(|image| image["name"] == "net.example.zfs").unwrap();
+    assert_eq!((image["status"].as_str(), image["file_uuid"].as_str()), (Some("mismatched"), Some("4ABD0F9A-6241-304C-BF64-0779C5CCAA54")));
+    let forced = run(&[&["lookup", "0xffffff7f8bd4588c", "--allow-mismatch"], &base[..]].concat());
+    assert!(stdout(&forced).contains(", other build)"), "{}{}", stdout(&forced), stderr(&forced));
+}
+
+#[test]
+fn kexts_at_one_address_resolve_nothing_there() {
+    let both = ["-m", "symbols/darwin/legacy/spl.kext@0xffffff7f80e4f000", "-m", "symbols/darwin/legacy/zfs.kext@0xffffff7f80e4f000"];
+    let output = sym(&both);
+    assert!(stderr(&output).contains("net.example.spl and net.example.zfs overlap from 0xffffff7f80e4f000"), "{}", stderr(&output));
+    assert!(!stdout(&output).contains("spl_cv_wait"));
+}
+
+#[test]
+fn load_maps_with_damage_or_of_another_kind() {
+    let dir = scratch("maps");
+    let text = fs::read_to_string(common::fixtures().join("load-maps/kextstat-10.6.txt")).unwrap();
+    let typo = dir.join("typo.txt").display().to_string();
+    fs::write(&typo, text.replace("0xffffff7f80ef6000", "0xffffff7f80ef60O0")).unwrap();
+    let files = ["-m", "symbols/darwin/legacy/spl.kext", "-m", "symbols/darwin/legacy/zfs.kext"];
+    let output = sym(&[&["-l", &typo], &files[..]].concat());
+    let said = stderr(&output);
+    assert!(said.contains("typo.txt: line 7: a kext row whose address or size is no hexadecimal number"), "{said}");
+    assert!(said.contains("net.example.zfs: symbols/darwin/legacy/zfs.kext/Contents/MacOS/zfs has no load address"), "{said}");
+    assert!(stdout(&output).contains("spl_cv_wait (in net.example.spl) + 60"));
+    let wrong = sym(&["-l", RAW]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("is no load map (read as darwin-stackshot-text)"), "{}", stderr(&wrong));
+}
+
+#[test]
+fn text_that_nobody_knows_comes_out_as_it_went_in() {
+    let noise: Vec<u8> = (0..=255u8).chain(*b"\nPID\r\n\xff\xfe").collect();
+    let output = run_with(&["sym"], &noise);
+    assert_eq!((output.status.code(), &output.stdout), (Some(1), &noise));
+    assert!(stderr(&output).contains("<stdin>: is in no format that kstack knows"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_directory_of_reports_and_maps_is_read_whole() {
+    let dir = scratch("folder");
+    fs::create_dir(dir.join("deep")).unwrap();
+    fs::copy(common::fixtures().join(RAW), dir.join("deep/stackshot.log")).unwrap();
+    fs::copy(common::fixtures().join("load-maps/kextstat-10.6.txt"), dir.join("kexts.txt")).unwrap();
+    fs::write(dir.join("notes.md"), "nothing\n").unwrap();
+    std::os::unix::fs::symlink(&dir, dir.join("loop")).unwrap();
+    let path = dir.display().to_string();
+    let files = ["-k", KERNEL[1], "-m", "symbols/darwin/legacy/spl.kext", "-m", "symbols/darwin/legacy/zfs.kext"];
+    let output = run(&[&["sym", &path], &files[..]].concat());
+    assert!(stderr(&output).contains("resolved 1063 of 1063"), "{}", stderr(&output));
+    let empty = run(&["sym", &scratch("void").display().to_string()]);
+    assert_eq!(empty.status.code(), Some(1));
+    assert!(stderr(&empty).contains("none of the 0 files"), "{}", stderr(&empty));
+}
+
+#[test]
+fn an_output_file_appears_whole_or_not_at_all() {
+    let dir = scratch("output");
+    let file = dir.join("out.txt").display().to_string();
+    let output = sym(&[KERNEL[0], KERNEL[1], "-o", &file]);
+    assert!(output.stdout.is_empty());
+    assert_eq!(fs::read(&file).unwrap(), sym(&KERNEL).stdout);
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "no part is left");
+    let absent = sym(&["-o", "/nowhere/at/all"]);
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(stderr(&absent).contains("/nowhere/at/all: cannot be written"), "{}", stderr(&absent));
+}
+
+#[test]
+fn ndjson_repeats_the_report_with_every_stack() {
+    let all = json(&sym(&["--format", "json", KERNEL[0], KERNEL[1]]));
+    let lines = stdout(&sym(&["--format", "ndjson", KERNEL[0], KERNEL[1]]));
+    let report = &all["reports"][0];
+    let stacks = report["stacks"].as_array().unwrap();
+    assert_eq!(lines.lines().count(), stacks.len());
+    for (line, stack) in lines.lines().zip(stacks) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&line["stack"], &line["source"], &line["slide"]), (stack, &report["source"], &report["slide"]));
+        assert_eq!(line["schema"], "kstack/1");
+    }
+    assert_eq!((report["slide"].as_str(), report["os"].as_str(), report["arch"].as_str()), (Some("0x0"), Some("darwin"), Some("x86_64")));
+    assert!(report["guilty"].is_null() && report["title"].is_null());
+}
+
+#[test]
+fn lookup_by_address_and_by_symbol_agree() {
+    let zfs = ["-m", "symbols/darwin/legacy/zfs.kext@0xffffff7f80ef6000"];
+    let by = |query: &str| stdout(&run(&[&["lookup", "-r", query], &zfs[..]].concat()));
+    let answer = by("0xffffff7f80efb88c");
+    assert!(
+        answer.starts_with(
+            "zio_done (in net.example.zfs) + 140 (0xffffff7f80efb88c)\n    at zfs_impl.h:20:113 in zio_wait_for_children (inlined)\n"
+        ),
+        "{answer}"
+    );
+    for query in ["zio_done+0x8c", "zio_done+140", "zio_done+0x8c [net.example.zfs]", "zio_done+0x8c [zfs]", "ffffff7f80efb88c"] {
+        assert_eq!(by(query), answer, "{query}");
+    }
+    assert!(by("zio_done+0x8c/0x11").contains("no `zio_done` has size 0x11: another build?"));
+    assert!(by("zio_done+0x4000").contains("behind the end"));
+    assert!(by("no_such_thing+1").starts_with("no_such_thing+1: ?? (no symbol `no_such_thing` in 1 symbol files)"));
+    let stream = run_with(&["lookup", "-r", zfs[0], zfs[1]], b"0xffffff7f80efb88c\n\nzio_done+0x8c\n");
+    assert_eq!(stdout(&stream), answer.repeat(2));
+}
+
+/// One-number placement cannot be right for arm64 kexts, whose `__TEXT_EXEC` moves on its own. Truth: llvm-symbolizer and lldb.
+#[test]
+fn arm64_segments_move_separately() {
+    let files = [
+        "-m",
+        "symbols/darwin/arm64e/spl.kext",
+        "-m",
+        "symbols/darwin/arm64e/zfs.kext",
+        "-k",
+        "symbols/darwin/arm64e/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000",
+    ];
+    for map in ["load-maps/lldb-showallkexts-14-arm64.txt", "load-maps/lldb-showallkexts-15.4-arm64.txt"] {
+        let output = run(&[&["lookup", "-l", map, "0xfffffe00187d7aa8", "0xfffffe00127d31b8"], &files[..]].concat());
+        let text = stdout(&output);
+        assert!(text.contains("vdev_open (in net.example.zfs) + 40 (0xfffffe00187d7aa8)\n    at vdev.c:27"), "{text}{}", stderr(&output));
+        assert!(text.contains("machine_switch_context (in kernel.release.t6000) + 36 (0xfffffe00127d31b8)"), "{text}");
+    }
+    let one_number = run(&["lookup", "0xfffffe00187d7aa8", "-m", "symbols/darwin/arm64e/zfs.kext@0xfffffe0011400000"]);
+    assert!(stdout(&one_number).contains("??"), "{}", stdout(&one_number));
+    assert!(stderr(&one_number).contains("@__TEXT_EXEC=ADDR"), "{}", stderr(&one_number));
+}
+
+#[test]
+fn idioms_and_colour() {
+    let atos = stdout(&sym(&KERNEL));
+    let of = |idiom: &str| stdout(&sym(&["--frames", idiom, KERNEL[0], KERNEL[1]]));
+    assert_eq!(of("atos"), atos);
+    assert!(of("linux").contains("    machine_switch_context+0x18/"), "{}", &of("linux")[..400]);
+    assert!(of("linux").contains(" sched.c:19:14\n"));
+    assert!(of("gnu").contains("    0xffffff8000202c78: machine_switch_context at sched.c:19:14\n"));
+    assert!(of("full").contains("(0xffffff8000202c78, file 0xffffff8000202c78) unverified\n"));
+    assert!(!atos.contains('\x1b'));
+    assert!(stdout(&sym(&["--color", "always", KERNEL[0], KERNEL[1]])).contains("\x1b[1mmachine_switch_context\x1b[0m"));
+}
+
+#[test]
+fn demangling_can_be_turned_off() {
+    assert!(stdout(&sym(&KERNEL)).contains("IOUserClient::externalMethod(unsigned int, void*) (in mach_kernel)"));
+    assert!(stdout(&sym(&["--no-demangle", KERNEL[0], KERNEL[1]])).contains("_ZN12IOUserClient14externalMethodEjPv (in mach_kernel)"));
+}
+
+#[test]
+fn modules_in_every_form() {
+    let args = ["modules", RAW, "-l", "load-maps/kextstat-10.6.txt", "-S", "symbols/darwin/legacy"];
+    let of = |format: &str| run(&[&args[..], &["--format", format]].concat());
+    let table = stdout(&of("text"));
+    assert!(table.starts_with("Image ") && table.lines().count() == 8, "{table}");
+    assert!(stdout(&of("markdown")).starts_with("| Image | Load address |"));
+    let images = json(&of("json"))["reports"][0]["images"].clone();
+    assert_eq!(images.as_array().unwrap().len(), 7);
+    assert_eq!(images[0]["name"], "mach_kernel");
+    assert_eq!(images[6]["load_address"], "0xffffff7f80ef6000");
+    assert_eq!(stdout(&of("ndjson")).lines().count(), 7);
+    assert!(stdout(&run(&[&args[..], &["-v"]].concat())).contains("net.example.zfs: address from load-maps/kextstat-10.6.txt line 7"));
+    let strict = run(&["modules", "--strict", "-l", "load-maps/kmutil-13-x86-unslid.txt"]);
+    assert_eq!(strict.status.code(), Some(3));
+}
+
+#[test]
+fn formats_lists_what_format_in_takes() {
+    let listed = stdout(&run(&["formats"]));
+    for format in kstack::parse::FORMATS {
+        assert!(listed.contains(format.id()));
+        assert_ne!(run_with(&["sym", "--format-in", format.id()], b"").status.code(), Some(2));
+    }
+}

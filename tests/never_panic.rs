@@ -1,0 +1,121 @@
+//! The bodies of the fuzz targets over mutated fixtures: any bytes give a result, quickly.
+
+mod common;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kstack::fuzzing;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+/// How a fixture is spoilt.
+#[derive(Clone, Debug)]
+enum Spoil {
+    Cut(prop::sample::Index),
+    Set(prop::sample::Index, u8),
+    Flip(prop::sample::Index, u8),
+    Double(prop::sample::Index, prop::sample::Index),
+    Remove(prop::sample::Index, prop::sample::Index),
+    Number(prop::sample::Index, u32),
+}
+
+fn spoils() -> impl Strategy<Value = Vec<Spoil>> {
+    let index = any::<prop::sample::Index>;
+    let one = prop_oneof![
+        1 => index().prop_map(Spoil::Cut),
+        4 => (index(), any::<u8>()).prop_map(|(at, byte)| Spoil::Set(at, byte)),
+        2 => (index(), 0u8..8).prop_map(|(at, bit)| Spoil::Flip(at, bit)),
+        1 => (index(), index()).prop_map(|(from, to)| Spoil::Double(from, to)),
+        1 => (index(), index()).prop_map(|(from, to)| Spoil::Remove(from, to)),
+        4 => (index(), prop_oneof![Just(0), Just(u32::MAX), Just(0x8000_0000), any::<u32>()]).prop_map(|(at, value)| Spoil::Number(at, value)),
+    ];
+    prop::collection::vec(one, 1..8)
+}
+
+fn spoil(bytes: &mut Vec<u8>, how: &Spoil) {
+    if bytes.is_empty() {
+        return;
+    }
+    let len = bytes.len();
+    let range = |a: &prop::sample::Index, b: &prop::sample::Index| {
+        let (a, b) = (a.index(len), b.index(len));
+        (a.min(b), a.max(b).min(a.min(b) + 4096))
+    };
+    match how {
+        Spoil::Cut(at) => bytes.truncate(at.index(len)),
+        Spoil::Set(at, byte) => bytes[at.index(len)] = *byte,
+        Spoil::Flip(at, bit) => bytes[at.index(len)] ^= 1 << bit,
+        Spoil::Double(from, to) => {
+            let (from, to) = range(from, to);
+            let part = bytes[from..to].to_vec();
+            bytes.splice(to..to, part);
+        }
+        Spoil::Remove(from, to) => drop(bytes.drain(range(from, to).0..range(from, to).1)),
+        // Headers are where numbers matter most, so half of them go there.
+        Spoil::Number(at, value) => {
+            let place = if value % 2 == 0 { at.index(len.min(4096)) } else { at.index(len) };
+            let end = (place + 4).min(len);
+            bytes[place..end].copy_from_slice(&value.to_le_bytes()[..end - place]);
+        }
+    }
+}
+
+/// Runs `body` over `cases` spoilt copies of each file.
+fn over(files: &[&str], cases: u32, body: fn(&[u8])) {
+    for file in files {
+        let original = std::fs::read(common::fixtures().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        let outcome = runner.run(&spoils(), |spoils| {
+            let mut bytes = original.clone();
+            spoils.iter().for_each(|how| spoil(&mut bytes, how));
+            let start = Instant::now();
+            body(&bytes);
+            // Not a measurement: a quadratic or endless loop takes minutes.
+            prop_assert!(start.elapsed() < Duration::from_secs(20), "{file} takes too long when spoilt by {spoils:?}");
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+}
+
+#[test]
+fn reports() {
+    over(&["truth/darwin/stackshot-10.7-onekext.txt", "darwin-stackshot-text/nothing-at-hand/input.txt"], 200, fuzzing::report);
+}
+
+#[test]
+fn load_maps() {
+    let maps = [
+        "load-maps/kextstat-10.6.txt",
+        "load-maps/kextstat-10.11-unslid.txt",
+        "load-maps/kmutil-14-arm64-unslid.txt",
+        "load-maps/gdb-showallkmods-10.8.txt",
+        "load-maps/lldb-showallkexts-10.9.txt",
+        "load-maps/lldb-showallkexts-15.4-arm64.txt",
+    ];
+    over(&maps, 300, fuzzing::report);
+}
+
+#[test]
+fn symbol_files() {
+    let files = [
+        "symbols/darwin/legacy/spl.kext/Contents/MacOS/spl",
+        "symbols/darwin/legacy/spl.kext.dSYM/Contents/Resources/DWARF/spl",
+        "symbols/darwin/legacy/stripped/zfs.kext/Contents/MacOS/zfs",
+        "symbols/darwin/arm64e/zfs.kext/Contents/MacOS/zfs",
+        "symbols/darwin/fat/spl.kext/Contents/MacOS/spl",
+        "symbols/darwin/i386/spl32.kext/Contents/MacOS/spl32",
+    ];
+    over(&files, 150, fuzzing::symbol_file);
+}
+
+#[test]
+fn nothing_and_noise() {
+    for bytes in [&b""[..], b"\0", b"\n\n\n", &[0xff; 4096], b"PID:", b"Kernel stack:\n0x", b"\x1f\x8b", b"\xca\xfe\xba\xbe"] {
+        fuzzing::report(bytes);
+        fuzzing::symbol_file(bytes);
+    }
+    assert!(Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets").is_dir(), "the same bodies are fuzz targets");
+}
