@@ -1,5 +1,7 @@
 //! Looks up what a report prints: each distinct address once, images in parallel, units of DWARF in parallel within them.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -14,7 +16,7 @@ use crate::space::Owner;
 use crate::symbols::code;
 use crate::symbols::demangle::demangle;
 use crate::symbols::find::Program;
-use crate::symbols::symtab::Reach;
+use crate::symbols::symtab::{Reach, SymbolTable};
 
 /// How to resolve.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +52,16 @@ pub fn symbols(layout: &Layout, module: &str, symbol: &str) -> Vec<(usize, Svma)
     found
 }
 
-/// The answer to one link-time address of an image.
-pub fn file_address(layout: &Layout, image: usize, svma: Svma, lookup: Lookup, options: ResolveOptions) -> Answer {
-    let probe = if lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { svma };
-    let job = Job { answer: 0, image, probe, svma };
-    in_image(&[job], &layout.images[image], options).remove(0)
+/// Answers to link-time addresses, each with its image, in their order.
+pub fn file_addresses(addresses: &[(usize, Svma, Lookup)], layout: &Layout, options: ResolveOptions) -> Vec<Answer> {
+    let unknown = |(image, ..): &(usize, Svma, Lookup)| Answer::unresolved(Some(*image), Unresolved::OutsideSymbols);
+    let mut answers: Vec<Answer> = addresses.iter().map(unknown).collect();
+    let job = |(answer, (image, svma, lookup)): (usize, &(usize, Svma, Lookup))| {
+        let probe = if *lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { *svma };
+        Job { answer, image: *image, probe, svma: *svma }
+    };
+    run(addresses.iter().enumerate().map(job).collect(), &mut answers, layout, options);
+    answers
 }
 
 /// What makes two frames the same question.
@@ -127,13 +134,18 @@ fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions)
             Err(answer) => answers.push(answer),
         }
     }
+    run(jobs, &mut answers, layout, options);
+    answers
+}
+
+/// Does all jobs, images in parallel, and puts the answers where the jobs say.
+fn run(mut jobs: Vec<Job>, answers: &mut [Answer], layout: &Layout, options: ResolveOptions) {
     jobs.sort_unstable_by_key(|job| (job.image, job.probe));
     let batches: Vec<&[Job]> = jobs.chunk_by(|a, b| a.image == b.image).collect();
     let found: Vec<Vec<Answer>> = batches.par_iter().map(|batch| in_image(batch, &layout.images[batch[0].image], options)).collect();
     for (job, answer) in batches.into_iter().flatten().zip(found.into_iter().flatten()) {
         answers[job.answer] = answer;
     }
-    answers
 }
 
 type Placed = Result<(usize, Svma, Svma), Answer>;
@@ -177,15 +189,27 @@ fn in_image(batch: &[Job], image: &Image, options: ResolveOptions) -> Vec<Answer
         ImageStatus::Mismatched => Trust::Mismatched,
         ImageStatus::Unverified | ImageStatus::Missing => Trust::Unverified,
     };
+    let table = program.symbols().near(&probes.iter().map(|probe| program.in_symbols(*probe)).collect::<Vec<_>>());
     let located = program.locate(&probes);
-    batch.iter().zip(located).map(|(job, locations)| answer(job, program, locations, trust, options)).collect()
+    batch.iter().zip(located).map(|(job, locations)| answer(job, program, &table, locations, trust, options)).collect()
 }
 
-fn answer(job: &Job, program: &Program, mut locations: Vec<Location>, trust: Trust, options: ResolveOptions) -> Answer {
+fn answer(
+    job: &Job,
+    program: &Program,
+    table: &SymbolTable,
+    mut locations: Vec<Location>,
+    trust: Trust,
+    options: ResolveOptions,
+) -> Answer {
     let readable = |name: &str| if options.demangle { demangle(name).into_owned() } else { name.to_string() };
-    let hit = symbol_at(program, job.probe, &locations);
+    let hit = symbol_at(program, table, job.probe, &locations);
     for location in &mut locations {
-        location.function = location.function.take().map(|name| readable(&name));
+        if let Some(name) = &location.function
+            && let Cow::Owned(name) = if options.demangle { demangle(name) } else { Cow::Borrowed(&**name) }
+        {
+            location.function = Some(name.into());
+        }
     }
     let Some(mut hit) = hit else {
         return Answer { locations, ..Answer::unresolved(Some(job.image), Unresolved::OutsideSymbols) };
@@ -198,14 +222,13 @@ fn answer(job: &Job, program: &Program, mut locations: Vec<Location>, trust: Tru
     }
     // The symbol table names the function as the kernel itself does; DWARF leaves out suffixes such as `.cold`.
     if let Some(owner) = locations.last_mut() {
-        owner.function = Some(hit.name.clone());
+        owner.function = Some(hit.name.as_str().into());
     }
     Answer { image: Some(job.image), symbol: Some(hit), offset, locations, trust, reason: None }
 }
 
 /// The function that holds `probe`, proven to reach it, or the nearest symbol below it.
-fn symbol_at(program: &Program, probe: Svma, locations: &[Location]) -> Option<SymbolHit> {
-    let table = program.symbols().table();
+fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[Location]) -> Option<SymbolHit> {
     let found = table.at(program.in_symbols(probe));
     let hit = found.map(|found| SymbolHit {
         name: found.name.to_string(),

@@ -65,9 +65,7 @@ impl Inputs {
             let progress = Progress::new("symbol files");
             self.library.index(folder, &mut self.notes, &|done, all| progress.at(done, all));
         }
-        for file in args.given() {
-            self.library.add(file, &mut self.notes);
-        }
+        self.library.add(args.given(), &mut self.notes);
     }
 
     fn path(&mut self, path: &Path, forced: Option<&'static dyn Format>) {

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::inputs::Inputs;
 use super::options::{OutputArgs, SymbolArgs, Usage};
 use super::{output, term};
-use crate::model::addr::{Arch, Avma, parse_hex};
+use crate::model::addr::{Arch, Avma, Svma, parse_hex};
 use crate::model::capture::Capture;
 use crate::model::frame::{Answer, Trust};
 use crate::model::image::Basis;
@@ -69,7 +69,9 @@ fn layout(args: &Args, inputs: &Inputs) -> Layout {
     let options = args.symbols.place_options();
     let listed = inputs.maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
     let basis = if options.slide.is_some() { Some(Basis::Runtime) } else { listed };
-    let arch = args.queries.iter().filter_map(|query| Arch::of_darwin_address(Avma(address(query)?))).next();
+    // A small number may be an offset into a file of any architecture.
+    let high = args.queries.iter().filter_map(|query| address(query)).find(|value| value >> 63 == 1);
+    let arch = high.and_then(|value| Arch::of_darwin_address(Avma(value)));
     let capture = Capture { basis, arch, ..Capture::default() };
     place::place(&capture, b"", &inputs.maps, &inputs.library, options)
 }
@@ -112,6 +114,9 @@ struct Hit {
     answer: Answer,
 }
 
+/// The answers to a query, and what is wrong with it.
+type Found = (Vec<Hit>, Option<String>);
+
 struct Session<'a> {
     args: &'a Args,
     layout: &'a Layout,
@@ -124,18 +129,11 @@ struct Session<'a> {
 impl Session<'_> {
     fn all(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let mut results = Vec::new();
-        for query in &self.args.queries {
-            self.one(query, out, &mut results)?;
-        }
         if self.args.queries.is_empty() {
-            for line in io::stdin().lock().split(b'\n') {
-                let line = String::from_utf8_lossy(&line?).into_owned();
-                if !line.trim().is_empty() {
-                    self.one(line.trim(), out, &mut results)?;
-                    // A program on the other end of the pipe waits for this answer before it asks again.
-                    out.flush()?;
-                }
-            }
+            self.stream(out, &mut results)?;
+        } else {
+            let queries: Vec<&str> = self.args.queries.iter().map(String::as_str).collect();
+            self.batch(&queries, out, &mut results)?;
         }
         if self.args.format == "json" {
             serde_json::to_writer(&mut *out, &serde_json::json!({ "schema": SCHEMA, "results": results }))?;
@@ -144,49 +142,84 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn one(&mut self, query: &str, out: &mut dyn Write, results: &mut Vec<serde_json::Value>) -> io::Result<()> {
-        let (hits, problem) = self.find(query);
-        let trusted = |hit: &Hit| hit.answer.trust == Trust::Verified;
-        self.proven &= !hits.is_empty() && hits.iter().all(trusted) && problem.is_none();
-        if self.args.format == "text" {
-            return self.text(query, &hits, problem.as_deref(), out);
+    /// Answers what standard input holds at the moment, all of it at once, and flushes: a long list is one batch, and a program
+    /// that waits for an answer before it asks again gets it.
+    fn stream(&mut self, out: &mut dyn Write, results: &mut Vec<serde_json::Value>) -> io::Result<()> {
+        const AT_ONCE: usize = 1 << 20;
+        let mut input = io::BufReader::with_capacity(AT_ONCE, io::stdin().lock());
+        let mut pending = Vec::new();
+        loop {
+            let read = input.fill_buf()?;
+            let (count, ended) = (read.len(), read.is_empty());
+            pending.extend_from_slice(read);
+            input.consume(count);
+            let whole = if ended { pending.len() } else { memchr::memrchr(b'\n', &pending).map_or(0, |at| at + 1) };
+            let text = String::from_utf8_lossy(&pending[..whole]).into_owned();
+            let queries: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            self.batch(&queries, out, results)?;
+            out.flush()?;
+            pending.drain(..whole);
+            if ended {
+                return Ok(());
+            }
         }
-        let frames: Vec<JsonHit<'_>> = hits.iter().map(|hit| JsonHit::of(hit, self.layout)).collect();
-        let value = serde_json::json!({ "query": query, "problem": problem, "frames": frames });
-        if self.args.format == "json" {
-            results.push(value);
-            return Ok(());
-        }
-        serde_json::to_writer(&mut *out, &value)?;
-        out.write_all(b"\n")
     }
 
-    /// Every answer to a query, and what is wrong with it.
-    fn find(&mut self, query: &str) -> (Vec<Hit>, Option<String>) {
+    fn batch(&mut self, queries: &[&str], out: &mut dyn Write, results: &mut Vec<serde_json::Value>) -> io::Result<()> {
+        for (query, (hits, problem)) in queries.iter().zip(self.find(queries)) {
+            let trusted = |hit: &Hit| hit.answer.trust == Trust::Verified;
+            self.proven &= !hits.is_empty() && hits.iter().all(trusted) && problem.is_none();
+            if self.args.format == "text" {
+                self.text(query, &hits, problem.as_deref(), out)?;
+                continue;
+            }
+            let frames: Vec<JsonHit<'_>> = hits.iter().map(|hit| JsonHit::of(hit, self.layout)).collect();
+            let value = serde_json::json!({ "query": query, "problem": problem, "frames": frames });
+            if self.args.format == "json" {
+                results.push(value);
+            } else {
+                serde_json::to_writer(&mut *out, &value)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every answer to each query, and what is wrong with it.
+    fn find(&mut self, queries: &[&str]) -> Vec<Found> {
         let options = ResolveOptions { demangle: !self.args.no_demangle };
         let lookup = if self.args.return_address { Lookup::Return } else { Lookup::Exact };
-        if let Some(value) = address(query) {
-            let answer = resolve::addresses(&[(Avma(value), lookup)], self.layout, options).remove(0);
+        let addresses: Vec<(Avma, Lookup)> = queries.iter().filter_map(|query| address(query)).map(|value| (Avma(value), lookup)).collect();
+        let mut answers = resolve::addresses(&addresses, self.layout, options).into_iter().zip(addresses);
+        let mut one = |query: &&str| {
+            if address(query).is_none() {
+                return self.by_name(query, lookup, options);
+            }
+            let Some((answer, (address, _))) = answers.next() else { return Found::default() };
             self.unplaced |= answer.image.is_none();
             let problem = answer.reason.map(|reason| advice(reason).to_string());
-            return (vec![Hit { address: Some(Avma(value)), answer }], problem);
-        }
+            (vec![Hit { address: Some(address), answer }], problem)
+        };
+        queries.iter().map(&mut one).collect()
+    }
+
+    fn by_name(&self, query: &str, lookup: Lookup, options: ResolveOptions) -> Found {
         let Some(named) = Named::parse(query) else { return (Vec::new(), Some("neither an address nor SYMBOL+OFFSET/SIZE".to_string())) };
         // A return address behind the last instruction still belongs to the function.
         let lookup = if named.size == Some(named.offset) && named.offset > 0 { Lookup::Return } else { lookup };
-        let hits: Vec<Hit> = resolve::symbols(self.layout, named.module, named.symbol)
-            .into_iter()
-            .map(|(image, start)| {
-                let svma = crate::model::addr::Svma(start.0.wrapping_add(named.offset));
-                let answer = resolve::file_address(self.layout, image, svma, lookup, options);
-                Hit { address: self.layout.images[image].captured(svma), answer }
-            })
-            .collect();
-        self.fitting(named, hits)
+        let starts = resolve::symbols(self.layout, named.module, named.symbol);
+        let asked: Vec<(usize, Svma, Lookup)> =
+            starts.iter().map(|(image, start)| (*image, Svma(start.0.wrapping_add(named.offset)), lookup)).collect();
+        let answers = resolve::file_addresses(&asked, self.layout, options);
+        let hit = |((image, svma, _), answer): (&(usize, Svma, Lookup), Answer)| Hit {
+            address: self.layout.images[*image].captured(*svma),
+            answer,
+        };
+        self.fitting(named, asked.iter().zip(answers).map(hit).collect())
     }
 
     /// Of several symbols of one name those with the size asked for; a size or offset that fits none is said.
-    fn fitting(&self, named: Named<'_>, mut hits: Vec<Hit>) -> (Vec<Hit>, Option<String>) {
+    fn fitting(&self, named: Named<'_>, mut hits: Vec<Hit>) -> Found {
         if hits.is_empty() {
             let files = self.layout.images.iter().filter(|image| image.program.is_some()).count();
             return (hits, Some(format!("no symbol `{}` in {files} symbol files", named.symbol)));

@@ -1,14 +1,16 @@
 //! Frames after resolution: symbol, offset, source lines, and how far each is to be trusted.
 
+use std::sync::Arc;
+
 use super::addr::Svma;
 
-/// A place in source code, one level of inlining.
+/// A place in source code, one level of inlining. Names are shared: thousands of addresses lie in the same few files.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Location {
     /// Function that the line is in, demangled unless that was turned off.
-    pub function: Option<String>,
+    pub function: Option<Arc<str>>,
     /// Source file as DWARF gives it, joined with the compilation directory.
-    pub file: Option<String>,
+    pub file: Option<Arc<str>>,
     /// Length of the compilation directory and its slash at the start of `file`, which text output leaves out.
     pub file_prefix: usize,
     /// Line, from 1.

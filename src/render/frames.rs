@@ -151,14 +151,12 @@ impl Parts<'_> {
 
 /// `FILE:LINE:COLUMN`, as far as known.
 pub fn place(location: &Location) -> Option<String> {
-    let mut text = location.short_file()?.to_string();
-    if let Some(line) = location.line {
-        let _ = write!(text, ":{line}");
-        if let Some(column) = location.column {
-            let _ = write!(text, ":{column}");
-        }
-    }
-    Some(text)
+    let file = location.short_file()?;
+    Some(match (location.line, location.column) {
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
+        (Some(line), None) => format!("{file}:{line}"),
+        (None, _) => file.to_string(),
+    })
 }
 
 /// Whether a frame's answer may replace what the report prints.

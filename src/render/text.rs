@@ -2,8 +2,11 @@
 
 use std::io::{self, Write};
 
+use rayon::prelude::*;
+
 use super::frames::{self, Idiom, Paint, Rewritten};
 use super::{Output, Report, Style, sanitize};
+use crate::model::addr::{Avma, Svma};
 use crate::model::frame::Answer;
 use crate::model::stack::RawFrame;
 use crate::note::Note;
@@ -19,45 +22,59 @@ impl Output for Text {
         "the report with its frames rewritten in place"
     }
     fn write(&self, reports: &[Report<'_>], _: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
-        reports.iter().try_for_each(|report| Writer { report, style, out: &mut *out }.report())
+        reports.iter().try_for_each(|report| Writer { report, style, written: &written(report, style), out: &mut *out }.report())
     }
+}
+
+/// What each answer becomes: the same frames recur in thousands of stacks. A symbol that was looked up without an address gets
+/// the one that it has where its image lies.
+fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
+    let resolved = report.resolved;
+    let mut addresses = vec![None; resolved.answers.len()];
+    for (stack, answers) in report.capture.stacks.iter().zip(&resolved.frames) {
+        for (frame, at) in stack.frames.iter().zip(answers) {
+            addresses[*at as usize] = frame.address;
+        }
+    }
+    let idiom = style.frames.unwrap_or(Idiom::Atos);
+    let one = |(answer, address): (&Answer, Option<Avma>)| {
+        let image = answer.image.map(|image| &report.layout.images[image]);
+        let place = || image?.captured(Svma(answer.symbol.as_ref()?.start.0.wrapping_add(answer.offset?)));
+        frames::rewrite(address.or_else(place), answer, image, idiom, Paint::new(style.colour))
+    };
+    resolved.answers.par_iter().zip(addresses).map(one).collect()
 }
 
 struct Writer<'a, 'o> {
     report: &'a Report<'a>,
     style: Style,
+    written: &'a [Option<Rewritten>],
     out: &'o mut dyn Write,
 }
 
 impl Writer<'_, '_> {
     fn report(&mut self) -> io::Result<()> {
         let (stacks, resolved) = (&self.report.capture.stacks, self.report.resolved);
-        let frames = stacks
-            .iter()
-            .enumerate()
-            .flat_map(|(at, stack)| stack.frames.iter().enumerate().map(move |(n, frame)| (frame, resolved.answer(at, n))));
         let mut done = 0;
-        for (frame, answer) in frames {
+        for (frame, at) in stacks.iter().zip(&resolved.frames).flat_map(|(stack, answers)| stack.frames.iter().zip(answers)) {
             // Readers hand frames over in the order of the text; one that does not is left as it was printed.
-            if frame.line_start as usize >= done && frames::improves(frame, answer) {
-                done = self.frame(done, frame, answer)?;
+            if frame.line_start as usize >= done && frames::improves(frame, &resolved.answers[*at as usize]) {
+                done = self.frame(done, frame, *at as usize)?;
             }
         }
         self.copy(done, self.report.text.len())
     }
 
     /// Writes everything from `done` to the end of the frame's line and what belongs below it; gives back where the text goes on.
-    fn frame(&mut self, done: usize, frame: &RawFrame, answer: &Answer) -> io::Result<usize> {
-        let image = answer.image.map(|image| &self.report.layout.images[image]);
-        let idiom = self.style.frames.unwrap_or(Idiom::Atos);
-        let Some(new) = frames::rewrite(frame.address, answer, image, idiom, Paint::new(self.style.colour)) else { return Ok(done) };
+    fn frame(&mut self, done: usize, frame: &RawFrame, at: usize) -> io::Result<usize> {
+        let Some(new) = &self.written[at] else { return Ok(done) };
         let line = frame.line_start as usize;
         let (from, to) = (line + frame.text.start as usize, line + frame.text.end as usize);
         let next = self.line_end(to);
         self.copy(done, from)?;
         self.say(&new.line)?;
         self.copy(to, next)?;
-        self.below(line, next, &new)?;
+        self.below(line, next, new)?;
         Ok((0..frame.notes).fold(next, |at, _| self.line_end(at)))
     }
 

@@ -5,12 +5,14 @@
 //! is dropped afterwards, so memory does not grow with the size of the file.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use gimli::{EndianSlice, RunTimeEndian, Section};
 use object::{Object, ObjectSection};
 use rayon::prelude::*;
+use rustc_hash::FxHashMap;
 
+use super::symtab;
 use crate::model::addr::Svma;
 use crate::model::frame::Location;
 
@@ -93,10 +95,8 @@ fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_
 /// The locations of each probe, innermost inlined function first; empty where the file has none. Answers are in the order of `probes`.
 pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Vec<Vec<Location>> {
     let mut by_unit: Vec<(usize, usize)> = Vec::with_capacity(probes.len());
-    for (at, probe) in probes.iter().enumerate() {
-        if let Some(unit) = index.unit_of(sections, probe.0) {
-            by_unit.push((unit, at));
-        }
+    for (at, unit) in index.units_of(sections, probes).into_iter().enumerate() {
+        by_unit.extend(unit.map(|unit| (unit, at)));
     }
     by_unit.sort_unstable();
     let units: Vec<&[(usize, usize)]> = by_unit.chunk_by(|a, b| a.0 == b.0).collect();
@@ -104,16 +104,18 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
         .par_iter()
         .map(|unit| {
             let context = Context::from_dwarf(sections.unit(unit[0].0)?).ok()?;
-            unit.iter().map(|(_, at)| frames(&context, probes[*at].0)).collect()
+            let mut names = Names::default();
+            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &mut names)).collect()
         })
         .collect();
     let mut answers = vec![Vec::new(); probes.len()];
     let mut whole = None;
+    let mut names = Names::default();
     for (unit, found) in units.iter().zip(found) {
         let found = found.unwrap_or_else(|| {
             // The unit needs its neighbours: the one context over the whole file, built once, answers for all of its kind.
             let context = whole.get_or_insert_with(|| Context::from_dwarf(sections.whole()).ok());
-            let one = |at: usize| context.as_ref().and_then(|context| frames(context, probes[at].0)).unwrap_or_default();
+            let mut one = |at: usize| context.as_ref().and_then(|context| frames(context, probes[at].0, &mut names)).unwrap_or_default();
             unit.iter().map(|(_, at)| one(*at)).collect()
         });
         for ((_, at), locations) in unit.iter().zip(found) {
@@ -123,16 +125,31 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
     answers
 }
 
+/// Names that were met before, each kept once.
+#[derive(Default)]
+struct Names(FxHashMap<Box<str>, Arc<str>>);
+
+impl Names {
+    fn share(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(name) {
+            return known.clone();
+        }
+        let shared: Arc<str> = name.into();
+        self.0.insert(name.into(), shared.clone());
+        shared
+    }
+}
+
 /// Locations of one address; `None` when the context cannot tell, as when a name lies outside of it.
-fn frames(context: &Context<'_>, probe: u64) -> Option<Vec<Location>> {
+fn frames(context: &Context<'_>, probe: u64, names: &mut Names) -> Option<Vec<Location>> {
     let mut frames = context.find_frames(probe).skip_all_loads().ok()?;
     let mut locations = Vec::new();
     while let Some(frame) = frames.next().ok()? {
-        let function = frame.function.as_ref().and_then(|function| function.raw_name().ok()).map(Cow::into_owned);
+        let function = frame.function.as_ref().and_then(|function| function.raw_name().ok()).map(|name| names.share(&name));
         let place = frame.location.as_ref();
         locations.push(Location {
             function,
-            file: place.and_then(|place| place.file).map(str::to_string),
+            file: place.and_then(|place| place.file).map(|file| names.share(file)),
             // Line 0 stands for code that belongs to no line; a column of it means nothing.
             line: place.and_then(|place| place.line).filter(|line| *line != 0),
             column: place.filter(|place| place.line != Some(0)).and_then(|place| place.column).filter(|column| *column != 0),
@@ -162,7 +179,7 @@ fn directory(context: &Context<'_>, probe: u64) -> Option<String> {
 /// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.
 pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, probe: Svma) -> Option<(String, Svma)> {
     let dwarf = sections.whole();
-    let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(index.unit_of(sections, probe.0)?)).ok()?;
+    let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(index.units_of(sections, &[probe])[0]?)).ok()?;
     let unit = dwarf.unit(header).ok()?;
     let mut entries = unit.entries();
     while let Some(entry) = entries.next_dfs().ok()? {
@@ -184,9 +201,30 @@ pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, probe: Svma) -> O
 }
 
 impl UnitIndex {
-    fn unit_of(&self, sections: &Sections<'_>, probe: u64) -> Option<usize> {
-        let listed = self.aranges.get_or_init(|| sorted(aranges(&sections.whole())));
-        find(listed, probe).or_else(|| find(self.scanned.get_or_init(|| sorted(root_ranges(&sections.whole()))), probe))
+    /// The unit of each probe. Few probes are looked for while reading `.debug_aranges`, many in a sorted copy of it.
+    fn units_of(&self, sections: &Sections<'_>, probes: &[Svma]) -> Vec<Option<usize>> {
+        let whole = sections.whole();
+        let mut units = vec![None; probes.len()];
+        if probes.len() <= symtab::FEW && self.aranges.get().is_none() {
+            aranges(&whole, |range| {
+                for (probe, unit) in probes.iter().zip(&mut units) {
+                    if (range.start..range.end).contains(&probe.0) {
+                        *unit = Some(range.unit);
+                    }
+                }
+            });
+        } else {
+            let listed = self.aranges.get_or_init(|| {
+                let mut ranges = Vec::new();
+                aranges(&whole, |range| ranges.push(range));
+                sorted(ranges)
+            });
+            units = probes.iter().map(|probe| find(listed, probe.0)).collect();
+        }
+        for (probe, unit) in probes.iter().zip(&mut units).filter(|(_, unit)| unit.is_none()) {
+            *unit = find(self.scanned.get_or_init(|| sorted(root_ranges(&whole))), probe.0);
+        }
+        units
     }
 }
 
@@ -204,17 +242,15 @@ fn find(ranges: &[UnitRange], probe: u64) -> Option<usize> {
 }
 
 /// Every range of `.debug_aranges`; reading stops at the first damage, and what it hides is found by the scan.
-fn aranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
-    let mut found = Vec::new();
+fn aranges(dwarf: &Dwarf<'_>, mut take: impl FnMut(UnitRange)) {
     let mut headers = dwarf.debug_aranges.headers();
     while let Ok(Some(header)) = headers.next() {
         let unit = header.debug_info_offset().0;
         let mut entries = header.entries();
         while let Ok(Some(entry)) = entries.next() {
-            found.push(UnitRange { start: entry.address(), end: entry.address().saturating_add(entry.length()), unit });
+            take(UnitRange { start: entry.address(), end: entry.address().saturating_add(entry.length()), unit });
         }
     }
-    found
 }
 
 /// The ranges of every unit's root entry.

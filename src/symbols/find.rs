@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 
@@ -19,6 +19,8 @@ use crate::note::Note;
 /// Everything known about one build of one image for one architecture: its binary and its dSYM, in either order or alone.
 pub struct Program {
     files: Vec<Box<dyn Symbols>>,
+    /// Index of the file with the most symbols.
+    fullest: OnceLock<usize>,
     /// Bundle identifier, from Info.plist or from inside the binary.
     pub bundle_id: Option<String>,
     /// File or bundle name without extension.
@@ -42,13 +44,9 @@ impl Program {
 
     /// The file with the most symbols: a stripped binary leaves that to its dSYM.
     pub fn symbols(&self) -> &dyn Symbols {
-        let mut best = &*self.files[0];
-        for file in &self.files[1..] {
-            if file.table().len() > best.table().len() {
-                best = &**file;
-            }
-        }
-        best
+        let fullest = || (0..self.files.len()).max_by_key(|at| (self.files[*at].symbol_count(), std::cmp::Reverse(*at))).unwrap_or(0);
+        let at = if self.files.len() == 1 { 0 } else { *self.fullest.get_or_init(fullest) };
+        &*self.files[at]
     }
 
     /// The file with DWARF, if there is one.
@@ -153,14 +151,18 @@ struct Entry {
 }
 
 impl Library {
-    /// Opens a given file; a companion with its UUID is taken from the folders indexed before. What cannot be used is said in
+    /// Opens given files, in parallel; a companion with its UUID is taken from the folders indexed before. What cannot be used is said in
     /// `notes`, as failures.
-    pub fn add(&mut self, file: GivenFile, notes: &mut Vec<Note>) {
-        let bundle = match bundle::find(&file.path) {
-            Ok(bundle) => bundle,
-            Err(error) => return notes.push(hinted(error, file.kernel)),
+    pub fn add(&mut self, files: Vec<GivenFile>, notes: &mut Vec<Note>) {
+        let open = |file: &GivenFile| match bundle::find(&file.path) {
+            Ok(bundle) => open(&[bundle], &self.index),
+            Err(error) => (Vec::new(), vec![error]),
         };
-        let (programs, refused) = open(&[bundle], &self.index);
+        let opened: Vec<(Vec<Arc<Program>>, Vec<Error>)> = files.par_iter().map(open).collect();
+        files.into_iter().zip(opened).for_each(|(file, (programs, refused))| self.keep(file, programs, refused, notes));
+    }
+
+    fn keep(&mut self, file: GivenFile, programs: Vec<Arc<Program>>, refused: Vec<Error>, notes: &mut Vec<Note>) {
         // One unusable slice of a fat file does not matter while another can be used.
         if programs.is_empty() {
             notes.extend(refused.into_iter().map(|error| hinted(error, file.kernel)));
@@ -275,16 +277,15 @@ fn open(bundles: &[Bundle], index: &[Entry]) -> (Vec<Arc<Program>>, Vec<Error>) 
 
 fn join(builds: &mut Vec<Program>, file: Box<dyn Symbols>, bundle: Option<&Bundle>) {
     let (id, arch) = (file.info().id, file.info().arch);
-    let bundle_id = file.info().bundle_id.clone();
     let same = builds.iter_mut().find(|build| id.is_some() && build.id() == id && build.info().arch == arch);
     match (same, bundle) {
         (Some(build), _) => {
-            build.bundle_id = build.bundle_id.take().or(bundle_id);
+            build.bundle_id = build.bundle_id.take().or_else(|| file.bundle_id());
             build.files.push(file);
         }
         (None, Some(bundle)) => {
-            let bundle_id = bundle.bundle_id.clone().or(bundle_id);
-            builds.push(Program { files: vec![file], bundle_id, stem: bundle.stem.clone() });
+            let bundle_id = bundle.bundle_id.clone().or_else(|| file.bundle_id());
+            builds.push(Program { files: vec![file], fullest: OnceLock::new(), bundle_id, stem: bundle.stem.clone() });
         }
         (None, None) => {}
     }
@@ -300,8 +301,13 @@ fn entry(path: &Path) -> Option<Entry> {
     let files = super::open(path, &mut Vec::new()).ok()?;
     let first = files.first()?.info();
     let kernel = first.kind == FileKind::Kernel || (first.kind == FileKind::Dsym && first.base().0 >> 63 == 1);
-    let inside = files.iter().find_map(|file| file.info().bundle_id.clone());
     let around = bundle::find(path).ok()?;
     let ids = files.iter().map(|file| file.info().id).collect();
-    Some(Entry { path: path.to_path_buf(), ids, kernel, bundle_id: around.bundle_id.or(inside), stem: around.stem })
+    Some(Entry {
+        path: path.to_path_buf(),
+        ids,
+        kernel,
+        bundle_id: around.bundle_id.or_else(|| files.iter().find_map(|file| file.bundle_id())),
+        stem: around.stem,
+    })
 }

@@ -8,7 +8,7 @@ use object::read::macho::{FatArch, MachHeader, MachOFatFile32, MachOFatFile64};
 use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
 
 use super::dwarf::{self, Sections, UnitIndex};
-use super::symtab::{RawSymbol, SymbolTable};
+use super::symtab::{self, Near, RawSymbol, SymbolTable};
 use super::{FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
@@ -122,7 +122,6 @@ impl MachO {
             kind,
             arch,
             id: file.mach_uuid().ok().flatten().map(ImageId),
-            bundle_id: kmod_name(&file),
             segments,
             has_debug_info: file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0),
             linked_at_runtime,
@@ -147,7 +146,25 @@ impl Symbols for MachO {
     }
 
     fn table(&self) -> &SymbolTable {
-        self.table.get_or_init(|| self.file().map(|file| symbol_table(&file, &self.code)).unwrap_or_default())
+        self.table.get_or_init(|| {
+            let file = self.file();
+            file.map(|file| SymbolTable::new(code_symbols(&file, &self.code), Header::of(&file).starts)).unwrap_or_default()
+        })
+    }
+
+    fn near(&self, probes: &[Svma]) -> Near<'_> {
+        if let Some(file) = self.file().filter(|_| self.table.get().is_none() && probes.len() <= symtab::FEW) {
+            return Near::Part(SymbolTable::around(|| code_symbols(&file, &self.code), Header::of(&file).starts, probes));
+        }
+        Near::Whole(self.table())
+    }
+
+    fn symbol_count(&self) -> usize {
+        self.file().map_or(0, |file| code_symbols(&file, &self.code).count())
+    }
+
+    fn bundle_id(&self) -> Option<String> {
+        kmod_name(&self.file()?)
     }
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
@@ -299,16 +316,15 @@ fn code_sections(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
     file.sections().filter(is_code).filter_map(range).collect()
 }
 
-fn symbol_table(file: &object::File<'_>, code: &[(u64, u64, u64)]) -> SymbolTable {
-    let symbols = file.symbols().filter(|symbol| symbol.is_definition()).filter_map(|symbol| {
+/// Code symbols. Labels of the assembler, which stand inside functions, are left out.
+fn code_symbols<'f>(file: &'f object::File<'_>, code: &'f [(u64, u64, u64)]) -> impl Iterator<Item = RawSymbol<'f>> {
+    file.symbols().filter(|symbol| symbol.is_definition()).filter_map(|symbol| {
         let address = symbol.address();
         let (_, limit, _) = code.iter().find(|(start, end, _)| (*start..*end).contains(&address))?;
-        let name = plain(symbol.name_bytes().ok()?);
-        // Labels of the assembler stand inside functions.
+        let (name, global) = (symbol.name_bytes().ok()?, symbol.is_global());
         let label = name.is_empty() || name.starts_with(b"ltmp") || name.starts_with(b"L");
-        (!(label && symbol.is_local())).then(|| RawSymbol { address, name, global: symbol.is_global(), limit: *limit })
-    });
-    SymbolTable::new(symbols, Header::of(file).starts)
+        (global || !label).then(|| RawSymbol { address, name: plain(name), global, limit: *limit })
+    })
 }
 
 /// A name without the underscore that Mach-O puts before every C name.

@@ -17,7 +17,7 @@ use crate::input::{self, Bytes};
 use crate::model::addr::{Arch, Svma};
 use crate::model::frame::Location;
 use crate::model::image::ImageId;
-use symtab::SymbolTable;
+use symtab::{Near, SymbolTable};
 
 /// What kind of program a symbol file describes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,8 +56,6 @@ pub struct FileInfo {
     pub arch: Arch,
     /// UUID, the proof of identity.
     pub id: Option<ImageId>,
-    /// Bundle identifier, from `kmod_info` inside the file.
-    pub bundle_id: Option<String>,
     /// Mapped segments, in the order of the file.
     pub segments: Vec<Segment>,
     /// Whether there is DWARF.
@@ -86,6 +84,13 @@ pub trait Symbols: Send + Sync {
     fn info(&self) -> &FileInfo;
     /// Its code symbols; read on first use.
     fn table(&self) -> &SymbolTable;
+    /// A table that answers for `probes`, all of it or, where they are few, the part that is needed: sorting every symbol of a
+    /// kernel for one address would take most of the time.
+    fn near(&self, probes: &[Svma]) -> Near<'_>;
+    /// How many code symbols there are, without reading their names.
+    fn symbol_count(&self) -> usize;
+    /// Bundle identifier, from inside the file.
+    fn bundle_id(&self) -> Option<String>;
     /// Source locations of link-time addresses, in the order of `probes`: innermost inlined function first, names as in the
     /// file, empty where there is no debug info.
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>>;

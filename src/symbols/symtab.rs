@@ -1,5 +1,6 @@
 //! The code symbols of one file, sorted by address.
 
+use std::ops::Deref;
 use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
@@ -54,6 +55,27 @@ struct Entry {
     global: bool,
 }
 
+/// Up to this many addresses are looked up by going through all symbols rather than by sorting them.
+pub const FEW: usize = 16;
+
+/// A table that answers for some addresses.
+pub enum Near<'t> {
+    /// The table of the whole file.
+    Whole(&'t SymbolTable),
+    /// A table of what is needed.
+    Part(SymbolTable),
+}
+
+impl Deref for Near<'_> {
+    type Target = SymbolTable;
+    fn deref(&self) -> &SymbolTable {
+        match self {
+            Near::Whole(table) => table,
+            Near::Part(table) => table,
+        }
+    }
+}
+
 /// Sorted code symbols. Several names at one address are kept; the preferred one answers for the address.
 #[derive(Default)]
 pub struct SymbolTable {
@@ -105,6 +127,26 @@ impl SymbolTable {
             let bound = self.starts.get(function).copied().unwrap_or(u64::MAX).min(next);
             self.entries[at].end = self.entries[at].end.min(bound).max(start);
         }
+    }
+
+    /// A table of what decides about `probes` alone: for each the symbols at the nearest address below it and at the next above.
+    /// `symbols` is gone through twice.
+    pub fn around<'n, I: Iterator<Item = RawSymbol<'n>>>(symbols: impl Fn() -> I, starts: Vec<u64>, probes: &[Svma]) -> SymbolTable {
+        let mut bounds: Vec<(Option<u64>, Option<u64>)> = vec![(None, None); probes.len()];
+        let mut has_locals = false;
+        for symbol in symbols() {
+            has_locals |= !symbol.global;
+            for (probe, (below, above)) in probes.iter().zip(&mut bounds) {
+                if symbol.address <= probe.0 {
+                    *below = (*below).max(Some(symbol.address));
+                } else {
+                    *above = Some(above.map_or(symbol.address, |above| above.min(symbol.address)));
+                }
+            }
+        }
+        let needed: Vec<u64> = bounds.iter().flat_map(|(below, above)| [*below, *above]).flatten().collect();
+        let part = symbols().filter(|symbol| needed.contains(&symbol.address));
+        SymbolTable { has_locals, ..SymbolTable::new(part, starts) }
     }
 
     /// How many symbols there are.
@@ -197,6 +239,9 @@ mod tests {
             let names: Vec<String> = (0..addresses.len()).map(|n| format!("s{n}")).collect();
             let symbols: Vec<(u64, &str, bool)> = addresses.iter().zip(&names).map(|(a, n)| (*a, n.as_str(), false)).collect();
             let table = table(&symbols, &[]);
+            let raw = || symbols.iter().map(|(address, name, global)| RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100 });
+            let part = SymbolTable::around(raw, Vec::new(), &[Svma(probe)]);
+            prop_assert_eq!(part.at(Svma(probe)), table.at(Svma(probe)));
             let nearest = addresses.iter().filter(|a| **a <= probe).max();
             prop_assert_eq!(table.at(Svma(probe)).map(|f| f.start.0), nearest.copied().filter(|_| probe < 100));
             if let Some(found) = table.at(Svma(probe)) {
