@@ -3,9 +3,15 @@
 # kernel frames each over the shipped kernel and the 40 kexts.
 # usage: make-darwin.sh OUTDIR [THREADS FRAMES]     needs clang, ld64.lld, dsymutil (Debian: clang-14 lld-14 llvm-14), python3
 set -euo pipefail
+v=${LLVM_VERSION--14}
+if [[ $1 == --compile ]]; then
+	for c in "${@:2}"; do
+		"clang$v" --target=x86_64-apple-macosx12 -g -gdwarf-4 -fstandalone-debug -O1 -fno-omit-frame-pointer -mkernel -ffreestanding -c "$c" -o "${c%.c}.o"
+	done
+	exit
+fi
 out=$1 threads=${2:-5000} frames=${3:-20}
 here=$(cd "$(dirname "$0")/.." && pwd)
-v=${LLVM_VERSION--14}
 for tool in "clang$v" "ld64.lld$v" "dsymutil$v" python3; do
 	command -v "$tool" >/dev/null || { echo "$tool is missing: apt-get install clang-14 lld-14 llvm-14" >&2; exit 2; }
 done
@@ -23,19 +29,23 @@ kext() {
 import sys
 name, unit, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 print("static volatile int state;")
+# A kernel's headers: types that every unit's debug info carries along.
+for t in range(150):
+    print(f"struct type{t} {{ int count; unsigned long flags; struct type{(t * 7 + 3) % 150} *link; struct type{max(t - 1, 0)} *prev; char name[{8 + t % 24}]; union {{ long number; void *pointer; }} value; int (*call)(struct type{t} *, int); }};")
+print("static struct type149 *root;")
 print("static inline __attribute__((always_inline)) int level2(int (*f)(int), int x) {\n\tstate += x;\n\treturn f(x + 1) + state;\n}")
 print("static inline __attribute__((always_inline)) int level1(int (*f)(int), int x) {\n\tint r = level2(f, x ^ 3);\n\treturn r + state;\n}")
 print(f"__attribute__((noinline)) static int leaf(int x) {{\n\tstate ^= x;\n\treturn state;\n}}")
 last = "leaf"
 for n in range(count):
     kind = "" if n % 3 else "static "
-    print(f"__attribute__((noinline)) {kind}int {name}_{unit}_{n}(int x) {{\n\tint r = level1({last}, x + {n});\n\tstate -= r;\n\treturn r + {n};\n}}")
+    print(f"__attribute__((noinline)) {kind}int {name}_{unit}_{n}(int x) {{\n\tstruct type{n % 150} *here = (struct type{n % 150} *)root->link;\n\tint before = here->count;\n\tint r = level1({last}, x + {n});\n\tif (before != here->count)\n\t\there->flags |= (unsigned long)r;\n\tstate -= r;\n\treturn r + {n};\n}}")
     last = f"{name}_{unit}_{n}"
 print(f"int {name}_{unit}_entry(int x) {{ return {last}(x); }}")
 PY
 		objects+=("$dir/$u.o")
 	done
-	printf '%s\n' "$dir"/*.c | xargs -P2 -n4 sh -c 'for c; do '"clang$v"' --target=x86_64-apple-macosx12 -g -gdwarf-4 -O1 -fno-omit-frame-pointer -mkernel -ffreestanding -c "$c" -o "${c%.c}.o"; done' sh
+	printf '%s\n' "$dir"/*.c | xargs -P2 -n4 "$0" --compile
 	"ld64.lld$v" -arch x86_64 -platform_version macos 12.0 12.0 -bundle -headerpad 0x400 -undefined dynamic_lookup "${objects[@]}" "$tbd" -o "$dir/$name" 2>/dev/null
 	"dsymutil$v" "$dir/$name" -o "$out/$name.kext.dSYM" 2>/dev/null
 	# A bundle (8) becomes a kext (11).

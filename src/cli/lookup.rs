@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -54,13 +55,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut inputs = Inputs::default();
     inputs.symbols(&args.symbols);
     let layout = layout(args, &inputs);
-    let mut notes = inputs.notes;
+    let mut notes = std::mem::take(&mut inputs.notes);
     let mut session = Session { args, layout: &layout, style: output::style(&args.output, None), unplaced: false, proven: true };
     output::write(&args.output, |out| session.all(out))?;
     let (unplaced, proven) = (session.unplaced, session.proven);
     // Where images lie matters only to a query that needed to know.
     notes.extend(layout.notes.iter().filter(|note| note.failure || unplaced).cloned());
     let failed = term::report(&notes, args.output.quiet);
+    // The process ends here; giving everything back piece by piece would only take time.
+    std::mem::forget((inputs, layout));
     Ok(Exit::of(failed, args.strict && !proven))
 }
 
@@ -166,13 +169,16 @@ impl Session<'_> {
     }
 
     fn batch(&mut self, queries: &[&str], out: &mut dyn Write, results: &mut Vec<serde_json::Value>) -> io::Result<()> {
-        for (query, (hits, problem)) in queries.iter().zip(self.find(queries)) {
+        let found = self.find(queries);
+        for (hits, problem) in &found {
             let trusted = |hit: &Hit| hit.answer.trust == Trust::Verified;
             self.proven &= !hits.is_empty() && hits.iter().all(trusted) && problem.is_none();
-            if self.args.format == "text" {
-                self.text(query, &hits, problem.as_deref(), out)?;
-                continue;
-            }
+        }
+        if self.args.format == "text" {
+            let texts: Vec<String> = queries.par_iter().zip(&found).map(|(query, found)| self.text(query, found)).collect();
+            return texts.iter().try_for_each(|text| out.write_all(text.as_bytes()));
+        }
+        for (query, (hits, problem)) in queries.iter().zip(&found) {
             let frames: Vec<JsonHit<'_>> = hits.iter().map(|hit| JsonHit::of(hit, self.layout)).collect();
             let value = serde_json::json!({ "query": query, "problem": problem, "frames": frames });
             if self.args.format == "json" {
@@ -238,23 +244,26 @@ impl Session<'_> {
         (hits, problem)
     }
 
-    fn text(&self, query: &str, hits: &[Hit], problem: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+    /// The text of one query's answers.
+    fn text(&self, query: &str, found: &Found) -> String {
+        let (hits, problem) = found;
         let idiom = IDIOMS.iter().find(|(name, _)| *name == self.args.frames).map_or(Idiom::Atos, |(_, idiom)| *idiom);
         let query = if self.style.terminal { sanitize::visible_line(query) } else { query.to_string() };
-        let mut said = false;
+        let mut text = String::new();
         for hit in hits {
             let image = hit.answer.image.map(|image| &self.layout.images[image]);
-            if let Some(new) = frames::rewrite(hit.address, &hit.answer, image, idiom, Paint::new(self.style.colour)) {
-                said = true;
-                writeln!(out, "{}", new.line)?;
-                new.below.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+            let new = frames::rewrite(hit.address, &hit.answer, image, idiom, Paint::new(self.style.colour));
+            for line in new.iter().flat_map(|new| std::iter::once(&new.line).chain(&new.below)) {
+                text.push_str(line);
+                text.push('\n');
             }
         }
         match problem {
-            Some(problem) if said => writeln!(out, "    note: {problem}"),
-            Some(problem) => writeln!(out, "{query}: ?? ({problem})"),
-            None => Ok(()),
+            Some(problem) if text.is_empty() => text = format!("{query}: ?? ({problem})\n"),
+            Some(problem) => text.push_str(&format!("    note: {problem}\n")),
+            None => {}
         }
+        text
     }
 }
 

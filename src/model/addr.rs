@@ -59,9 +59,13 @@ hex_display!(Avma, Svma, Slide);
 /// ```
 pub fn parse_hex(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
-    let digits: String = digits.chars().filter(|c| *c != '_' && *c != '`').collect();
-    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
-    if plain { u64::from_str_radix(&digits, 16).ok() } else { None }
+    let mut value: Option<u64> = None;
+    for byte in digits.bytes().filter(|b| !matches!(b, b'_' | b'`')) {
+        let digit = u64::from((byte as char).to_digit(16)?);
+        let high = value.unwrap_or(0);
+        value = Some(if high >> 60 == 0 { high << 4 | digit } else { return None });
+    }
+    value
 }
 
 /// The instruction set that code in an image or report is of.

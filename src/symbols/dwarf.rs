@@ -105,7 +105,8 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
         .map(|unit| {
             let context = Context::from_dwarf(sections.unit(unit[0].0)?).ok()?;
             let mut names = Names::default();
-            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &mut names)).collect()
+            let directory = directory(&context, probes[unit[0].1].0);
+            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, directory.as_deref(), &mut names)).collect()
         })
         .collect();
     let mut answers = vec![Vec::new(); probes.len()];
@@ -115,8 +116,11 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
         let found = found.unwrap_or_else(|| {
             // The unit needs its neighbours: the one context over the whole file, built once, answers for all of its kind.
             let context = whole.get_or_insert_with(|| Context::from_dwarf(sections.whole()).ok());
-            let mut one = |at: usize| context.as_ref().and_then(|context| frames(context, probes[at].0, &mut names)).unwrap_or_default();
-            unit.iter().map(|(_, at)| one(*at)).collect()
+            let mut one = |at: usize| {
+                let context = context.as_ref()?;
+                frames(context, probes[at].0, directory(context, probes[at].0).as_deref(), &mut names)
+            };
+            unit.iter().map(|(_, at)| one(*at).unwrap_or_default()).collect()
         });
         for ((_, at), locations) in unit.iter().zip(found) {
             answers[*at] = locations;
@@ -141,7 +145,7 @@ impl Names {
 }
 
 /// Locations of one address; `None` when the context cannot tell, as when a name lies outside of it.
-fn frames(context: &Context<'_>, probe: u64, names: &mut Names) -> Option<Vec<Location>> {
+fn frames(context: &Context<'_>, probe: u64, directory: Option<&str>, names: &mut Names) -> Option<Vec<Location>> {
     let mut frames = context.find_frames(probe).skip_all_loads().ok()?;
     let mut locations = Vec::new();
     while let Some(frame) = frames.next().ok()? {
@@ -161,10 +165,9 @@ fn frames(context: &Context<'_>, probe: u64, names: &mut Names) -> Option<Vec<Lo
         owner.inlined = false;
     }
     let known = locations.iter().any(|location| location.file.is_some() || location.function.is_some());
-    let directory = if known { directory(context, probe) } else { None };
     for location in &mut locations {
         let file = location.file.as_deref().unwrap_or_default();
-        let rest = directory.as_deref().and_then(|directory| file.strip_prefix(directory)).and_then(|rest| rest.strip_prefix('/'));
+        let rest = directory.and_then(|directory| file.strip_prefix(directory)).and_then(|rest| rest.strip_prefix('/'));
         location.file_prefix = rest.map_or(0, |rest| file.len() - rest.len());
     }
     Some(if known { locations } else { Vec::new() })
