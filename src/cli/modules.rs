@@ -81,6 +81,10 @@ fn table(images: &[Image], terminal: bool) -> String {
         table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
         table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         table.set_width(term::width().unwrap_or(100));
+        // An address or size that is broken over two lines cannot be copied.
+        for at in [1, 2, 4] {
+            table.column_mut(at).expect("the head has six cells").set_constraint(comfy_table::ColumnConstraint::ContentWidth);
+        }
         return format!("{table}\n");
     }
     table.load_style(comfy_table::presets::NOTHING);

@@ -196,7 +196,10 @@ impl Reader<'_> {
     }
 
     fn close(&mut self) {
-        self.stacks.extend(self.current.take());
+        if let Some(mut stack) = self.current.take() {
+            stack.frames.shrink_to_fit();
+            self.stacks.push(stack);
+        }
         (self.section, self.indents) = (Section::None, None);
     }
 

@@ -169,6 +169,18 @@ impl Library {
         } else {
             notes.extend(refused.into_iter().map(|error| Note::warning("", error.to_string())));
         }
+        for info in programs.iter().flat_map(|program| &program.files).map(|file| file.info()) {
+            let path = info.path.display().to_string();
+            if info.encrypted {
+                notes.push(Note::warning(&path, "its code is encrypted: its symbols are used, its code is not looked at"));
+            }
+            if info.kind == FileKind::Dsym && !info.has_debug_info {
+                notes.push(Note::warning(
+                    &path,
+                    "this dSYM has no DWARF: it gives names, but no files and lines; make it again with dsymutil",
+                ));
+            }
+        }
         if !programs.is_empty() {
             self.given.push(Given { file, programs });
         }
@@ -271,6 +283,10 @@ fn open(bundles: &[Bundle], index: &[Entry]) -> (Vec<Arc<Program>>, Vec<Error>) 
         // A damaged companion is no reason to complain about the file that the user gave.
         let files = super::open(path, &mut Vec::new()).unwrap_or_default();
         files.into_iter().for_each(|file| join(&mut builds, file, None));
+    }
+    for build in builds.iter_mut().filter(|build| build.files.len() > 1) {
+        // Of two binaries of one build, the one that was not stripped speaks for it.
+        build.files.sort_by_key(|file| (file.info().kind == FileKind::Dsym, std::cmp::Reverse(file.symbol_count())));
     }
     (builds.into_iter().map(Arc::new).collect(), refused)
 }
