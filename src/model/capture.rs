@@ -10,6 +10,8 @@ use crate::note::Note;
 pub enum Os {
     /// Mac OS X, OS X, macOS and their relatives.
     Darwin,
+    /// Linux.
+    Linux,
 }
 
 impl Os {
@@ -17,6 +19,7 @@ impl Os {
     pub fn name(self) -> &'static str {
         match self {
             Os::Darwin => "darwin",
+            Os::Linux => "linux",
         }
     }
 }

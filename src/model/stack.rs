@@ -8,6 +8,18 @@ pub enum StackKind {
     /// Where a thread of a hung or running system stands.
     #[default]
     Thread,
+    /// Where a kernel complained or died: oops, warning, panic, sanitizer report.
+    Crash,
+    /// What a CPU was doing when somebody interrupted it to look: NMI backtrace, lockup, RCU stall.
+    Irq,
+    /// Where the object or page that a report is about was allocated, created, stored or last handed on.
+    Alloc,
+    /// Where that object or page was freed.
+    Free,
+    /// Where a lock was taken before, one for each link of a lockdep report.
+    Lock,
+    /// A sample of a profile.
+    Sample,
 }
 
 impl StackKind {
@@ -15,6 +27,12 @@ impl StackKind {
     pub fn name(self) -> &'static str {
         match self {
             StackKind::Thread => "thread",
+            StackKind::Crash => "crash",
+            StackKind::Irq => "irq",
+            StackKind::Alloc => "alloc",
+            StackKind::Free => "free",
+            StackKind::Lock => "lock",
+            StackKind::Sample => "sample",
         }
     }
 }
@@ -66,6 +84,12 @@ pub enum Role {
     /// A link of the call chain.
     #[default]
     Call,
+    /// An instruction pointer printed apart from the stack (`RIP:`, `PC is at`); it is then the first frame.
+    Fault,
+    /// A register dump in the middle of a stack: where an interrupt or exception came in.
+    Regs,
+    /// A frame that the report itself marks as inlined (`[inline]`).
+    Inline,
 }
 
 impl Role {
@@ -73,6 +97,9 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Role::Call => "call",
+            Role::Fault => "fault",
+            Role::Regs => "regs",
+            Role::Inline => "inline",
         }
     }
 }
@@ -106,6 +133,8 @@ pub struct RawFrame {
     pub address: Option<Avma>,
     /// Offset into the printed symbol, in bytes.
     pub offset: Option<u64>,
+    /// Size of the printed symbol, the `/0x70` of `spl_cv_wait+0x36/0x70`, in bytes: the distance to the next symbol.
+    pub size: Option<u64>,
     /// Byte offset in the report of the line that holds the frame.
     pub line_start: u64,
     /// Line of the report, from 1.
@@ -118,6 +147,10 @@ pub struct RawFrame {
     pub symbol: Span,
     /// The printed image or module; empty where the report has none.
     pub module: Span,
+    /// The build id printed after the module, 40 hex digits; empty where the report has none.
+    pub build_id: Span,
+    /// The `path:line` of a frame that an earlier tool had located; empty where the report has none.
+    pub location: Span,
     /// Which byte of code the address stands for.
     pub lookup: Lookup,
     /// Where in the stack the frame comes from.

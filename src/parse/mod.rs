@@ -7,6 +7,13 @@ pub mod atos;
 pub mod darwin_kexts;
 pub mod darwin_stackshot;
 pub mod lex;
+pub mod linux_context;
+pub mod linux_frame;
+pub mod linux_headings;
+pub mod linux_log;
+pub mod linux_pc;
+pub mod linux_prefix;
+pub mod linux_task;
 
 use crate::model::capture::Capture;
 
@@ -55,6 +62,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
+    &linux_log::LinuxLog,
     &addresses::Addresses,
 ];
 

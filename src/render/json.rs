@@ -8,8 +8,8 @@ use serde::ser::SerializeSeq;
 
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
-use crate::model::frame::{Location, Trust};
-use crate::model::stack::{RawFrame, Stack};
+use crate::model::frame::{Answer, Location, Trust};
+use crate::model::stack::{RawFrame, Role, Span, Stack};
 use crate::note::Note;
 use crate::parse::lex;
 use crate::place::Image;
@@ -246,9 +246,7 @@ impl<'a> JsonFrame<'a> {
     fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
         let answer = report.resolved.answer(stack, n);
         let image = answer.image.map(|image| report.layout.images[image].name.clone());
-        let printed = |span: crate::model::stack::Span| {
-            Some(span).filter(|span| !span.is_empty()).map(|span| lex::text(span.of(report.text, frame.line_start)))
-        };
+        let printed = |span: Span| Some(span).filter(|span| !span.is_empty()).map(|span| lex::text(span.of(report.text, frame.line_start)));
         let named = answer.named();
         // What the report itself names stays named; nobody has compared it with a file.
         let by_report = named.is_none() && !frame.symbol.is_empty();
@@ -258,7 +256,7 @@ impl<'a> JsonFrame<'a> {
             module: image.or_else(|| printed(frame.module)),
             symbol: named.map(|symbol| symbol.name.clone()).or_else(|| printed(frame.symbol)),
             offset: if by_report { frame.offset } else { answer.offset.filter(|_| named.is_some()) },
-            size: named.and_then(|symbol| symbol.size),
+            size: if by_report { frame.size } else { named.and_then(|symbol| symbol.size) },
             reliable: frame.reliable,
             role: frame.role.name(),
             trust: if by_report { Trust::Unverified.name() } else { answer.trust.name() },
@@ -268,9 +266,20 @@ impl<'a> JsonFrame<'a> {
                 .as_ref()
                 .filter(|symbol| !symbol.contains)
                 .map(|symbol| After { symbol: &symbol.name, offset: answer.offset }),
-            locations: answer.locations.iter().map(JsonLocation::of).collect(),
+            locations: locations(report, frame, answer, by_report),
         }
     }
+}
+
+/// Where the frame stands: as looked up, else as the report itself says.
+fn locations<'a>(report: &Report<'a>, frame: &RawFrame, answer: &'a Answer, by_report: bool) -> Vec<JsonLocation<'a>> {
+    if !by_report || frame.location.is_empty() {
+        return answer.locations.iter().map(JsonLocation::of).collect();
+    }
+    let span = |span: Span| std::str::from_utf8(span.of(report.text, frame.line_start)).ok();
+    let (file, line) = span(frame.location).and_then(|place| place.rsplit_once(':')).unzip();
+    let line = line.and_then(|line| line.parse().ok());
+    vec![JsonLocation { function: span(frame.symbol), file, line, column: None, inlined: frame.role == Role::Inline }]
 }
 
 /// A source location; also what `lookup --format json` prints.
@@ -307,8 +316,7 @@ struct UserFrame {
 
 impl UserFrame {
     fn of(report: &Report<'_>, frame: &RawFrame) -> UserFrame {
-        let printed =
-            |span: crate::model::stack::Span| Some(lex::text(span.of(report.text, frame.line_start))).filter(|text| !text.is_empty());
+        let printed = |span: Span| Some(lex::text(span.of(report.text, frame.line_start))).filter(|text| !text.is_empty());
         UserFrame {
             line: frame.line,
             address: frame.address.map(hex),

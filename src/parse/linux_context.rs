@@ -1,0 +1,287 @@
+//! Puts the stacks together that one context of a Linux kernel prints.
+//!
+//! A stack begins at the first frame behind a heading and ends at the first line that cannot be of it. Between heading and frame
+//! some foreign lines may stand; within a stack only register dumps, marks, and, where the log does not say who printed a line, a
+//! few lines of somebody else.
+
+use super::lex;
+use super::linux_frame::{self, Trace};
+use super::linux_headings::{Heading, heading};
+use super::linux_pc::{self, Pc};
+use super::linux_prefix::{Context, Record};
+use super::linux_task::{self, Who};
+use crate::model::addr::Arch;
+use crate::model::stack::{RawFrame, Role, Stack, StackKind};
+
+/// How many foreign lines may stand between a heading and the first frame.
+const PATIENCE: u8 = 6;
+/// How many lines of others may stand within a stack, where nobody says who printed a line.
+const FOREIGN: u8 = 3;
+
+/// What the readers of a log have found together.
+#[derive(Default)]
+pub struct Found {
+    /// Complete stacks, in the order of their ends.
+    pub stacks: Vec<Stack>,
+    /// Architecture, once a line told it.
+    pub arch: Option<Arch>,
+    /// The log has caller ids: what has none needs a heading to be believed.
+    pub callers: bool,
+    /// The latest line was no part of a stack and can hold facts about the machine.
+    pub facts: bool,
+}
+
+/// The reader of one context.
+pub struct Reader {
+    context: Context,
+    /// The stack that frames go to; it has at least one.
+    stack: Option<Stack>,
+    /// Whether the stack is one even with a single frame, because a heading announced it.
+    announced: bool,
+    /// How many more foreign lines the latest heading holds for.
+    patience: u8,
+    /// Whether that heading was `Call Trace:`.
+    trace: bool,
+    /// Foreign lines since the latest frame.
+    foreign: u8,
+    /// A register dump stands within the stack.
+    dump: bool,
+    /// A single address that is no stack comes next.
+    place: bool,
+    /// Kind and title of the next stack.
+    kind: StackKind,
+    title: Option<String>,
+    who: Who,
+    /// Where execution was, until a stack takes it.
+    pc: Option<RawFrame>,
+    /// The report is over; what is dumped again belongs to no stack.
+    over: bool,
+}
+
+impl Reader {
+    /// A reader that has seen nothing.
+    pub fn new(context: Context) -> Reader {
+        Reader {
+            context,
+            stack: None,
+            announced: false,
+            patience: 0,
+            trace: false,
+            foreign: 0,
+            dump: false,
+            place: false,
+            kind: StackKind::Crash,
+            title: None,
+            who: Who::default(),
+            pc: None,
+            over: false,
+        }
+    }
+
+    /// Takes one record of the context.
+    pub fn record(&mut self, record: &Record<'_>, report: &[u8], found: &mut Found) {
+        let line = record.text.trim_ascii();
+        if line.is_empty() {
+            if self.stack.is_some() {
+                self.close(found);
+            }
+        } else if let Some(trace) = linux_frame::trace(record) {
+            self.frame(trace, record, report, found);
+        } else if linux_frame::is_mark(line) {
+            self.foreign = 0;
+        } else if let Some((pc, arch)) = linux_pc::pc(record) {
+            found.arch = found.arch.or(arch);
+            self.pc(pc, found);
+        } else {
+            self.words(line, record, report, found);
+        }
+    }
+
+    fn words(&mut self, line: &[u8], record: &Record<'_>, report: &[u8], found: &mut Found) {
+        self.place = false;
+        if let Some(who) = linux_task::shown(line) {
+            self.close(found);
+            self.announce(StackKind::Thread, who);
+        } else if let Some(who) = linux_task::dumped(line) {
+            self.close(found);
+            (self.who, self.pc, self.over) = (who, None, false);
+            self.patience = PATIENCE;
+            found.facts = true;
+        } else if self.dump && line.starts_with(b"Code: ") {
+            // The code at a saved instruction pointer.
+        } else if let Some(heading) = heading(line) {
+            self.heading(heading, line, record, report, found);
+        } else if (self.stack.is_some() || self.trace) && linux_pc::is_register_dump(line) {
+            self.foreign = 0;
+        } else {
+            found.facts = self.stack.is_none();
+            self.foreign(found);
+        }
+    }
+
+    fn announce(&mut self, kind: StackKind, who: Who) {
+        (self.kind, self.who, self.patience, self.pc, self.over) = (kind, who, PATIENCE, None, false);
+    }
+
+    fn heading(&mut self, heading: Heading, line: &[u8], record: &Record<'_>, report: &[u8], found: &mut Found) {
+        self.close(found);
+        self.patience = PATIENCE;
+        match heading {
+            Heading::Trace => {
+                self.trace = true;
+                self.glued(record, report, found);
+            }
+            Heading::Stack(kind) => {
+                (self.kind, self.title, self.who) = (kind, Some(lex::text(line)), linux_task::mentioned(line));
+                self.pc = None;
+            }
+            Heading::Report(kind) => {
+                (self.kind, self.title, self.over) = (kind, Some(lex::text(line)), false);
+                self.who = linux_task::mentioned(line);
+            }
+            Heading::Place => self.place = true,
+            Heading::End => {
+                self.over = line.starts_with(b"---[ end ");
+                (self.patience, self.pc) = (0, None);
+            }
+            Heading::Facts => found.facts = true,
+        }
+    }
+
+    /// `Call Trace: [<c04d5a14>] f+0x1/0x2`: older kernels went on in the line.
+    fn glued(&mut self, record: &Record<'_>, report: &[u8], found: &mut Found) {
+        let Some(at) = memchr::memmem::find(record.text, b"race:").map(|at| at + 5) else { return };
+        let rest = Record { at: record.at + at as u32, text: &record.text[at..], ..*record };
+        if let Some(trace) = linux_frame::trace(&rest) {
+            self.frame(trace, &rest, report, found);
+        }
+    }
+
+    fn pc(&mut self, pc: Pc, found: &mut Found) {
+        let inside = self.stack.is_some() || self.trace;
+        match pc {
+            Pc::Saved(frame) if inside => {
+                let role = if frame.role == Role::Inline { Role::Inline } else { Role::Regs };
+                self.push(RawFrame { role, ..frame });
+                self.dump = true;
+            }
+            // The innermost function that was inlined there is the first of several lines; the one that has the code is the last.
+            Pc::Saved(frame) | Pc::Before(frame) if frame.role == Role::Inline => self.close(found),
+            Pc::Saved(frame) | Pc::Before(frame) => {
+                self.close(found);
+                self.pc = Some(RawFrame { role: Role::Fault, ..frame }).filter(|_| !self.over);
+                self.patience = PATIENCE;
+            }
+            // What an interrupt left on the stack can follow the registers of user mode.
+            Pc::User if self.stack.is_some() => self.dump = true,
+            Pc::User | Pc::Closing => {
+                self.close(found);
+                (self.pc, self.patience, self.trace) = (None, 0, false);
+            }
+        }
+    }
+
+    fn frame(&mut self, trace: Trace, record: &Record<'_>, report: &[u8], found: &mut Found) {
+        if self.stack.is_none() && self.patience == 0 && found.callers && self.context == Context::Bare {
+            return;
+        }
+        if self.place {
+            (self.place, self.patience) = (false, 0);
+            return;
+        }
+        match trace {
+            Trace::One(frame) => {
+                let bare = frame.symbol.is_empty() && frame.size.is_none();
+                // An address alone, or a name without offset, can be many things outside of a stack.
+                if self.stack.is_none() && self.patience == 0 && (bare || frame.offset.is_none()) {
+                    return;
+                }
+                self.push(frame);
+            }
+            Trace::Pair(callee, caller) => {
+                found.arch = found.arch.or(Some(Arch::Arm));
+                if !self.continues(&callee, record, report) {
+                    self.push(callee);
+                }
+                self.push(caller);
+            }
+            Trace::Filler => {}
+        }
+    }
+
+    /// Whether the latest frame is of the function that an arm line starts with.
+    fn continues(&self, callee: &RawFrame, record: &Record<'_>, report: &[u8]) -> bool {
+        let mut frames = self.stack.iter().flat_map(|stack| stack.frames.iter().rev());
+        let latest = frames.find(|frame| frame.role != Role::Inline).filter(|frame| frame.role == Role::Call);
+        latest.is_some_and(|latest| {
+            let name = callee.symbol.of(report, record.line_start);
+            latest.symbol.of(report, latest.line_start) == name && (!name.is_empty() || latest.address == callee.address)
+        })
+    }
+
+    /// Adds a frame, to a new stack if there is none.
+    fn push(&mut self, frame: RawFrame) {
+        (self.foreign, self.dump) = (0, false);
+        if self.stack.is_none() {
+            self.open(&frame);
+        }
+        if let Some(stack) = &mut self.stack {
+            stack.frames.push(frame);
+        }
+    }
+
+    fn open(&mut self, frame: &RawFrame) {
+        let who = std::mem::take(&mut self.who);
+        let current = matches!(self.kind, StackKind::Crash | StackKind::Irq);
+        let (task, cpu) = match self.context {
+            Context::Task(id) if current => (i64::try_from(id).ok(), None),
+            Context::Cpu(id) if current => (None, u32::try_from(id).ok()),
+            _ => (None, None),
+        };
+        let pc = self.pc.take().filter(|pc| is_code(pc, frame));
+        self.stack = Some(Stack {
+            kind: self.kind,
+            title: self.title.take(),
+            pid: who.pid.or(task),
+            tid: who.tid,
+            process: who.comm,
+            cpu: who.cpu.or(cpu),
+            state: who.state,
+            count: 1,
+            line: pc.map_or(frame.line, |pc| pc.line),
+            frames: pc.into_iter().collect(),
+            ..Stack::default()
+        });
+        self.announced = self.patience > 0;
+    }
+
+    /// A line that says nothing about stacks.
+    fn foreign(&mut self, found: &mut Found) {
+        if self.stack.is_none() {
+            self.patience = self.patience.saturating_sub(1);
+            self.trace &= self.patience > 0;
+            return;
+        }
+        self.foreign += 1;
+        if matches!(self.context, Context::Task(_) | Context::Cpu(_)) || self.foreign > FOREIGN {
+            self.close(found);
+        }
+    }
+
+    /// Ends the stack.
+    pub fn close(&mut self, found: &mut Found) {
+        let Some(stack) = self.stack.take() else { return };
+        // A frame that nobody announced is a symbol that some message mentions.
+        if self.announced || stack.frames.len() > 1 {
+            found.stacks.push(stack);
+        }
+        (self.patience, self.trace, self.dump, self.foreign) = (0, false, false, 0);
+        self.kind = StackKind::Crash;
+    }
+}
+
+/// Execution at an address without a symbol, in a log that has symbols, went astray: no code is there. `innermost` is the first
+/// frame of the trace that follows, which can be the same address again.
+fn is_code(pc: &RawFrame, innermost: &RawFrame) -> bool {
+    !pc.symbol.is_empty() || (innermost.symbol.is_empty() && innermost.address != pc.address)
+}

@@ -1,0 +1,591 @@
+//! The lines that Linux prints for a frame, on every architecture and of every age.
+//!
+//! ```text
+//!  __cv_timedwait_common+0x12a/0x160 [spl]                             x86 since 4.10, arm64, riscv, MIPS
+//!  ? __bpf_trace_tick_stop+0x10/0x10                                   a leftover on the stack, not of the chain
+//!  <IRQ>  [<ffffffff8b252e2a>] schedule+0x5a/0xd0                      x86 up to 4.9
+//! [<80de0078>] (dump_backtrace) from [<80de0574>] (show_stack+0x28/0x2c)         arm: two frames
+//! [c000000049a87710] [c0000000000286fc] __switch_to+0x43c/0x6d0 (unreliable)     PowerPC: stack pointer, address
+//! ([<000003ff8086d036>] will_oops_init+0x36/0x1000 [will_oops])       s390, unreliable
+//!  __switch_to+0x2b0/0x6e0 (T)                                         arm64 since 6.13, with its source
+//!  __dump_stack lib/dump_stack.c:77 [inline]                           located by a tool before
+//! ```
+//! Sources: `printk_stack_address` and its like in arch/*/kernel (6.12), kernels 2.6.32 to 6.12. `name+0xOFFSET/0xSIZE`, here
+//! called a symbol, is what vsprintf.c writes for `%pS` and `%pB`; the address in brackets was `%p`, which is a hash since 4.15.
+
+use super::lex;
+use super::linux_prefix::Record;
+use crate::model::addr::Avma;
+use crate::model::stack::{Lookup, RawFrame, Role, Span};
+
+/// What a line of a trace is.
+#[derive(Clone, Copy, Debug)]
+pub enum Trace {
+    /// One frame.
+    One(RawFrame),
+    /// `callee from caller`: each line of an arm trace names the caller of the line before once more.
+    Pair(RawFrame, RawFrame),
+    /// A function and its place, of which nobody says that it is a frame.
+    Filler,
+}
+
+/// Reads a line of a trace. Line, offset and span are set.
+pub fn trace(record: &Record<'_>) -> Option<Trace> {
+    let cursor = &mut Cursor { record, at: lex::indent(record.text) };
+    cursor.mark();
+    let unreliable = cursor.question();
+    let mut found = match cursor.peek()? {
+        b'[' => bracketed(cursor)?,
+        b'(' => Trace::One(parenthesised(cursor)?),
+        b'#' => Trace::One(numbered(cursor)?),
+        b'F' if cursor.eat(b"Function entered at ") => entered(cursor)?,
+        b'0' => Trace::One(bare(cursor)?),
+        _ => named(cursor)?,
+    };
+    if let (Trace::One(frame), true) = (&mut found, unreliable) {
+        frame.reliable = false;
+    }
+    Some(found)
+}
+
+/// The place where execution was, behind the name of its register: `[<A>]  [<A>] SYM`, `[A] SYM`, `SYM`, `A SYM` or `0xA`.
+pub fn place(record: &Record<'_>, from: usize) -> Option<RawFrame> {
+    let cursor = &mut Cursor { record, at: from };
+    cursor.blanks();
+    let mut start = cursor.at;
+    let mut address = None;
+    while let Some(printed) = cursor.address().or_else(|| cursor.plain_address()) {
+        if address.is_some() {
+            start = cursor.at - printed.len;
+        }
+        address = Some(printed.value);
+        cursor.blanks();
+    }
+    let mut frame = match cursor.symbol().or_else(|| bare_value(cursor)) {
+        Some(frame) => frame,
+        None => inlined(&mut Cursor { ..*cursor }).or_else(|| address.flatten().map(|_| cursor.frame(start, cursor.at)))?,
+    };
+    frame.address = frame.address.or(address.flatten());
+    frame.text.start = record.at + start as u32;
+    frame.lookup = Lookup::Exact;
+    if frame.role == Role::Call {
+        located(cursor, &mut frame);
+    }
+    Some(frame)
+}
+
+/// Whether a line holds nothing but marks such as `<IRQ>`, `</TASK>` and `<<EOE>>`.
+pub fn is_mark(text: &[u8]) -> bool {
+    let mut words = lex::words(text).peekable();
+    words.peek().is_some() && words.all(mark)
+}
+
+fn mark(word: &[u8]) -> bool {
+    let inside = word.strip_prefix(b"<").and_then(|word| word.strip_suffix(b">"));
+    inside.is_some_and(|inside| {
+        let name = inside.strip_prefix(b"<").and_then(|inside| inside.strip_suffix(b">")).unwrap_or(inside);
+        let name = name.strip_prefix(b"/").unwrap_or(name);
+        !name.is_empty()
+            && name.iter().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'#' | b'0'..=b'9' | b'-'))
+            && name.iter().any(|b| b.is_ascii_uppercase())
+    })
+}
+
+/// A place in a record's text.
+struct Cursor<'r, 't> {
+    record: &'r Record<'t>,
+    at: usize,
+}
+
+/// An address in brackets.
+struct Printed {
+    value: Option<Avma>,
+    /// How many bytes it took with its brackets.
+    len: usize,
+}
+
+impl<'t> Cursor<'_, 't> {
+    fn rest(&self) -> &'t [u8] {
+        self.record.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.rest().first().copied()
+    }
+
+    fn blanks(&mut self) {
+        self.at += self.rest().iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count();
+    }
+
+    fn eat(&mut self, literal: &[u8]) -> bool {
+        let found = self.rest().starts_with(literal);
+        self.at += if found { literal.len() } else { 0 };
+        found
+    }
+
+    /// Takes marks such as `<IRQ> ` off the front.
+    fn mark(&mut self) {
+        while self.peek() == Some(b'<') {
+            let len = self.rest().iter().position(|b| *b == b' ').unwrap_or(0);
+            if len == 0 || !mark(&self.rest()[..len]) {
+                return;
+            }
+            self.at += len;
+            self.blanks();
+        }
+    }
+
+    /// `? `, before or behind an address.
+    fn question(&mut self) -> bool {
+        let found = self.eat(b"? ");
+        self.blanks();
+        found
+    }
+
+    fn span(&self, from: usize, to: usize) -> Span {
+        Span { start: self.record.at + from as u32, end: self.record.at + to as u32 }
+    }
+
+    /// A frame on this line whose text goes from `from` to `to`.
+    fn frame(&self, from: usize, to: usize) -> RawFrame {
+        let (line, line_start) = (self.record.line, self.record.line_start);
+        RawFrame { line, line_start, text: self.span(from, to), reliable: true, ..RawFrame::default() }
+    }
+
+    /// `[<ffffffff8168b899>]`, `[<0>]`, `[<(ptrval)>]`, `[<          (null)>]`.
+    fn address(&mut self) -> Option<Printed> {
+        let inside = self.rest().strip_prefix(b"[<")?;
+        let end = inside.iter().take(24).position(|b| *b == b'>')?;
+        if inside.get(end + 1) != Some(&b']') {
+            return None;
+        }
+        let word = &inside[..end];
+        let value = lex::bare_hex(word);
+        if value.is_none() && !word.ends_with(b")") {
+            return None;
+        }
+        self.at += end + 4;
+        let value = value.filter(|value| !is_hash(*value, word.len())).map(Avma);
+        Some(Printed { value, len: end + 4 })
+    }
+
+    /// `[c0000000000286fc]` and a bare `80208160`.
+    fn plain_address(&mut self) -> Option<Printed> {
+        let rest = self.rest();
+        let bracket = usize::from(rest.first() == Some(&b'['));
+        let len = rest[bracket..].iter().take(17).take_while(|b| b.is_ascii_hexdigit()).count();
+        let next = rest.get(bracket + len);
+        let ends = if bracket == 1 { next == Some(&b']') } else { matches!(next, None | Some(b' ')) };
+        if !matches!(len, 8 | 16) || !ends {
+            return None;
+        }
+        self.at += len + 2 * bracket;
+        Some(Printed { value: lex::bare_hex(&rest[bracket..bracket + len]).map(Avma), len: len + 2 * bracket })
+    }
+
+    /// `name+0x36/0x70`, with ` [module]` or ` [module BUILDID]`.
+    fn symbol(&mut self) -> Option<RawFrame> {
+        let (start, rest) = (self.at, self.rest());
+        // ELFv1 functions of PowerPC are descriptors; their code has a dot in front.
+        let dot = usize::from(rest.first() == Some(&b'.'));
+        let name = dot + name_len(&rest[dot..]);
+        let (offset, after) = number(rest, name, b"+0x")?;
+        let (size, end) = number(rest, after, b"/0x")?;
+        if name == dot {
+            return None;
+        }
+        self.at = start + end;
+        let mut frame = self.frame(start, self.at);
+        (frame.offset, frame.size, frame.symbol) = (Some(offset), Some(size), self.span(start + dot, start + name));
+        self.module(&mut frame);
+        Some(frame)
+    }
+
+    fn module(&mut self, frame: &mut RawFrame) {
+        let Some(inside) = self.rest().strip_prefix(b" [") else { return };
+        let name = inside.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
+        let id = inside[name..].strip_prefix(b" ").map_or(0, |id| 1 + id.iter().take(41).take_while(|b| b.is_ascii_hexdigit()).count());
+        if name == 0 || !matches!(id, 0 | 41) || inside.get(name + id) != Some(&b']') || &inside[..name] == b"inline" {
+            return;
+        }
+        let start = self.at + 2;
+        frame.module = self.span(start, start + name);
+        if id != 0 {
+            frame.build_id = self.span(start + name + 1, start + name + id);
+        }
+        self.at = start + name + id + 1;
+        frame.text.end = self.record.at + self.at as u32;
+    }
+}
+
+/// Since 4.15 `%p` prints a hash, which on 64-bit kernels fills the lower half only. `[<0>]` hides it whole.
+fn is_hash(value: u64, digits: usize) -> bool {
+    digits < 8 || (digits == 16 && value >> 32 == 0)
+}
+
+/// How long the function name at the start of `rest` is.
+fn name_len(rest: &[u8]) -> usize {
+    rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$' | b'@' | b':' | b'-' | b'~')).count()
+}
+
+/// `literal` and up to 16 hex digits at `at`; gives their value and where they end.
+fn number(rest: &[u8], at: usize, literal: &[u8]) -> Option<(u64, usize)> {
+    let digits = rest.get(at..)?.strip_prefix(literal)?;
+    let len = digits.iter().take(17).take_while(|b| b.is_ascii_hexdigit()).count();
+    Some((lex::bare_hex(&digits[..len])?, at + literal.len() + len))
+}
+
+/// ` SYM`, and everything that can stand behind it; also what earlier tools made of it.
+fn named(cursor: &mut Cursor<'_, '_>) -> Option<Trace> {
+    if let Some(mut frame) = cursor.symbol() {
+        return ends_well(cursor, &mut frame).then_some(Trace::One(frame));
+    }
+    let start = cursor.at;
+    let name = name_len(cursor.rest());
+    if name == 0 || cursor.rest().get(name) != Some(&b' ') {
+        return None;
+    }
+    let mut callee = cursor.frame(start, start + name);
+    callee.symbol = cursor.span(start, start + name);
+    cursor.at += name + 1;
+    if cursor.eat(b"from ") {
+        return pair(cursor, callee, false);
+    }
+    decoded(cursor, callee)
+}
+
+/// `name lib/dump_stack.c:77 [inline]` of syzkaller, `name (fs/read_write.c:582) zfs` of decode_stacktrace.sh.
+fn decoded(cursor: &mut Cursor<'_, '_>, mut frame: RawFrame) -> Option<Trace> {
+    let paren = cursor.eat(b"(");
+    let len = place_len(cursor.rest())?;
+    frame.location = cursor.span(cursor.at, cursor.at + len);
+    cursor.at += len;
+    if paren {
+        return decoded_tail(cursor, frame);
+    }
+    match cursor.rest().trim_ascii() {
+        b"[inline]" => {
+            frame.role = Role::Inline;
+            Some(Trace::One(frame))
+        }
+        b"" => Some(Trace::Filler),
+        _ => None,
+    }
+}
+
+/// Everything up to the `)` that ends the list of places, and the module.
+fn decoded_tail(cursor: &mut Cursor<'_, '_>, mut frame: RawFrame) -> Option<Trace> {
+    let close = memchr::memrchr(b')', cursor.rest())?;
+    let end = cursor.at + close + 1;
+    cursor.at = end;
+    cursor.blanks();
+    let (start, module) = (cursor.at, cursor.rest());
+    if module.starts_with(b"[") {
+        cursor.at = end;
+        cursor.module(&mut frame);
+        return Some(Trace::One(frame));
+    }
+    if name_len(module) != module.len() {
+        return None;
+    }
+    frame.module = cursor.span(start, start + module.len());
+    frame.text.end = cursor.record.at + if module.is_empty() { end } else { start + module.len() } as u32;
+    Some(Trace::One(frame))
+}
+
+/// How long the `path:line` or `path:line:column` at the start of `rest` is.
+fn place_len(rest: &[u8]) -> Option<usize> {
+    let word = rest.iter().position(|b| matches!(b, b' ' | b'\t' | b')')).unwrap_or(rest.len());
+    let colon = memchr::memchr(b':', &rest[..word])?;
+    let number = &rest[colon + 1..word];
+    let digits = number.iter().all(|b| b.is_ascii_digit() || *b == b':') || number == b"?";
+    let path = rest[..colon].iter().any(|b| matches!(b, b'/' | b'.'));
+    (colon > 0 && digits && !number.is_empty() && path).then_some(word)
+}
+
+/// Takes a `path:line` behind the symbol, which is not part of the frame's text.
+fn located(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
+    let start = cursor.at + lex::indent(cursor.rest());
+    let Some(len) = cursor.record.text.get(start..).and_then(place_len) else { return };
+    frame.location = cursor.span(start, start + len);
+    cursor.at = start + len;
+}
+
+/// Whether what follows a frame can follow one: nothing, a place, or a note. Notes that tell of the frame are heeded.
+fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
+    located(cursor, frame);
+    let tail = cursor.rest().trim_ascii();
+    match tail {
+        b"" | b"[inline]" => true,
+        b"(unreliable)" => {
+            frame.reliable = false;
+            true
+        }
+        _ if tail.starts_with(b"(discriminator ") => true,
+        _ => source_note(tail, frame) || second_symbol(tail) || is_mark(tail) || tail.starts_with(b"[FTRACE") || tail.starts_with(b"["),
+    }
+}
+
+/// `(T)`, `(PF)`: where arm64 has the frame from. The pc of saved registers is the very instruction.
+fn source_note(tail: &[u8], frame: &mut RawFrame) -> bool {
+    let Some(letters) = tail.strip_prefix(b"(").and_then(|tail| tail.strip_suffix(b")")) else { return false };
+    if letters.contains(&b'P') {
+        frame.lookup = Lookup::Exact;
+    }
+    !letters.is_empty() && letters.len() <= 4 && letters.iter().all(|b| b"CTPLUFKEN".contains(b))
+}
+
+/// `(SYM)`: what the return address was before the function graph tracer took its place.
+fn second_symbol(tail: &[u8]) -> bool {
+    tail.strip_prefix(b"(").is_some_and(|rest| number(rest, name_len(rest), b"+0x").is_some())
+}
+
+/// `0xffffffffa04ab03d`, which no symbol covers.
+fn bare(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    let mut frame = bare_value(cursor)?;
+    ends_well(cursor, &mut frame).then_some(frame)
+}
+
+fn bare_value(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    let (start, rest) = (cursor.at, cursor.rest());
+    let (value, end) = number(rest, 0, b"0x")?;
+    if !matches!(rest.get(end), None | Some(b' ' | b'\t' | b'\r' | b')')) {
+        return None;
+    }
+    cursor.at += end;
+    let mut frame = cursor.frame(start, start + end);
+    frame.address = Some(Avma(value));
+    Some(frame)
+}
+
+/// What begins with `[`: an address of x86 and others, a stack pointer of PowerPC, the first half of an arm line.
+fn bracketed(cursor: &mut Cursor<'_, '_>) -> Option<Trace> {
+    let start = cursor.at;
+    if let Some(printed) = cursor.address() {
+        cursor.blanks();
+        if cursor.peek() == Some(b'(') {
+            return arm(cursor, start, printed.value);
+        }
+        let unreliable = cursor.question();
+        let frame = addressed(cursor, start, printed.value)?;
+        return Some(Trace::One(RawFrame { reliable: frame.reliable && !unreliable, ..frame }));
+    }
+    let first = cursor.plain_address()?;
+    cursor.blanks();
+    let second_start = cursor.at;
+    match cursor.plain_address() {
+        Some(second) => {
+            cursor.blanks();
+            addressed(cursor, second_start, second.value).map(Trace::One)
+        }
+        // sparc64 prints one.
+        None => addressed(cursor, start, first.value).filter(|frame| !frame.symbol.is_empty()).map(Trace::One),
+    }
+}
+
+/// What follows an address: a symbol, the address again, or nothing.
+fn addressed(cursor: &mut Cursor<'_, '_>, start: usize, address: Option<Avma>) -> Option<RawFrame> {
+    let mut frame = match cursor.symbol().or_else(|| bare_value(cursor)) {
+        Some(frame) => frame,
+        None if cursor.rest().is_empty() || cursor.eat(b"(null)") => cursor.frame(start, cursor.at),
+        None => inlined(cursor)?,
+    };
+    let known = !frame.symbol.is_empty() || frame.address.is_some();
+    frame.text.start = cursor.record.at + start as u32;
+    frame.address = frame.address.or(address);
+    (ends_well(cursor, &mut frame) && (known || frame.address.is_some())).then_some(frame)
+}
+
+/// `__dump_stack lib/dump_stack.c:77 [inline]`.
+fn inlined(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    let start = cursor.at;
+    let name = name_len(cursor.rest());
+    cursor.at += name;
+    let mut frame = cursor.frame(start, cursor.at);
+    (frame.symbol, frame.role) = (frame.text, Role::Inline);
+    located(cursor, &mut frame);
+    (name > 0 && !frame.location.is_empty() && cursor.eat(b" [inline]")).then_some(frame)
+}
+
+/// `(name) from [<addr>] (SYM)` behind the first address of an arm line.
+fn arm(cursor: &mut Cursor<'_, '_>, start: usize, address: Option<Avma>) -> Option<Trace> {
+    let mut callee = inside_parentheses(cursor)?;
+    callee.text.start = cursor.record.at + start as u32;
+    callee.address = callee.address.or(address);
+    if !cursor.eat(b" from ") {
+        return None;
+    }
+    pair(cursor, callee, true)
+}
+
+/// `(name)`, `(SYM)` or `(0xaddr)`.
+fn inside_parentheses(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    let start = cursor.at;
+    cursor.eat(b"(");
+    let mut frame = match cursor.symbol().or_else(|| bare_value(cursor)) {
+        Some(frame) => frame,
+        None => {
+            let name = name_len(cursor.rest());
+            cursor.at += name;
+            let mut frame = cursor.frame(start, cursor.at);
+            frame.symbol = cursor.span(cursor.at - name, cursor.at);
+            cursor.module(&mut frame);
+            frame
+        }
+    };
+    located(cursor, &mut frame);
+    if !frame.location.is_empty() && cursor.eat(b" [inline]") {
+        frame.role = Role::Inline;
+    }
+    let known = frame.address.is_some() || !frame.symbol.is_empty();
+    let closed = cursor.eat(b")");
+    frame.text = cursor.span(start, cursor.at);
+    (known && closed).then_some(frame)
+}
+
+/// The caller's half of an arm line. The callee's address is that of its first byte or of its pc.
+fn pair(cursor: &mut Cursor<'_, '_>, mut callee: RawFrame, bracketed: bool) -> Option<Trace> {
+    let start = cursor.at;
+    let address = if bracketed { cursor.address()?.value } else { None };
+    cursor.blanks();
+    let mut caller = if cursor.peek() == Some(b'(') { inside_parentheses(cursor)? } else { addressed(cursor, start, None)? };
+    caller.text.start = cursor.record.at + start as u32;
+    caller.address = caller.address.or(address);
+    callee.lookup = Lookup::Exact;
+    Some(Trace::Pair(callee, caller))
+}
+
+/// `Function entered at [<80de0078>] from [<80de0574>]`: arm without symbols.
+fn entered(cursor: &mut Cursor<'_, '_>) -> Option<Trace> {
+    let start = cursor.at;
+    let address = cursor.address()?.value?;
+    let mut callee = cursor.frame(start, cursor.at);
+    (callee.address, callee.lookup) = (Some(address), Lookup::Exact);
+    if !cursor.eat(b" from ") {
+        return None;
+    }
+    let start = cursor.at;
+    let address = cursor.address()?.value?;
+    let caller = RawFrame { address: Some(address), ..cursor.frame(start, cursor.at) };
+    Some(Trace::Pair(callee, caller))
+}
+
+/// `([<000003ff8086d036>] will_oops_init+0x36/0x1000 [will_oops])`: what s390 does not rely on.
+fn parenthesised(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    cursor.eat(b"(");
+    let start = cursor.at;
+    let address = cursor.address()?.value;
+    cursor.blanks();
+    let mut frame = cursor.symbol().or_else(|| bare_value(cursor))?;
+    frame.text.start = cursor.record.at + start as u32;
+    frame.address = frame.address.or(address);
+    frame.reliable = false;
+    cursor.eat(b")").then_some(frame)
+}
+
+/// `#0 ffffffff810dd2a6 (asan_report_error+0x306/0x410)`: KASAN before it was merged.
+fn numbered(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    cursor.eat(b"#");
+    cursor.at += cursor.rest().iter().take_while(|b| b.is_ascii_digit()).count();
+    cursor.blanks();
+    let start = cursor.at;
+    let address = cursor.plain_address()?.value;
+    cursor.blanks();
+    let mut frame = inside_parentheses(cursor).filter(|frame| frame.offset.is_some())?;
+    frame.text.start = cursor.record.at + start as u32;
+    frame.address = address;
+    Some(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::linux_prefix::Context;
+
+    fn record(text: &str) -> Record<'_> {
+        Record { context: Context::Bare, line: 1, line_start: 0, at: 0, text: text.as_bytes() }
+    }
+
+    fn one(text: &str) -> RawFrame {
+        match trace(&record(text)) {
+            Some(Trace::One(frame)) => frame,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn part(text: &str, span: Span) -> &str {
+        std::str::from_utf8(span.of(text.as_bytes(), 0)).unwrap()
+    }
+
+    #[test]
+    fn every_form_of_one_frame_gives_symbol_module_and_reliability() {
+        for (line, text, address, reliable) in [
+            (" f+0x1/0x2 [zfs]", "f+0x1/0x2 [zfs]", None, true),
+            (" ? f+0x1/0x2 [zfs]", "f+0x1/0x2 [zfs]", None, false),
+            ("\tf+0x1/0x2 [zfs]", "f+0x1/0x2 [zfs]", None, true),
+            (
+                " <IRQ>  [<ffffffff8b252e2a>] ? f+0x1/0x2 [zfs]",
+                "[<ffffffff8b252e2a>] ? f+0x1/0x2 [zfs]",
+                Some(0xffff_ffff_8b25_2e2a),
+                false,
+            ),
+            (" [<00000000b2f91fff>] f+0x1/0x2 [zfs]", "[<00000000b2f91fff>] f+0x1/0x2 [zfs]", None, true),
+            ("[<0>] f+0x1/0x2 [zfs]", "[<0>] f+0x1/0x2 [zfs]", None, true),
+            (
+                "[c000000049a87710] [c0000000000286fc] .f+0x1/0x2 [zfs] (unreliable)",
+                "[c0000000000286fc] .f+0x1/0x2 [zfs]",
+                Some(0xc000_0000_0002_86fc),
+                false,
+            ),
+            ("([<000003ff8086d036>] f+0x1/0x2 [zfs])", "[<000003ff8086d036>] f+0x1/0x2 [zfs]", Some(0x3ff_8086_d036), false),
+            ("  #0 ffffffff810dd2a6 (f+0x1/0x2 [zfs])", "ffffffff810dd2a6 (f+0x1/0x2 [zfs])", Some(0xffff_ffff_810d_d2a6), true),
+            (" f+0x1/0x2 [zfs] (T)", "f+0x1/0x2 [zfs]", None, true),
+        ] {
+            let frame = one(line);
+            assert_eq!((part(line, frame.text), frame.address, frame.reliable), (text, address.map(Avma), reliable), "{line}");
+            assert_eq!((part(line, frame.symbol), part(line, frame.module)), ("f", "zfs"), "{line}");
+            assert_eq!((frame.offset, frame.size), (Some(1), Some(2)), "{line}");
+        }
+    }
+
+    #[test]
+    fn located_frames_and_build_ids_keep_their_parts() {
+        let line = " f.isra.0+0x1/0x2 [zfs 73d1a0aa32f04f8eb1fc36a30a9cdfa4bb6c6a11] module/zfs/spa.c:9241";
+        let frame = one(line);
+        assert_eq!((part(line, frame.module), part(line, frame.location)), ("zfs", "module/zfs/spa.c:9241"));
+        assert_eq!(frame.build_id.end - frame.build_id.start, 40);
+        let line = " __dump_stack lib/dump_stack.c:77 [inline]";
+        assert_eq!((part(line, one(line).symbol), one(line).role), ("__dump_stack", Role::Inline));
+        let line = " zfs_write (/src/zfs_vnops.c:582 (discriminator 3)) zfs";
+        assert_eq!((part(line, one(line).location), part(line, one(line).module)), ("/src/zfs_vnops.c:582", "zfs"));
+        assert_eq!(one(" 0xffffffffa0000000").address, Some(Avma(0xffff_ffff_a000_0000)));
+    }
+
+    #[test]
+    fn arm_lines_hold_two_frames() {
+        for line in [
+            "[<80de0078>] (f) from [<80de0574>] (g+0x28/0x2c)",
+            "[<80de0078>] (f+0x0/0x10) from [<80de0574>] (g+0x28/0x2c)",
+            " f from g+0x28/0x2c",
+        ] {
+            let Some(Trace::Pair(f, g)) = trace(&record(line)) else { panic!("{line}") };
+            assert_eq!((part(line, f.symbol), part(line, g.symbol), g.offset), ("f", "g", Some(0x28)), "{line}");
+        }
+        assert!(matches!(trace(&record("Function entered at [<80de0078>] from [<80de0574>]")), Some(Trace::Pair(..))));
+    }
+
+    #[test]
+    fn lines_that_only_mention_a_symbol_are_no_frames() {
+        for line in [
+            "caller is f+0x1/0x2",
+            " #0: ffff8881 (rcu_read_lock){....}-{1:2}, at: f+0x1/0x2",
+            "WARNING: CPU: 0 PID: 1 at fs/x.c:1 f+0x1/0x2",
+            "f() at f+0x24",
+            "INFO: Freed in f+0x1/0x2 age=5 cpu=0 pid=1",
+            "0000000000000000 f7cef474b7404a57",
+            "",
+        ] {
+            assert!(trace(&record(line)).is_none(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The lines of a Linux kernel log that say what comes next.
+//!
+//! ```text
+//! Call Trace:                                                  the frames of what was announced before
+//! BUG: KASAN: slab-use-after-free in f+0x1/0x2                  a report; its own trace is the first
+//! Allocated by task 123:                                        a stack of another time
+//! -> #1 (&zilog->zl_lock){+.+.}-{3:3}:                          one for each link of a lockdep chain
+//! Preemption disabled at:                                       one address, which is no stack
+//! ```
+//! Sources: lib/dump_stack.c, kernel/panic.c, kernel/hung_task.c, kernel/watchdog.c, kernel/rcu, kernel/locking/lockdep.c,
+//! mm/kasan/report.c, mm/kmsan, kernel/kcsan/report.c, mm/kfence/report.c, mm/slub.c, mm/page_owner.c, mm/kmemleak.c (6.12) and
+//! what older kernels printed in their place.
+
+use crate::model::stack::StackKind;
+
+/// What a heading announces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Heading {
+    /// The frames of the stack that earlier lines announced.
+    Trace,
+    /// A stack of that kind; the line is its title.
+    Stack(StackKind),
+    /// A report, whose first trace is of that kind; the line is its title.
+    Report(StackKind),
+    /// One address that is no stack.
+    Place,
+    /// The end of whatever stack there was.
+    End,
+    /// Facts about the machine or task; the end of a stack, and frames may follow.
+    Facts,
+}
+
+use Heading::{End, Facts, Place, Report, Stack, Trace};
+use StackKind::{Alloc, Crash, Free, Irq, Lock};
+
+/// Where in a line, without the blanks around it, a marker must stand.
+#[derive(Clone, Copy)]
+enum Where {
+    Start,
+    End,
+    Inside,
+}
+
+/// The headings; the first that fits counts.
+static HEADINGS: &[(Where, &[u8], Heading)] = &[
+    (Where::Start, b"Call Trace:", Trace),
+    (Where::Start, b"Call trace:", Trace),
+    (Where::Start, b"Backtrace:", Trace),
+    (Where::Start, b"stack backtrace:", Trace),
+    (Where::End, b"Call Trace:", Trace),
+    (Where::Start, b"---[ end ", End),
+    (Where::Start, b"------------[ cut here ]", End),
+    (Where::Start, b"=========", End),
+    (Where::Start, b"Showing all locks held", End),
+    (Where::Start, b"Code: ", End),
+    (Where::Start, b"Hardware name:", Facts),
+    (Where::Start, b"Modules linked in:", Facts),
+    (Where::Start, b"Workqueue:", Facts),
+    (Where::Start, b"Stack:", Facts),
+    (Where::Start, b"Process ", Facts),
+    // Sanitizers.
+    (Where::Start, b"BUG: KFENCE:", Report(Crash)),
+    (Where::Start, b"Allocated by task", Stack(Alloc)),
+    (Where::Start, b"Allocated:", Stack(Alloc)),
+    (Where::Start, b"Freed by task", Stack(Free)),
+    (Where::Start, b"Freed:", Stack(Free)),
+    (Where::Start, b"INFO: Allocated in ", Stack(Alloc)),
+    (Where::Start, b"Allocated in ", Stack(Alloc)),
+    (Where::Start, b"INFO: Freed in ", Stack(Free)),
+    (Where::Start, b"Freed in ", Stack(Free)),
+    (Where::Start, b"freed by task ", Stack(Free)),
+    (Where::Start, b"allocated by task ", Stack(Alloc)),
+    (Where::Inside, b"] allocated by task ", Stack(Alloc)),
+    (Where::Start, b"kfence-#", Stack(Alloc)),
+    (Where::Start, b"Last potentially related work creation:", Stack(Alloc)),
+    (Where::Start, b"Second to last potentially related work creation:", Stack(Alloc)),
+    (Where::Start, b"Last call_rcu():", Stack(Alloc)),
+    (Where::Start, b"Second to last call_rcu():", Stack(Alloc)),
+    (Where::Start, b"Uninit was ", Stack(Alloc)),
+    (Where::Start, b"Local variable ", Stack(Alloc)),
+    (Where::Start, b"chained origin", Stack(Alloc)),
+    (Where::Start, b"origin:", Stack(Alloc)),
+    (Where::Start, b"origin description:", Stack(Alloc)),
+    (Where::Start, b"The buggy address belongs to the variable:", Place),
+    (Where::End, b"in frame:", Place),
+    (Where::Start, b"page last allocated via", Stack(Alloc)),
+    (Where::Start, b"Page allocated via", Stack(Alloc)),
+    (Where::Start, b"page last free ", Stack(Free)),
+    (Where::Start, b"page_owner ", Facts),
+    (Where::Start, b"unreferenced object ", Report(Alloc)),
+    (Where::Start, b"backtrace:", Stack(Alloc)),
+    (Where::Start, b"backtrace (crc ", Stack(Alloc)),
+    (Where::Start, b"ref_tracker: ", Stack(Alloc)),
+    (Where::Start, b"leaked reference.", Stack(Alloc)),
+    // Locks.
+    (Where::Start, b"-> #", Stack(Lock)),
+    (Where::End, b" state was registered at:", Stack(Lock)),
+    (Where::Start, b"... which became ", Stack(Lock)),
+    (Where::End, b"... acquired at:", Stack(Lock)),
+    (Where::End, b"-W at:", Stack(Lock)),
+    (Where::End, b"-R at:", Stack(Lock)),
+    (Where::End, b" USE at:", Stack(Lock)),
+    (Where::Start, b"Preemption disabled at:", Place),
+    (Where::Start, b"Last Breaking-Event-Address:", Place),
+    (Where::Inside, b" is trying to release lock (", Place),
+    // CPUs that somebody looked at.
+    (Where::Inside, b"BUG: soft lockup", Report(Irq)),
+    (Where::Inside, b"hard LOCKUP", Report(Irq)),
+    (Where::Inside, b"detected stall", Report(Irq)),
+    (Where::Inside, b"self-detected stall", Report(Irq)),
+    (Where::Inside, b"detected expedited stall", Report(Irq)),
+    (Where::Start, b"NMI backtrace for cpu ", Report(Irq)),
+    (Where::Start, b"Task dump for CPU ", Facts),
+    (Where::Inside, b"kthread stack dump:", Facts),
+    (Where::Inside, b"Stack dump where", Facts),
+    (Where::Start, b"Sending NMI ", Facts),
+    // Reports.
+    (Where::Start, b"BUG: ", Report(Crash)),
+    (Where::Start, b"WARNING: ", Report(Crash)),
+    (Where::Start, b"INFO: task ", Report(Crash)),
+    (Where::Start, b"INFO: ", Report(Crash)),
+    (Where::Start, b"UBSAN: ", Report(Crash)),
+    (Where::Start, b"kernel BUG at ", Report(Crash)),
+    (Where::Start, b"Kernel panic - not syncing", Report(Crash)),
+    (Where::Start, b"general protection fault", Report(Crash)),
+    (Where::Start, b"Internal error: ", Report(Crash)),
+    (Where::Start, b"Oops: ", Report(Crash)),
+    (Where::Start, b"Unable to handle kernel", Report(Crash)),
+    (Where::Start, b"[ BUG: ", Report(Crash)),
+    (Where::Start, b"[ INFO: ", Report(Crash)),
+    (Where::Start, b"divide error:", Report(Crash)),
+    (Where::Start, b"invalid opcode:", Report(Crash)),
+    (Where::Start, b"double fault:", Report(Crash)),
+    (Where::Start, b"stack segment:", Report(Crash)),
+    (Where::Start, b"kernel stack overflow", Report(Crash)),
+    (Where::Start, b"illegal operation:", Report(Crash)),
+    (Where::Start, b"VERIFY", Report(Crash)),
+    (Where::Start, b"PANIC at ", Facts),
+    (Where::Inside, b"SPL PANIC", Report(Crash)),
+    (Where::Start, b"Showing stack for process ", Facts),
+    (Where::Inside, b": panicked at ", Report(Crash)),
+    (Where::Start, b"FAULT_INJECTION: ", Report(Crash)),
+    (Where::Inside, b": page allocation failure", Report(Crash)),
+    // Places of accesses, whose frames follow without more words.
+    (Where::Start, b"write to 0x", Facts),
+    (Where::Start, b"write (marked) to 0x", Facts),
+    (Where::Start, b"read to 0x", Facts),
+    (Where::Start, b"read (marked) to 0x", Facts),
+    (Where::Start, b"read-write to 0x", Facts),
+    (Where::Start, b"read-write (marked) to 0x", Facts),
+    (Where::Start, b"race at unknown origin", Facts),
+    (Where::Start, b"assert no ", Facts),
+    (Where::Start, b"Out-of-bounds ", Facts),
+    (Where::Start, b"Use-after-free ", Facts),
+    (Where::Start, b"Invalid ", Facts),
+    (Where::Start, b"Corrupted memory at ", Facts),
+];
+
+/// What `line`, without the blanks around it, announces.
+pub fn heading(line: &[u8]) -> Option<Heading> {
+    HEADINGS.iter().find(|(at, marker, _)| fits(*at, line, marker)).map(|(.., heading)| *heading)
+}
+
+fn fits(at: Where, line: &[u8], marker: &[u8]) -> bool {
+    match at {
+        Where::Start => line.starts_with(marker),
+        Where::End => line.ends_with(marker),
+        Where::Inside => line.len() >= marker.len() && line.len() < LONGEST && memchr::memmem::find(line, marker).is_some(),
+    }
+}
+
+/// Reports are short; the programs that fuzzers print are not, and quote anything.
+const LONGEST: usize = 400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_more_exact_heading_wins() {
+        assert_eq!(heading(b"Call Trace:"), Some(Trace));
+        assert_eq!(heading(b"dffffc0000000000Call Trace:"), Some(Trace));
+        assert_eq!(heading(b"INFO: Allocated in f+0x1/0x2 age=5 cpu=0 pid=1"), Some(Stack(Alloc)));
+        assert_eq!(heading(b"INFO: rcu_sched self-detected stall on CPU"), Some(Report(Irq)));
+        assert_eq!(heading(b"... which became HARDIRQ-irq-safe at:"), Some(Stack(Lock)));
+        assert_eq!(heading(b"eth0: link up"), None);
+    }
+}

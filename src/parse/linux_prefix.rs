@@ -1,0 +1,301 @@
+//! What stands in front of a line of a Linux kernel log: time, caller id, level, host; and who printed it.
+//!
+//! ```text
+//! [   55.614677][    T1] sysrq: Show Blocked State                       printk with CONFIG_PRINTK_CALLER
+//! <6>[   85.501187] WARNING: foo                                          dmesg -r
+//! Nov 20 21:07:55 labvm kernel: [   55.614677] sysrq: Show State          syslog
+//! kern  :info  : [    1.306134] tokio-rt-worker (70): drop_caches: 3      dmesg -x
+//! [  +0.036829] tokio-rt-worker …                                         dmesg -e
+//! syzkaller login: [   35.184476] BUG: using __this_cpu_read() …          console shared with user space
+//! ```
+//! Sources: `info_print_prefix` in kernel/printk/printk.c (6.12), util-linux 2.38.1 dmesg, kernel logs of 6.1 and 6.12. Two
+//! records can share a line, when the first was continued late: a line is cut at every printk time in it.
+
+use memchr::memchr;
+use memchr::memmem;
+
+use super::lex::{self, Line};
+
+/// Who printed a record, as far as the log says. Records of one context follow each other; those of several interleave.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Context {
+    /// No stamp: user space, or a log that was saved without stamps.
+    #[default]
+    Bare,
+    /// A stamp without caller id.
+    Stamped,
+    /// `[ T123]`: the task of that id.
+    Task(u64),
+    /// `[ C1]`: that CPU, in an interrupt or early in boot.
+    Cpu(u64),
+}
+
+/// One record, or the piece of one that stands on a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'t> {
+    /// Who printed it.
+    pub context: Context,
+    /// Line of the report, from 1.
+    pub line: u32,
+    /// Byte offset of that line in the report.
+    pub line_start: u64,
+    /// Where `text` begins in the line.
+    pub at: u32,
+    /// The message, with its leading blanks.
+    pub text: &'t [u8],
+}
+
+/// The records of a line, in their order.
+pub fn records<'t>(line: &Line<'t>, mut each: impl FnMut(&Record<'t>)) {
+    let bytes = trim_end(line.bytes);
+    let mut from = 0;
+    loop {
+        let (at, context) = peel(bytes, from);
+        let next = embedded_stamp(bytes, at);
+        let end = next.unwrap_or(bytes.len());
+        // Before a stamp may stand what user space printed without a line feed, but an empty piece says nothing.
+        if next.is_none() || end > at {
+            each(&Record { context, line: line.number, line_start: line.start, at: at as u32, text: &bytes[at..end] });
+        }
+        match next {
+            Some(next) => from = next,
+            None => return,
+        }
+    }
+}
+
+/// `bytes` without blanks, carriage returns and colour sequences at its end.
+fn trim_end(bytes: &[u8]) -> &[u8] {
+    let mut bytes = bytes.trim_ascii_end();
+    while let Some(at) = bytes.ends_with(b"m").then(|| memchr::memrchr(0x1b, bytes)).flatten() {
+        if colour(&bytes[at..]) != Some(bytes.len() - at) {
+            break;
+        }
+        bytes = bytes[..at].trim_ascii_end();
+    }
+    bytes
+}
+
+/// Takes every prefix off, from `from` on.
+fn peel(line: &[u8], from: usize) -> (usize, Context) {
+    let (mut at, mut context) = (from, Context::Bare);
+    while let Some((len, found)) = step(&line[at..], context != Context::Bare) {
+        at += len;
+        context = if found == Context::Bare { context } else { found };
+    }
+    (at, context)
+}
+
+/// One prefix at the start of `rest`: its length, and the context it tells.
+fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
+    match rest.first()? {
+        b'[' => stamp(rest).map(|len| (blank(rest, len), Context::Stamped)).or_else(|| caller(rest).filter(|_| stamped)),
+        b'<' => level(rest).map(|len| (len, Context::Stamped)),
+        b'\r' => Some((1, Context::Bare)),
+        0x1b => colour(rest).map(|len| (len, Context::Bare)),
+        b'*' => dropped(rest).map(|len| (len, Context::Bare)),
+        b'A'..=b'Z' if !stamped => syslog(rest).map(|len| (len, Context::Stamped)),
+        b'0'..=b'9' if !stamped => iso(rest).or_else(|| kmsg(rest)).map(|len| (len, Context::Stamped)),
+        b'a'..=b'z' if !stamped => facility(rest).map(|len| (len, Context::Stamped)),
+        // `dmesg` puts the host of journalctl behind the time.
+        _ => None,
+    }
+}
+
+/// One past the blank that separates a prefix of `len` bytes from what follows.
+fn blank(rest: &[u8], len: usize) -> usize {
+    len + usize::from(rest.get(len) == Some(&b' '))
+}
+
+/// Where the next printk time stands at or behind `from`.
+fn embedded_stamp(line: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(n) = memchr(b'[', line.get(at..)?) {
+        at += n;
+        if printk_time(&line[at..]).is_some() {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+fn digits(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+/// `[   55.614677]`, also with what vendors and `dmesg -d` put behind the time. Gives its length.
+fn printk_time(rest: &[u8]) -> Option<usize> {
+    if !matches!(rest.get(1), Some(b' ' | b'0'..=b'9')) {
+        return None;
+    }
+    let mut at = 1 + rest[1..].iter().take(12).take_while(|b| **b == b' ').count();
+    let seconds = digits(&rest[at..]);
+    at += seconds;
+    if seconds == 0 || rest.get(at) != Some(&b'.') {
+        return None;
+    }
+    let fraction = digits(&rest[at + 1..]);
+    at += 1 + fraction;
+    match rest.get(at)? {
+        b']' if fraction >= 3 => Some(at + 1),
+        b' ' if fraction == 6 && matches!(rest.get(at + 1), Some(b'<' | b'/')) => close(rest, at),
+        _ => None,
+    }
+}
+
+/// One past the `]` that ends a stamp at most 40 bytes behind `at`.
+fn close(rest: &[u8], at: usize) -> Option<usize> {
+    memchr(b']', &rest[at..rest.len().min(at + 40)]).map(|n| at + n + 1)
+}
+
+/// A time in brackets, in any of the forms that printk, dmesg and journalctl write.
+fn stamp(rest: &[u8]) -> Option<usize> {
+    printk_time(rest).or_else(|| {
+        let end = close(rest, 0)?;
+        let inside = &rest[1..end - 1];
+        (delta(inside) || wall_clock(inside)).then_some(end)
+    })
+}
+
+/// `  +0.036829` and `<    0.036829>`: `dmesg -e` and `dmesg --time-format delta`.
+fn delta(inside: &[u8]) -> bool {
+    let value = inside.trim_ascii_start().strip_prefix(b"+").or_else(|| inside.strip_prefix(b"<")?.strip_suffix(b">"));
+    value.is_some_and(|value| memchr(b'.', value).is_some() && value.iter().all(|b| matches!(b, b' ' | b'.' | b'0'..=b'9')))
+}
+
+/// `Fri Nov 20 19:45:56 2026` and `Nov20 19:45`: `dmesg -T` and `dmesg -e`.
+fn wall_clock(inside: &[u8]) -> bool {
+    let start = if inside.len() > 20 { 4 } else { 0 };
+    inside.get(start..start + 3).is_some_and(is_month) && memchr(b':', inside).is_some()
+}
+
+fn is_month(word: &[u8]) -> bool {
+    let months: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    word.len() == 3 && months.chunks(3).any(|month| month == word)
+}
+
+/// `[    T1]`, `[    C0]`, Android's `[T123@C0]` and a vendor's CPU number `[1]`, right behind a time.
+fn caller(rest: &[u8]) -> Option<(usize, Context)> {
+    let end = close(&rest[..rest.len().min(24)], 0)?;
+    let inside = rest[1..end - 1].trim_ascii();
+    let id = inside.split(|b| *b == b'@').next()?;
+    let context = match id.split_first()? {
+        (b'T', id) => Context::Task(lex::decimal(id)?),
+        (b'C', id) => Context::Cpu(lex::decimal(id)?),
+        _ => lex::decimal(id).map(|_| Context::Stamped)?,
+    };
+    Some((blank(rest, end), context))
+}
+
+/// `<6>` and `<30>`.
+fn level(rest: &[u8]) -> Option<usize> {
+    let number = digits(&rest[1..rest.len().min(5)]);
+    (number > 0 && rest.get(number + 1) == Some(&b'>')).then_some(number + 2)
+}
+
+/// `ESC [ … m`.
+fn colour(rest: &[u8]) -> Option<usize> {
+    let parameters = rest.strip_prefix(b"\x1b[")?;
+    let len = parameters.iter().take_while(|b| matches!(b, b'0'..=b'9' | b';')).count();
+    (parameters.get(len) == Some(&b'm')).then_some(len + 3)
+}
+
+/// `** 2499 printk messages dropped ** `, on the line of the next message up to 4.14.
+fn dropped(rest: &[u8]) -> Option<usize> {
+    let end = memmem::find(rest.strip_prefix(b"** ")?, b" printk messages dropped **")?;
+    (digits(&rest[3..]) == end).then(|| blank(rest, 3 + end + 27))
+}
+
+/// `Nov 20 21:07:55 labvm kernel: `, also with a BusyBox level or fractions of the second.
+fn syslog(rest: &[u8]) -> Option<usize> {
+    let time = rest.get(7..15)?;
+    (is_month(&rest[..3]) && rest[3] == b' ' && time[2] == b':' && time[5] == b':').then(|| tag(rest, 15)).flatten()
+}
+
+/// `2026-11-20T19:45:56.306134+00:00 labvm kernel: `, with a comma as dmesg writes it, and without host.
+fn iso(rest: &[u8]) -> Option<usize> {
+    let date = rest.get(..19)?;
+    let dashes = date[4] == b'-' && date[7] == b'-' && matches!(date[10], b'T' | b' ') && date[13] == b':' && date[16] == b':';
+    if !dashes {
+        return None;
+    }
+    let zone = 19 + memchr(b' ', &rest[19..])?;
+    tag(rest, zone).or(Some(zone + 1))
+}
+
+/// One past the `kernel: ` that must follow within a host name's length.
+fn tag(rest: &[u8], from: usize) -> Option<usize> {
+    let near = rest.get(from..rest.len().min(from + 120))?;
+    let at = memmem::find(near, b" kernel:")?;
+    Some(blank(rest, from + at + 8))
+}
+
+/// `6,1234,5678901,-,caller=T1;`: /dev/kmsg and extended netconsole.
+fn kmsg(rest: &[u8]) -> Option<usize> {
+    let end = memchr(b';', &rest[..rest.len().min(80)])?;
+    let fields = rest[..end].split(|b| *b == b',').take_while(|field| lex::decimal(field).is_some()).count();
+    (fields >= 3).then_some(end + 1)
+}
+
+/// `kern  :info  : `.
+fn facility(rest: &[u8]) -> Option<usize> {
+    let name = rest.iter().take(8).take_while(|b| b.is_ascii_lowercase()).count();
+    let colon = name + lex::indent(&rest[name..]);
+    let level = rest.get(colon..)?.strip_prefix(b":")?;
+    let end = level.iter().take(8).position(|b| *b == b':')?;
+    let word = level[..end].trim_ascii_end();
+    let known: [&[u8]; 8] = [b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug"];
+    known.contains(&word).then(|| blank(rest, colon + 1 + end + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(line: &str) -> Vec<(Context, String)> {
+        let mut found = Vec::new();
+        let line = Line { number: 1, start: 0, bytes: line.as_bytes() };
+        records(&line, |record| {
+            assert!(line.bytes[record.at as usize..].starts_with(record.text));
+            found.push((record.context, lex::text(record.text)));
+        });
+        found
+    }
+
+    #[test]
+    fn every_prefix_comes_off_and_blanks_of_the_message_stay() {
+        for (line, context) in [
+            ("[   55.615543]  a+0x1/0x2", Context::Stamped),
+            ("[   55.615543][    T1]  a+0x1/0x2", Context::Task(1)),
+            ("[   55.615543][    C0]  a+0x1/0x2", Context::Cpu(0)),
+            ("<4>[   55.615543]  a+0x1/0x2", Context::Stamped),
+            ("<4> a+0x1/0x2", Context::Stamped),
+            ("Nov 20 21:07:55 labvm kernel:  a+0x1/0x2", Context::Stamped),
+            ("Nov 20 21:07:55 labvm kernel: [   55.615543]  a+0x1/0x2", Context::Stamped),
+            ("2026-11-20T19:45:56,306134+00:00  a+0x1/0x2", Context::Stamped),
+            ("2026-11-20T19:45:56.306134Z labvm kernel: [    1.306134]  a+0x1/0x2", Context::Stamped),
+            ("kern  :warn  : [    1.306134]  a+0x1/0x2", Context::Stamped),
+            ("[Fri Nov 20 19:45:56 2026]  a+0x1/0x2", Context::Stamped),
+            ("[  +0.036829]  a+0x1/0x2", Context::Stamped),
+            ("[<    0.036829>]  a+0x1/0x2", Context::Stamped),
+            ("[    1.306134 <    0.036829>]  a+0x1/0x2", Context::Stamped),
+            ("[   57.068758 / 10-26 15:03:55.524][1]  a+0x1/0x2", Context::Stamped),
+            ("4,1234,5678901,-,caller=T1; a+0x1/0x2", Context::Stamped),
+            ("** 2499 printk messages dropped ** [   60.095515]  a+0x1/0x2", Context::Stamped),
+            ("\x1b[32m[    1.306134] \x1b[0m a+0x1/0x2\x1b[0m\r", Context::Stamped),
+            (" a+0x1/0x2", Context::Bare),
+        ] {
+            assert_eq!(all(line), [(context, " a+0x1/0x2".to_string())], "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_cut_at_stamps_and_addresses_are_no_stamps() {
+        let found = all("[  709.689956]  <IRQ> [  709.689960]  [<ffffffff8168b899>] schedule+0x29/0x70 [zfs]");
+        let texts: Vec<_> = found.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, [" <IRQ> ", " [<ffffffff8168b899>] schedule+0x29/0x70 [zfs]"]);
+        assert_eq!(all("login: [   35.184476] BUG: x")[1], (Context::Stamped, "BUG: x".to_string()));
+        assert_eq!(all("[<0>] a+0x1/0x2")[0].0, Context::Bare);
+    }
+}

@@ -1,0 +1,149 @@
+//! Lines of a Linux kernel log that say who a stack belongs to.
+//!
+//! ```text
+//! CPU: 0 PID: 256 Comm: dd Tainted: P           OE      6.1.0-56-amd64 #1  Debian 6.1.192-2
+//! task:txg_sync        state:D stack:0     pid:257   tgid:257   ppid:2      flags:0x00004000
+//! txg_sync        D ffff881f7dff0000     0 10402      2 0x00000080          up to 5.8
+//! Pid: 1109, comm: NetworkManager Not tainted 3.3.0-0.15.el7.x86_64 #1       up to 3.8
+//! INFO: task dd:274 blocked for more than 5 seconds.
+//! Allocated by task 274 on cpu 1 at 68.773719s:
+//! ```
+//! Sources: lib/dump_stack.c, kernel/sched/core.c (`sched_show_task`), kernel/hung_task.c (6.12), kernels 2.6.32 to 6.12.
+
+use memchr::memmem;
+
+use super::lex;
+
+/// Who a stack belongs to, as far as the lines before it say.
+#[derive(Clone, Default, Debug)]
+pub struct Who {
+    /// Process id.
+    pub pid: Option<i64>,
+    /// Thread id, where it is told apart.
+    pub tid: Option<String>,
+    /// Command name.
+    pub comm: Option<String>,
+    /// CPU number.
+    pub cpu: Option<u32>,
+    /// State letter.
+    pub state: Option<String>,
+}
+
+/// The decimal number behind `key` and blanks.
+fn number(line: &[u8], key: &[u8]) -> Option<u64> {
+    let value = line[memmem::find(line, key)? + key.len()..].trim_ascii_start();
+    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+    lex::decimal(&value[..digits])
+}
+
+fn pid(line: &[u8], key: &[u8]) -> Option<i64> {
+    number(line, key).and_then(|pid| i64::try_from(pid).ok())
+}
+
+/// What stands between `from` and the first of `ends`.
+fn between<'t>(line: &'t [u8], from: &[u8], ends: &[&[u8]]) -> Option<&'t [u8]> {
+    let rest = &line[memmem::find(line, from)? + from.len()..];
+    let end = ends.iter().filter_map(|end| memmem::find(rest, end)).min().unwrap_or(rest.len());
+    Some(rest[..end].trim_ascii())
+}
+
+/// What may follow a command name.
+const AFTER_COMM: &[&[u8]] = &[b" Not tainted", b" Tainted:", b" Kdump:"];
+
+/// `CPU: … PID: … Comm: …` and `Pid: …, comm: …`.
+pub fn dumped(line: &[u8]) -> Option<Who> {
+    let new = line.starts_with(b"CPU: ");
+    if !new && !line.starts_with(b"Pid: ") {
+        return None;
+    }
+    let comm = between(line, if new { b" Comm: " } else { b", comm: " }, AFTER_COMM);
+    let cpu = if new { number(line, b"CPU: ") } else { None };
+    let pid = pid(line, if new { b"PID: " } else { b"Pid: " });
+    Some(Who { pid, comm: comm.map(lex::text), cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() })
+}
+
+/// The heading of a task in sysrq-t, sysrq-w and hung task reports, of either age.
+pub fn shown(line: &[u8]) -> Option<Who> {
+    task(line).or_else(|| old_task(line))
+}
+
+fn task(line: &[u8]) -> Option<Who> {
+    let rest = line.strip_prefix(b"task:")?;
+    let comm = &rest[..memmem::find(rest, b" state:")?];
+    let fields = &rest[comm.len()..];
+    let state = &fields[7..fields.len().min(8)];
+    let (id, group) = (pid(fields, b" pid:"), pid(fields, b" tgid:"));
+    let tid = group.and(id).map(|id| id.to_string());
+    Some(Who { pid: group.or(id), tid, comm: Some(lex::text(comm.trim_ascii_end())), state: Some(lex::text(state)), cpu: None })
+}
+
+/// `COMM{15} S …FREE PID PPID 0xFLAGS`: the columns are fixed up to the state, and blank-separated behind it.
+fn old_task(line: &[u8]) -> Option<Who> {
+    let state = line.get(16).filter(|state| b"RSDTtXZPIxWKN".contains(state))?;
+    if line[15] != b' ' || !line[17..].contains(&b' ') {
+        return None;
+    }
+    let mut words = line[17..].rsplit(|b| *b == b' ').filter(|word| !word.is_empty());
+    words.next().filter(|flags| flags.len() == 10 && lex::hex(flags).is_some())?;
+    let parent = words.next()?;
+    lex::decimal(parent)?;
+    let pid = lex::decimal(words.next()?)?;
+    Some(Who {
+        pid: i64::try_from(pid).ok(),
+        comm: Some(lex::text(line[..15].trim_ascii_end())),
+        state: Some((*state as char).to_string()),
+        ..Who::default()
+    })
+}
+
+/// `INFO: task dd:274 blocked …`, `Allocated by task 274:`, `page last free pid 1 tgid 1 stack trace:`, `… age=5 cpu=0 pid=1`.
+pub fn mentioned(line: &[u8]) -> Who {
+    if let Some(rest) = line.strip_prefix(b"INFO: task ") {
+        let name = rest.split(|b| *b == b' ').next().unwrap_or_default();
+        let (comm, id) = memchr::memrchr(b':', name).map_or((name, None), |at| (&name[..at], lex::decimal(&name[at + 1..])));
+        return Who { comm: Some(lex::text(comm)), pid: id.and_then(|id| i64::try_from(id).ok()), ..Who::default() };
+    }
+    let pids: [&[u8]; 3] = [b" by task ", b" pid ", b" pid="];
+    let cpus: [&[u8]; 4] = [b"for cpu ", b" on cpu ", b" cpu=", b"- CPU#"];
+    let pid = pids.iter().find_map(|key| pid(line, key));
+    let cpu = cpus.iter().find_map(|key| number(line, key));
+    Who { pid, cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() }
+}
+
+/// The kernel release of a line with a taint: the first word behind it that begins with a digit.
+pub fn release(line: &[u8]) -> Option<&[u8]> {
+    let version: &[u8] = b"Linux version ";
+    let found = memmem::find(line, version).map(|at| at + version.len());
+    let at = found.or_else(|| memmem::find(line, b"ainted: ").or_else(|| memmem::find(line, b"ot tainted ")).map(|at| at + 7))?;
+    lex::words(&line[at..]).find(|word| word[0].is_ascii_digit() && word.contains(&b'.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_of_every_age_have_name_id_and_state() {
+        for line in [
+            "task:txg_sync        state:D stack:0     pid:257   ppid:2      flags:0x00004000",
+            "task:txg_sync        state:D stack:0     pid:257   tgid:257   ppid:2      flags:0x00004000",
+            "txg_sync        D ffff881f7dff0000     0   257      2 0x00000080",
+            "txg_sync        D21856   257   4763 0x80000002",
+        ] {
+            let who = shown(line.as_bytes()).expect(line);
+            assert_eq!((who.comm.as_deref(), who.pid, who.state.as_deref()), (Some("txg_sync"), Some(257), Some("D")), "{line}");
+        }
+        assert!(shown(b"a line of some other kind that is long enough").is_none());
+    }
+
+    #[test]
+    fn dump_lines_tell_the_release() {
+        let line = b"CPU: 0 UID: 0 PID: 256 Comm: tar x Kdump: loaded Tainted: P           OE      6.1.0-56-amd64 #1  Debian 6.1.192-2";
+        let who = dumped(line).unwrap();
+        assert_eq!((who.comm.as_deref(), who.pid, who.cpu), (Some("tar x"), Some(256), Some(0)));
+        assert_eq!(release(line), Some(&b"6.1.0-56-amd64"[..]));
+        assert_eq!(release(b"      Not tainted 5.1.0-rc3 #1"), Some(&b"5.1.0-rc3"[..]));
+        let who = mentioned(b"INFO: task dd:274 blocked for more than 5 seconds.");
+        assert_eq!((who.comm.as_deref(), who.pid), (Some("dd"), Some(274)));
+    }
+}
