@@ -107,8 +107,11 @@ impl Reader {
             (self.who, self.pc, self.over) = (who, None, false);
             self.patience = PATIENCE;
             found.facts = true;
-        } else if self.dump && line.starts_with(b"Code: ") {
-            // The code at a saved instruction pointer.
+        } else if line.starts_with(b"Code: ") {
+            // Of a register dump in the stack, or what follows the stack.
+            if !self.dump && self.stack.is_some() {
+                self.close(found);
+            }
         } else if let Some(heading) = heading(line) {
             self.heading(heading, line, record, report, found);
         } else if (self.stack.is_some() || self.trace) && linux_pc::is_register_dump(line) {
@@ -268,14 +271,15 @@ impl Reader {
         }
     }
 
-    /// Ends the stack.
+    /// Ends the stack, or the wait for one.
     pub fn close(&mut self, found: &mut Found) {
+        self.trace = false;
         let Some(stack) = self.stack.take() else { return };
         // A frame that nobody announced is a symbol that some message mentions.
         if self.announced || stack.frames.len() > 1 {
             found.stacks.push(stack);
         }
-        (self.patience, self.trace, self.dump, self.foreign) = (0, false, false, 0);
+        (self.patience, self.dump, self.foreign) = (0, false, 0);
         self.kind = StackKind::Crash;
     }
 }

@@ -52,7 +52,6 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"------------[ cut here ]", End),
     (Where::Start, b"=========", End),
     (Where::Start, b"Showing all locks held", End),
-    (Where::Start, b"Code: ", End),
     (Where::Start, b"Hardware name:", Facts),
     (Where::Start, b"Modules linked in:", Facts),
     (Where::Start, b"Workqueue:", Facts),
