@@ -13,6 +13,7 @@ pub mod linux_headings;
 pub mod linux_log;
 pub mod linux_pc;
 pub mod linux_prefix;
+pub mod linux_proc_stack;
 pub mod linux_task;
 
 use crate::model::capture::Capture;
@@ -62,6 +63,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
+    &linux_proc_stack::LinuxProcStack,
     &linux_log::LinuxLog,
     &addresses::Addresses,
 ];

@@ -1,0 +1,275 @@
+//! `/proc/PID/stack` and `/proc/PID/task/TID/stack`: one file, or many one after the other.
+//!
+//! ```text
+//! ==> /proc/271/stack <==                          head, tail
+//! [<0>] __cv_timedwait_common+0x12a/0x160 [spl]
+//! [<0>] txg_sync_thread+0x2a8/0x3a0 [zfs]
+//! [<0>] ret_from_fork+0x22/0x30
+//!
+//! == /proc/1/task/1 init                           a loop with echo
+//! [<ffffffff8a8a6684>] do_wait+0x114/0x320         up to 4.14
+//! [<ffffffffffffffff>] 0xffffffffffffffff
+//! /proc/10/stack:[<0>] kthread+0xda/0x100          grep .
+//! PID = 301                                        crmsh
+//! ```
+//! Sample: Debian 6.1 with OpenZFS. Sources: `proc_pid_stack` in fs/proc/base.c (4.14, 6.12). All frames are return addresses; the
+//! file of a running thread is empty.
+
+use memchr::memmem;
+
+use super::lex::{self, Line};
+use super::linux_frame::{self, Trace};
+use super::linux_prefix::{Context, Record};
+use super::{Confidence, Format, Holds};
+use crate::model::addr::{Arch, Avma};
+use crate::model::capture::{Capture, Os};
+use crate::model::image::Basis;
+use crate::model::stack::{RawFrame, Stack};
+
+/// The format.
+pub struct LinuxProcStack;
+
+/// What old kernels print below the outermost frame.
+const TERMINATOR: Avma = Avma(u64::MAX);
+
+/// The functions through which tasks enter the kernel or begin in it: below them is nothing.
+const ENTRIES: &[&[u8]] =
+    &[b"entry_", b"ret_from_", b"el0", b"system_call", b"__do_syscall", b"ret_fast_syscall", b"handle_sys", b"do_trap_ecall"];
+
+impl Format for LinuxProcStack {
+    fn id(&self) -> &'static str {
+        "linux-proc-stack"
+    }
+    fn about(&self) -> &'static str {
+        "/proc/PID/stack and /proc/PID/task/TID/stack, one file or many with any heading (head, tail, grep, loops)"
+    }
+    fn holds(&self) -> Holds {
+        Holds::Stacks
+    }
+
+    fn sniff(&self, head: &[u8]) -> Confidence {
+        if memmem::find(head, b"Call Trace:").is_some() || memmem::find(head, b"Call trace:").is_some() {
+            return Confidence::No;
+        }
+        let (mut frames, mut hidden, mut paths, mut others) = (0, 0, 0, 0);
+        for line in lex::lines(head) {
+            let (path, rest, at) = split(line.bytes);
+            paths += usize::from(path.is_some() || path_ids(line.bytes).is_some());
+            let frame = frame(&line, rest, at).is_some();
+            frames += usize::from(frame);
+            hidden += usize::from(frame && rest.starts_with(b"[<0>]"));
+            others += usize::from(!frame && !line.bytes.is_empty());
+        }
+        match (frames, hidden > 0 || paths > 0) {
+            (0, _) => Confidence::No,
+            (_, true) => Confidence::Certain,
+            _ if frames > others => Confidence::Likely,
+            _ => Confidence::No,
+        }
+    }
+
+    fn parse(&self, text: &[u8]) -> Capture {
+        let mut reader = Reader { text, ..Reader::default() };
+        for line in lex::lines(text) {
+            reader.line(&line);
+        }
+        reader.finish()
+    }
+}
+
+/// Who the file belongs to.
+#[derive(Clone, Default, PartialEq, Debug)]
+struct Owner {
+    pid: Option<i64>,
+    tid: Option<i64>,
+    comm: Option<String>,
+}
+
+#[derive(Default)]
+struct Reader<'t> {
+    text: &'t [u8],
+    stacks: Vec<Stack>,
+    current: Option<Stack>,
+    owner: Owner,
+    /// Line of the heading that named the owner, until its stack takes it.
+    heading: Option<u32>,
+    /// The path in front of the latest line of `grep`.
+    path: &'t [u8],
+    /// The latest frame is an entry into the kernel, or the terminator below it.
+    ended: bool,
+    arch: Option<Arch>,
+}
+
+impl<'t> Reader<'t> {
+    fn line(&mut self, line: &Line<'t>) {
+        let (path, rest, at) = split(line.bytes);
+        if let Some(path) = path.filter(|path| *path != self.path) {
+            self.head(line, Owner { comm: None, ..path_ids(path).unwrap_or_default() });
+            self.path = path;
+        }
+        if let Some(frame) = frame(line, rest, at) {
+            self.frame(frame);
+        } else if rest.trim_ascii().is_empty() {
+            self.close();
+        } else {
+            self.head(line, owner(line.bytes));
+        }
+    }
+
+    /// A line that is no frame ends a stack and says, if anything, whose the next one is.
+    fn head(&mut self, line: &Line<'_>, owner: Owner) {
+        self.close();
+        self.heading = (owner != Owner::default()).then_some(line.number);
+        self.owner = owner;
+    }
+
+    fn frame(&mut self, frame: RawFrame) {
+        if frame.address == Some(TERMINATOR) {
+            self.ended = true;
+            return;
+        }
+        let name = frame.symbol.of(self.text, frame.line_start);
+        let entry = ENTRIES.iter().any(|entry| name.starts_with(entry));
+        if self.ended && !entry {
+            self.close();
+        }
+        self.ended = entry;
+        if entry {
+            self.arch = self.arch.or_else(|| arch(name));
+        }
+        let (owner, heading) = (&self.owner, &mut self.heading);
+        let stack = self.current.get_or_insert_with(|| Stack {
+            pid: owner.pid,
+            tid: owner.tid.map(|tid| tid.to_string()),
+            process: owner.comm.clone(),
+            line: heading.take().unwrap_or(frame.line),
+            count: 1,
+            ..Stack::default()
+        });
+        stack.frames.push(frame);
+    }
+
+    fn close(&mut self) {
+        if let Some(stack) = self.current.take() {
+            self.stacks.push(stack);
+            self.owner = Owner::default();
+        }
+        self.ended = false;
+    }
+
+    fn finish(mut self) -> Capture {
+        self.close();
+        Capture {
+            format: LinuxProcStack.id(),
+            os: Some(Os::Linux),
+            arch: self.arch,
+            basis: Some(Basis::Runtime),
+            stacks: self.stacks,
+            ..Capture::default()
+        }
+    }
+}
+
+fn arch(entry: &[u8]) -> Option<Arch> {
+    match entry {
+        _ if entry.starts_with(b"entry_SYSCALL_64") => Some(Arch::X86_64),
+        _ if entry.starts_with(b"el0") => Some(Arch::Arm64),
+        _ => None,
+    }
+}
+
+/// `/proc/10/stack:[<0>] …` in path, rest, and where the rest begins; without such a path all of it is the rest.
+fn split(line: &[u8]) -> (Option<&[u8]>, &[u8], u32) {
+    const END: &[u8] = b"/stack:";
+    // Frames begin with a bracket, and names of processes are no paths.
+    let found = if line.starts_with(b"[") { None } else { memmem::find(line, END) };
+    match found.filter(|at| !line[..*at].contains(&b' ')) {
+        Some(at) => (Some(&line[..at]), &line[at + END.len()..], (at + END.len()) as u32),
+        None => (None, line, 0),
+    }
+}
+
+/// A frame, which always begins with an address, hidden or not.
+fn frame(line: &Line<'_>, text: &[u8], at: u32) -> Option<RawFrame> {
+    let record = Record { context: Context::Bare, line: line.number, line_start: line.start, at, text };
+    match linux_frame::trace(&record) {
+        Some(Trace::One(frame)) if text.trim_ascii_start().starts_with(b"[<") => Some(frame),
+        _ => None,
+    }
+}
+
+/// Process and thread of `/proc/1/task/2` in a line, and the name behind the path.
+fn path_ids(line: &[u8]) -> Option<Owner> {
+    let at = memmem::find(line, b"proc/")? + 5;
+    let path = line[at..].split(|b| matches!(b, b' ' | b'\t' | b':')).next().unwrap_or_default();
+    let mut parts = path.split(|b| *b == b'/');
+    let pid = id(parts.next()?)?;
+    let tid = parts.next().filter(|part| *part == b"task").and_then(|_| id(parts.next()?));
+    let name = line[at + path.len()..].trim_ascii_start();
+    let name = name.strip_suffix(b"<==").or(name.strip_suffix(b"==")).unwrap_or(name).trim_ascii();
+    let name = name.strip_prefix(b":").unwrap_or(name).trim_ascii();
+    Some(Owner { pid: Some(pid), tid, comm: (!name.is_empty()).then(|| lex::text(name)) })
+}
+
+fn id(word: &[u8]) -> Option<i64> {
+    lex::decimal(word).and_then(|id| i64::try_from(id).ok())
+}
+
+/// `== /proc/1/task/1 init`, `PID = 301`, `pid: 301 (dd)`, `== 301 dd ==`; nothing of what says neither.
+fn owner(line: &[u8]) -> Owner {
+    if let Some(owner) = path_ids(line) {
+        return owner;
+    }
+    let separator = |b: &u8| matches!(b, b' ' | b'\t' | b'=' | b':' | b'#' | b'-' | b'(' | b')' | b',' | b'<' | b'>' | b'[' | b']');
+    let mut words = line.split(separator).filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default();
+    let labelled = [b"PID".as_slice(), b"TID", b"TASK", b"THREAD", b"PROCESS"].iter().any(|label| first.eq_ignore_ascii_case(label));
+    let pid = id(if labelled { words.next().unwrap_or_default() } else { first });
+    let comm = words.next().filter(|_| pid.is_some());
+    Owner { pid, tid: None, comm: comm.map(lex::text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAMES: &str = "[<0>] __cv_timedwait_common+0x12a/0x160 [spl]\n[<0>] ret_from_fork+0x22/0x30\n";
+
+    fn stacks(text: &str) -> Vec<(Option<i64>, Option<String>, Option<String>, usize)> {
+        assert_eq!(LinuxProcStack.sniff(text.as_bytes()), Confidence::Certain, "{text}");
+        let capture = LinuxProcStack.parse(text.as_bytes());
+        capture.stacks.into_iter().map(|s| (s.pid, s.tid, s.process, s.frames.len())).collect()
+    }
+
+    #[test]
+    fn every_heading_names_its_owner() {
+        let own = |comm: Option<&str>| (Some(271), None, comm.map(str::to_string), 2);
+        assert_eq!(stacks(&format!("==> /proc/271/stack <==\n{FRAMES}\n==> /proc/271/stack <==\n{FRAMES}")), [own(None), own(None)]);
+        assert_eq!(stacks(&format!("PID = 271\n{FRAMES}PID: 271\n{FRAMES}")), [own(None), own(None)]);
+        assert_eq!(stacks(&format!("== 271 txg_sync ==\n{FRAMES}")), [own(Some("txg_sync"))]);
+        let task = (Some(271), Some("272".to_string()), Some("kworker/1:2".to_string()), 2);
+        assert_eq!(stacks(&format!("== /proc/271/task/272 kworker/1:2\n{FRAMES}")), [task]);
+        let grep: String = FRAMES.lines().map(|line| format!("/proc/271/stack:{line}\n")).collect();
+        assert_eq!(stacks(&format!("{grep}{}", grep.replace("271", "272")))[0], own(None));
+    }
+
+    #[test]
+    fn without_headings_the_outermost_frame_ends_a_stack() {
+        let found = stacks(&format!("{FRAMES}[<0>] ret_from_fork_asm+0x1a/0x30\n{FRAMES}"));
+        assert_eq!(found.iter().map(|stack| stack.3).collect::<Vec<_>>(), [3, 2]);
+    }
+
+    #[test]
+    fn addresses_of_old_kernels_are_read_and_their_terminator_is_no_frame() {
+        let text = b"== /proc/1/task/1 init\n[<ffffffff8a8a6684>] do_wait+0x114/0x320\n[<ffffffff8a8a7dc4>]\n[<ffffffffffffffff>] 0xffffffffffffffff\n";
+        let capture = LinuxProcStack.parse(text);
+        let addresses: Vec<_> = capture.stacks[0].frames.iter().map(|frame| frame.address.unwrap().0).collect();
+        assert_eq!(addresses, [0xffff_ffff_8a8a_6684, 0xffff_ffff_8a8a_7dc4]);
+    }
+
+    #[test]
+    fn kernel_logs_are_not_claimed() {
+        assert_eq!(LinuxProcStack.sniff(b"Call Trace:\n [<ffffffff8a8a6684>] do_wait+0x114/0x320\n"), Confidence::No);
+        assert_eq!(LinuxProcStack.sniff(b"stackshot\nPID: 156\n"), Confidence::No);
+    }
+}
