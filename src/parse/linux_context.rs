@@ -34,8 +34,10 @@ pub struct Found {
 /// The reader of one context.
 pub struct Reader {
     context: Context,
-    /// The stack that frames go to; it has at least one.
+    /// The stack that frames belong to; it has at least one.
     stack: Option<Stack>,
+    /// Its frames, moved to it at its end: so that it takes no more memory than it needs.
+    frames: Vec<RawFrame>,
     /// Whether the stack is one even with a single frame, because a heading announced it.
     announced: bool,
     /// How many more foreign lines the latest heading holds for.
@@ -64,6 +66,7 @@ impl Reader {
         Reader {
             context,
             stack: None,
+            frames: Vec::new(),
             announced: false,
             patience: 0,
             trace: false,
@@ -104,7 +107,7 @@ impl Reader {
             self.announce(StackKind::Thread, who);
         } else if let Some(who) = linux_task::dumped(line) {
             self.close(found);
-            (self.who, self.pc, self.over) = (who, None, false);
+            (self.who, self.over) = (who, false);
             self.patience = PATIENCE;
             found.facts = true;
         } else if line.starts_with(b"Code: ") {
@@ -117,8 +120,8 @@ impl Reader {
         } else if (self.stack.is_some() || self.trace) && linux_pc::is_register_dump(line) {
             self.foreign = 0;
         } else {
-            found.facts = self.stack.is_none();
-            self.foreign(found);
+            found.facts = true;
+            self.foreign(report, found);
         }
     }
 
@@ -163,6 +166,8 @@ impl Reader {
     fn pc(&mut self, pc: Pc, found: &mut Found) {
         let inside = self.stack.is_some() || self.trace;
         match pc {
+            // PowerPC says where the interrupt came in once more, behind the registers.
+            Pc::Before(_) if self.dump && self.frames.last().is_some_and(|frame| frame.role == Role::Regs) => {}
             Pc::Saved(frame) if inside => {
                 let role = if frame.role == Role::Inline { Role::Inline } else { Role::Regs };
                 self.push(RawFrame { role, ..frame });
@@ -172,7 +177,7 @@ impl Reader {
             Pc::Saved(frame) | Pc::Before(frame) if frame.role == Role::Inline => self.close(found),
             Pc::Saved(frame) | Pc::Before(frame) => {
                 self.close(found);
-                self.pc = Some(RawFrame { role: Role::Fault, ..frame }).filter(|_| !self.over);
+                self.fault(frame);
                 self.patience = PATIENCE;
             }
             // What an interrupt left on the stack can follow the registers of user mode.
@@ -181,6 +186,14 @@ impl Reader {
                 self.close(found);
                 (self.pc, self.patience, self.trace) = (None, 0, false);
             }
+        }
+    }
+
+    /// Keeps where execution was for the next stack. What is said again without a symbol adds nothing.
+    fn fault(&mut self, frame: RawFrame) {
+        let worse = frame.symbol.is_empty() && self.pc.is_some_and(|pc| !pc.symbol.is_empty());
+        if !worse && !self.over {
+            self.pc = Some(RawFrame { role: Role::Fault, ..frame });
         }
     }
 
@@ -214,8 +227,7 @@ impl Reader {
 
     /// Whether the latest frame is of the function that an arm line starts with.
     fn continues(&self, callee: &RawFrame, record: &Record<'_>, report: &[u8]) -> bool {
-        let mut frames = self.stack.iter().flat_map(|stack| stack.frames.iter().rev());
-        let latest = frames.find(|frame| frame.role != Role::Inline).filter(|frame| frame.role == Role::Call);
+        let latest = self.frames.iter().rev().find(|frame| frame.role != Role::Inline).filter(|frame| frame.role == Role::Call);
         latest.is_some_and(|latest| {
             let name = callee.symbol.of(report, record.line_start);
             latest.symbol.of(report, latest.line_start) == name && (!name.is_empty() || latest.address == callee.address)
@@ -228,9 +240,7 @@ impl Reader {
         if self.stack.is_none() {
             self.open(&frame);
         }
-        if let Some(stack) = &mut self.stack {
-            stack.frames.push(frame);
-        }
+        self.frames.push(frame);
     }
 
     fn open(&mut self, frame: &RawFrame) {
@@ -252,21 +262,23 @@ impl Reader {
             state: who.state,
             count: 1,
             line: pc.map_or(frame.line, |pc| pc.line),
-            frames: pc.into_iter().collect(),
             ..Stack::default()
         });
+        self.frames.extend(pc);
         self.announced = self.patience > 0;
     }
 
     /// A line that says nothing about stacks.
-    fn foreign(&mut self, found: &mut Found) {
+    fn foreign(&mut self, report: &[u8], found: &mut Found) {
         if self.stack.is_none() {
             self.patience = self.patience.saturating_sub(1);
             self.trace &= self.patience > 0;
             return;
         }
         self.foreign += 1;
-        if matches!(self.context, Context::Task(_) | Context::Cpu(_)) || self.foreign > FOREIGN {
+        let named = matches!(self.context, Context::Task(_) | Context::Cpu(_));
+        let outermost = self.frames.last().is_some_and(|frame| linux_frame::is_entry(frame.symbol.of(report, frame.line_start)));
+        if named || outermost || self.foreign > FOREIGN {
             self.close(found);
         }
     }
@@ -276,9 +288,10 @@ impl Reader {
         self.trace = false;
         let Some(stack) = self.stack.take() else { return };
         // A frame that nobody announced is a symbol that some message mentions.
-        if self.announced || stack.frames.len() > 1 {
-            found.stacks.push(stack);
+        if self.announced || self.frames.len() > 1 {
+            found.stacks.push(Stack { frames: self.frames.to_vec(), ..stack });
         }
+        self.frames.clear();
         (self.patience, self.dump, self.foreign) = (0, false, 0);
         self.kind = StackKind::Crash;
     }

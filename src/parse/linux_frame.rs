@@ -74,6 +74,15 @@ pub fn place(record: &Record<'_>, from: usize) -> Option<RawFrame> {
     Some(frame)
 }
 
+/// The functions through which tasks enter the kernel or begin in it, on x86, arm, PowerPC, s390 and riscv.
+const ENTRIES: &[&[u8]] =
+    &[b"entry_", b"ret_from_", b"el0", b"system_call", b"__do_syscall", b"ret_fast_syscall", b"handle_sys", b"do_trap_ecall"];
+
+/// Whether nothing stands below `function` in a stack but functions of which that is true, too.
+pub fn is_entry(function: &[u8]) -> bool {
+    ENTRIES.iter().any(|entry| function.starts_with(entry))
+}
+
 /// Whether a line holds nothing but marks such as `<IRQ>`, `</TASK>` and `<<EOE>>`.
 pub fn is_mark(text: &[u8]) -> bool {
     let mut words = lex::words(text).peekable();
@@ -247,7 +256,9 @@ fn named(cursor: &mut Cursor<'_, '_>) -> Option<Trace> {
     }
     let mut callee = cursor.frame(start, start + name);
     callee.symbol = cursor.span(start, start + name);
-    cursor.at += name + 1;
+    cursor.at += name;
+    cursor.module(&mut callee);
+    cursor.at += 1;
     if cursor.eat(b"from ") {
         return pair(cursor, callee, false);
     }
@@ -567,6 +578,7 @@ mod tests {
             "[<80de0078>] (f) from [<80de0574>] (g+0x28/0x2c)",
             "[<80de0078>] (f+0x0/0x10) from [<80de0574>] (g+0x28/0x2c)",
             " f from g+0x28/0x2c",
+            " f [zfs] from g+0x28/0x2c",
         ] {
             let Some(Trace::Pair(f, g)) = trace(&record(line)) else { panic!("{line}") };
             assert_eq!((part(line, f.symbol), part(line, g.symbol), g.offset), ("f", "g", Some(0x28)), "{line}");

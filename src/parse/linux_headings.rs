@@ -38,7 +38,6 @@ use StackKind::{Alloc, Crash, Free, Irq, Lock};
 enum Where {
     Start,
     End,
-    Inside,
 }
 
 /// The headings; the first that fits counts.
@@ -69,7 +68,6 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"Freed in ", Stack(Free)),
     (Where::Start, b"freed by task ", Stack(Free)),
     (Where::Start, b"allocated by task ", Stack(Alloc)),
-    (Where::Inside, b"] allocated by task ", Stack(Alloc)),
     (Where::Start, b"kfence-#", Stack(Alloc)),
     (Where::Start, b"Last potentially related work creation:", Stack(Alloc)),
     (Where::Start, b"Second to last potentially related work creation:", Stack(Alloc)),
@@ -83,6 +81,7 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"The buggy address belongs to the variable:", Place),
     (Where::End, b"in frame:", Place),
     (Where::Start, b"page last allocated via", Stack(Alloc)),
+    (Where::Start, b"page allocated via", Stack(Alloc)),
     (Where::Start, b"Page allocated via", Stack(Alloc)),
     (Where::Start, b"page last free ", Stack(Free)),
     (Where::Start, b"page_owner ", Facts),
@@ -101,17 +100,15 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::End, b" USE at:", Stack(Lock)),
     (Where::Start, b"Preemption disabled at:", Place),
     (Where::Start, b"Last Breaking-Event-Address:", Place),
-    (Where::Inside, b" is trying to release lock (", Place),
+    (Where::End, b") at:", Place),
     // CPUs that somebody looked at.
-    (Where::Inside, b"BUG: soft lockup", Report(Irq)),
-    (Where::Inside, b"hard LOCKUP", Report(Irq)),
-    (Where::Inside, b"detected stall", Report(Irq)),
-    (Where::Inside, b"self-detected stall", Report(Irq)),
-    (Where::Inside, b"detected expedited stall", Report(Irq)),
+    (Where::Start, b"INFO: rcu", Report(Irq)),
+    (Where::Start, b"BUG: soft lockup", Report(Irq)),
+    (Where::Start, b"Watchdog detected hard LOCKUP", Report(Irq)),
     (Where::Start, b"NMI backtrace for cpu ", Report(Irq)),
     (Where::Start, b"Task dump for CPU ", Facts),
-    (Where::Inside, b"kthread stack dump:", Facts),
-    (Where::Inside, b"Stack dump where", Facts),
+    (Where::Start, b"RCU grace-period kthread stack dump:", Facts),
+    (Where::Start, b"Stack dump where", Facts),
     (Where::Start, b"Sending NMI ", Facts),
     // Reports.
     (Where::Start, b"BUG: ", Report(Crash)),
@@ -135,11 +132,11 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"illegal operation:", Report(Crash)),
     (Where::Start, b"VERIFY", Report(Crash)),
     (Where::Start, b"PANIC at ", Facts),
-    (Where::Inside, b"SPL PANIC", Report(Crash)),
+    (Where::Start, b"SPLError: ", Report(Crash)),
     (Where::Start, b"Showing stack for process ", Facts),
-    (Where::Inside, b": panicked at ", Report(Crash)),
+    (Where::Start, b"panicked at ", Report(Crash)),
     (Where::Start, b"FAULT_INJECTION: ", Report(Crash)),
-    (Where::Inside, b": page allocation failure", Report(Crash)),
+    (Where::Start, b"page allocation failure", Report(Crash)),
     // Places of accesses, whose frames follow without more words.
     (Where::Start, b"write to 0x", Facts),
     (Where::Start, b"write (marked) to 0x", Facts),
@@ -155,21 +152,24 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"Corrupted memory at ", Facts),
 ];
 
+/// Who speaks can stand in front: `rcu: INFO: …`, `NMI watchdog: BUG: …`, `rust_kernel: panicked at …`.
+const LONGEST_SPEAKER: usize = 24;
+
 /// What `line`, without the blanks around it, announces.
 pub fn heading(line: &[u8]) -> Option<Heading> {
-    HEADINGS.iter().find(|(at, marker, _)| fits(*at, line, marker)).map(|(.., heading)| *heading)
+    let near = &line[..line.len().min(LONGEST_SPEAKER)];
+    find(line).or_else(|| find(&line[memchr::memmem::find(near, b": ")? + 2..]))
 }
 
-fn fits(at: Where, line: &[u8], marker: &[u8]) -> bool {
-    match at {
-        Where::Start => line.starts_with(marker),
-        Where::End => line.ends_with(marker),
-        Where::Inside => line.len() >= marker.len() && line.len() < LONGEST && memchr::memmem::find(line, marker).is_some(),
-    }
+fn find(line: &[u8]) -> Option<Heading> {
+    let (first, last) = (*line.first()?, *line.last()?);
+    let fits = |at: Where, marker: &[u8]| match at {
+        Where::Start => marker[0] == first && line.starts_with(marker),
+        // All of them end so.
+        Where::End => last == b':' && line.ends_with(marker),
+    };
+    HEADINGS.iter().find(|(at, marker, _)| fits(*at, marker)).map(|(.., heading)| *heading)
 }
-
-/// Reports are short; the programs that fuzzers print are not, and quote anything.
-const LONGEST: usize = 400;
 
 #[cfg(test)]
 mod tests {
@@ -182,6 +182,9 @@ mod tests {
         assert_eq!(heading(b"INFO: Allocated in f+0x1/0x2 age=5 cpu=0 pid=1"), Some(Stack(Alloc)));
         assert_eq!(heading(b"INFO: rcu_sched self-detected stall on CPU"), Some(Report(Irq)));
         assert_eq!(heading(b"... which became HARDIRQ-irq-safe at:"), Some(Stack(Lock)));
+        assert_eq!(heading(b"rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"), Some(Report(Irq)));
+        assert_eq!(heading(b"watchdog: BUG: soft lockup - CPU#1 stuck for 134s! [dd:4588]"), Some(Report(Irq)));
+        assert_eq!(heading(b"dd/12 is trying to release lock (&mm->mmap_lock) at:"), Some(Place));
         assert_eq!(heading(b"eth0: link up"), None);
     }
 }

@@ -41,6 +41,9 @@ const MARKERS: &[&[u8]] = &[
     b"Modules linked in:",
     b"RIP: 0010:",
     b"BUG: soft lockup",
+    b"BUG: KASAN",
+    b"BUG: unable to handle",
+    b"unreferenced object 0x",
 ];
 
 impl Format for LinuxLog {

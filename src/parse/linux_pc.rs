@@ -112,7 +112,8 @@ pub fn is_register_dump(text: &[u8]) -> bool {
     let line = text.trim_ascii();
     let word = line.split(|b| matches!(b, b' ' | b':' | b'=')).next().unwrap_or_default();
     // Exception stack(0xc5b31fb0 to 0xc5b31ff8), and its words: 1fa0: 00000000 …
-    line.starts_with(b"Exception stack") || (register(word) && value_follows(&line[word.len()..]))
+    const STARTS: &[&[u8]] = &[b"Exception stack", b"--- interrupt:", b"LR ["];
+    STARTS.iter().any(|start| line.starts_with(start)) || (register(word) && value_follows(&line[word.len()..]))
 }
 
 /// `RSP`, `R08`, `ORIG_RAX`, `x29`, `r10`, `sp`, `pstate`, `GPR00`, `1fa0`.

@@ -89,7 +89,12 @@ fn peel(line: &[u8], from: usize) -> (usize, Context) {
 /// One prefix at the start of `rest`: its length, and the context it tells.
 fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
     match rest.first()? {
-        b'[' => stamp(rest).map(|len| (blank(rest, len), Context::Stamped)).or_else(|| caller(rest).filter(|_| stamped)),
+        b'[' => match stamp(rest) {
+            Some(len) => Some((blank(rest, len), Context::Stamped)),
+            None if stamped => caller(rest),
+            // journalctl -o short-monotonic has the host behind the time.
+            None => None,
+        },
         b'<' => level(rest).map(|len| (len, Context::Stamped)),
         b'\r' => Some((1, Context::Bare)),
         0x1b => colour(rest).map(|len| (len, Context::Bare)),
@@ -97,7 +102,7 @@ fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
         b'A'..=b'Z' if !stamped => syslog(rest).map(|len| (len, Context::Stamped)),
         b'0'..=b'9' if !stamped => iso(rest).or_else(|| kmsg(rest)).map(|len| (len, Context::Stamped)),
         b'a'..=b'z' if !stamped => facility(rest).map(|len| (len, Context::Stamped)),
-        // `dmesg` puts the host of journalctl behind the time.
+        b'c' if stamped => android(rest),
         _ => None,
     }
 }
@@ -188,6 +193,15 @@ fn caller(rest: &[u8]) -> Option<(usize, Context)> {
     Some((blank(rest, end), context))
 }
 
+/// `c0   1234 ` behind the time: CPU and task of Android kernels.
+fn android(rest: &[u8]) -> Option<(usize, Context)> {
+    let cpu = digits(&rest[1..]);
+    let task = 1 + cpu + lex::indent(&rest[1 + cpu..]);
+    let end = task + digits(&rest[task..]);
+    let id = lex::decimal(&rest[task..end])?;
+    (matches!(cpu, 1 | 2) && task > 1 + cpu && rest.get(end) == Some(&b' ')).then_some((end + 1, Context::Task(id)))
+}
+
 /// `<6>` and `<30>`.
 fn level(rest: &[u8]) -> Option<usize> {
     let number = digits(&rest[1..rest.len().min(5)]);
@@ -269,6 +283,7 @@ mod tests {
             ("[   55.615543]  a+0x1/0x2", Context::Stamped),
             ("[   55.615543][    T1]  a+0x1/0x2", Context::Task(1)),
             ("[   55.615543][    C0]  a+0x1/0x2", Context::Cpu(0)),
+            ("[   55.615543] c1    12  a+0x1/0x2", Context::Task(12)),
             ("<4>[   55.615543]  a+0x1/0x2", Context::Stamped),
             ("<4> a+0x1/0x2", Context::Stamped),
             ("Nov 20 21:07:55 labvm kernel:  a+0x1/0x2", Context::Stamped),

@@ -29,12 +29,11 @@ use crate::model::stack::{RawFrame, Stack};
 /// The format.
 pub struct LinuxProcStack;
 
+/// What only kernel logs have, whose frames can look alike.
+const LOG: &[&[u8]] = &[b"Call Trace:", b"Call trace:", b"backtrace:"];
+
 /// What old kernels print below the outermost frame.
 const TERMINATOR: Avma = Avma(u64::MAX);
-
-/// The functions through which tasks enter the kernel or begin in it: below them is nothing.
-const ENTRIES: &[&[u8]] =
-    &[b"entry_", b"ret_from_", b"el0", b"system_call", b"__do_syscall", b"ret_fast_syscall", b"handle_sys", b"do_trap_ecall"];
 
 impl Format for LinuxProcStack {
     fn id(&self) -> &'static str {
@@ -48,7 +47,7 @@ impl Format for LinuxProcStack {
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
-        if memmem::find(head, b"Call Trace:").is_some() || memmem::find(head, b"Call trace:").is_some() {
+        if LOG.iter().any(|marker| memmem::find(head, marker).is_some()) {
             return Confidence::No;
         }
         let (mut frames, mut hidden, mut paths, mut others) = (0, 0, 0, 0);
@@ -90,6 +89,8 @@ struct Reader<'t> {
     text: &'t [u8],
     stacks: Vec<Stack>,
     current: Option<Stack>,
+    /// Its frames, moved to it at its end: so that it takes no more memory than it needs.
+    frames: Vec<RawFrame>,
     owner: Owner,
     /// Line of the heading that named the owner, until its stack takes it.
     heading: Option<u32>,
@@ -129,7 +130,7 @@ impl<'t> Reader<'t> {
             return;
         }
         let name = frame.symbol.of(self.text, frame.line_start);
-        let entry = ENTRIES.iter().any(|entry| name.starts_with(entry));
+        let entry = linux_frame::is_entry(name);
         if self.ended && !entry {
             self.close();
         }
@@ -138,7 +139,7 @@ impl<'t> Reader<'t> {
             self.arch = self.arch.or_else(|| arch(name));
         }
         let (owner, heading) = (&self.owner, &mut self.heading);
-        let stack = self.current.get_or_insert_with(|| Stack {
+        self.current.get_or_insert_with(|| Stack {
             pid: owner.pid,
             tid: owner.tid.map(|tid| tid.to_string()),
             process: owner.comm.clone(),
@@ -146,12 +147,13 @@ impl<'t> Reader<'t> {
             count: 1,
             ..Stack::default()
         });
-        stack.frames.push(frame);
+        self.frames.push(frame);
     }
 
     fn close(&mut self) {
         if let Some(stack) = self.current.take() {
-            self.stacks.push(stack);
+            self.stacks.push(Stack { frames: self.frames.to_vec(), ..stack });
+            self.frames.clear();
             self.owner = Owner::default();
         }
         self.ended = false;
@@ -193,7 +195,7 @@ fn split(line: &[u8]) -> (Option<&[u8]>, &[u8], u32) {
 fn frame(line: &Line<'_>, text: &[u8], at: u32) -> Option<RawFrame> {
     let record = Record { context: Context::Bare, line: line.number, line_start: line.start, at, text };
     match linux_frame::trace(&record) {
-        Some(Trace::One(frame)) if text.trim_ascii_start().starts_with(b"[<") => Some(frame),
+        Some(Trace::One(frame)) if text.starts_with(b"[<") => Some(frame),
         _ => None,
     }
 }

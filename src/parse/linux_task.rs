@@ -110,12 +110,17 @@ pub fn mentioned(line: &[u8]) -> Who {
     Who { pid, cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() }
 }
 
-/// The kernel release of a line with a taint: the first word behind it that begins with a digit.
+/// The kernel release that a line tells: the word behind `Linux version`, or the first number behind the taint.
 pub fn release(line: &[u8]) -> Option<&[u8]> {
-    let version: &[u8] = b"Linux version ";
-    let found = memmem::find(line, version).map(|at| at + version.len());
-    let at = found.or_else(|| memmem::find(line, b"ainted: ").or_else(|| memmem::find(line, b"ot tainted ")).map(|at| at + 7))?;
-    lex::words(&line[at..]).find(|word| word[0].is_ascii_digit() && word.contains(&b'.'))
+    let told = match line.first()? {
+        b'L' => line.strip_prefix(b"Linux version ")?,
+        b'C' | b'P' | b'N' | b'T' => {
+            let at = memmem::find(line, b"ainted: ").or_else(|| memmem::find(line, b"ot tainted "))?;
+            &line[at + 7..]
+        }
+        _ => return None,
+    };
+    lex::words(told).find(|word| word[0].is_ascii_digit() && word.contains(&b'.'))
 }
 
 #[cfg(test)]
@@ -142,7 +147,7 @@ mod tests {
         let who = dumped(line).unwrap();
         assert_eq!((who.comm.as_deref(), who.pid, who.cpu), (Some("tar x"), Some(256), Some(0)));
         assert_eq!(release(line), Some(&b"6.1.0-56-amd64"[..]));
-        assert_eq!(release(b"      Not tainted 5.1.0-rc3 #1"), Some(&b"5.1.0-rc3"[..]));
+        assert_eq!(release(b"Not tainted 5.1.0-rc3 #1"), Some(&b"5.1.0-rc3"[..]));
         let who = mentioned(b"INFO: task dd:274 blocked for more than 5 seconds.");
         assert_eq!((who.comm.as_deref(), who.pid), (Some("dd"), Some(274)));
     }
