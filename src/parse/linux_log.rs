@@ -184,3 +184,124 @@ impl<'t> Log<'t> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stack::{Lookup, Role, StackKind};
+    use proptest::prelude::*;
+
+    /// Kind, process, and the functions of each stack; a role other than that of a call stands behind its function.
+    fn read(text: &str) -> Vec<String> {
+        let capture = LinuxLog.parse(text.as_bytes());
+        let name = |frame: &crate::model::stack::RawFrame| {
+            let mark = if frame.reliable { "" } else { "?" };
+            let role = if frame.role == Role::Call { String::new() } else { format!("({})", frame.role.name()) };
+            assert_eq!(frame.lookup == Lookup::Exact, matches!(frame.role, Role::Fault | Role::Regs));
+            format!("{mark}{}{role}", lex::text(frame.symbol.of(text.as_bytes(), frame.line_start)))
+        };
+        let stack = |stack: &crate::model::stack::Stack| {
+            let names: Vec<String> = stack.frames.iter().map(name).collect();
+            let who = stack.process.as_deref().unwrap_or("-");
+            format!("{} {who} {}: {}", stack.kind.name(), stack.pid.map_or("-".to_string(), |pid| pid.to_string()), names.join(" "))
+        };
+        capture.stacks.iter().map(stack).collect()
+    }
+
+    const HUNG: &str = "[   68.771269] INFO: task txg_sync:257 blocked for more than 5 seconds.\n\
+        [   68.771578]       Tainted: P           OE      6.1.0-56-amd64 #1 Debian 6.1.192-2\n\
+        [   68.772038] task:txg_sync        state:D stack:0     pid:257   ppid:2      flags:0x00004000\n\
+        [   68.772345] Call Trace:\n[   68.772407]  <TASK>\n[   68.772503]  __schedule+0x34d/0xa00\n\
+        [   68.772612]  cv_wait_common+0xaa/0x130 [spl]\n[   68.772801]  ? cpuusage_read+0x10/0x10\n[   68.773719]  </TASK>\n";
+
+    #[test]
+    fn a_hung_task_has_its_name_state_and_release() {
+        assert_eq!(LinuxLog.sniff(HUNG.as_bytes()), Confidence::Certain);
+        assert_eq!(read(HUNG), ["thread txg_sync 257: __schedule cv_wait_common ?cpuusage_read"]);
+        let capture = LinuxLog.parse(HUNG.as_bytes());
+        let stack = &capture.stacks[0];
+        assert_eq!((stack.state.as_deref(), stack.line), (Some("D"), 6));
+        assert!(stack.title.as_deref().is_some_and(|title| title.starts_with("INFO: task txg_sync:257 blocked")));
+        assert_eq!(capture.kernel_version.as_deref(), Some("6.1.0-56-amd64"));
+        let frame = &stack.frames[1];
+        assert_eq!((frame.offset, frame.size, frame.module.of(HUNG.as_bytes(), frame.line_start)), (Some(0xaa), Some(0x130), &b"spl"[..]));
+    }
+
+    const OOPS: &str = "BUG: kernel NULL pointer dereference, address: 0000000000000000\nModules linked in: kslab(OE) zfs(POE) [last unloaded: spl]\n\
+        CPU: 1 PID: 300 Comm: sh Tainted: G           OE      6.1.0-56-amd64 #1\nRIP: 0010:write_null+0x5/0x20 [kslab]\nCode: 90 c7 04 25\n\
+        RSP: 0018:ffffa2c5003afe28 EFLAGS: 00010246\nCall Trace:\n <IRQ>\n chain_host+0x32/0x110 [kslab]\n </IRQ>\n\
+        RIP: 0010:native_safe_halt+0xb/0x10\nCode: 90 c7\nRSP: 0018:ffffa2c5003afe28 EFLAGS: 00010246\n do_idle+0x1/0x2\nRIP: 0033:0x7f00\n\
+        RAX: ffffffffffffffda RBX: 0000000000000000\n </TASK>\n---[ end trace 0000000000000000 ]---\nRIP: 0010:write_null+0x5/0x20 [kslab]\n\
+        Kernel panic - not syncing: Fatal exception\nKernel Offset: 0x9600000 from 0xffffffff81000000\n";
+
+    #[test]
+    fn the_fault_leads_its_stack_and_registers_stand_in_it() {
+        assert_eq!(read(OOPS), ["crash sh 300: write_null(fault) chain_host native_safe_halt(regs) do_idle"]);
+        let capture = LinuxLog.parse(OOPS.as_bytes());
+        assert_eq!((capture.slide, capture.arch), (Some(Slide(0x960_0000)), Some(crate::model::addr::Arch::X86_64)));
+        assert_eq!(capture.images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["kslab", "zfs"]);
+        assert_eq!((capture.stacks[0].cpu, capture.stacks[0].line), (Some(1), 4));
+    }
+
+    #[test]
+    fn contexts_that_alternate_come_apart() {
+        let text = "[    1.000001][   T12] Call Trace:\n[    1.000002][    C1] Call Trace:\n[    1.000003][   T12]  a+0x1/0x2\n\
+            [    1.000004][    C1]  x+0x1/0x2\nuser space\n z+0x1/0x2\n[    1.000005][   T12]  b+0x1/0x2\n[    1.000006][    C1]  y+0x1/0x2\n";
+        assert_eq!(read(text), ["crash - 12: a b", "crash - -: x y"]);
+    }
+
+    #[test]
+    fn stacks_of_another_time_have_their_kind() {
+        let text = "BUG: KASAN: slab-use-after-free in f+0x1/0x2\nRead of size 8 at addr ffff888109e0af00 by task dd/12\n\nCall Trace:\n f+0x1/0x2\n\n\
+            Allocated by task 11:\n kmalloc+0x1/0x2\n\nFreed by task 10:\n kfree+0x1/0x2\n\nThe buggy address belongs to the variable:\n v+0x1/0x2\n\
+            \n-> #1 (&zilog->zl_lock){+.+.}-{3:3}:\n       lock_acquire+0x1/0x2\n\n-> #0 (&dn->dn_mtx){+.+.}-{3:3}:\n       check+0x1/0x2\n\n\
+            other info\nNMI backtrace for cpu 1\nCall Trace:\n <NMI>\n n+0x1/0x2\n";
+        let want = ["crash - -: f", "alloc - 11: kmalloc", "free - 10: kfree", "lock - -: lock_acquire", "lock - -: check", "irq - -: n"];
+        assert_eq!(read(text), want);
+        let title = LinuxLog.parse(text.as_bytes()).stacks[3].title.clone();
+        assert_eq!(title.as_deref(), Some("-> #1 (&zilog->zl_lock){+.+.}-{3:3}:"));
+        let kinds: Vec<_> = LinuxLog.parse(text.as_bytes()).stacks.iter().map(|stack| stack.kind).collect();
+        assert_eq!(kinds[5], StackKind::Irq);
+    }
+
+    #[test]
+    fn arm_lines_chain_and_powerpc_says_the_interrupt_twice() {
+        let text = "Backtrace: \n[<80de0078>] (a) from [<80de0574>] (b+0x28/0x2c)\n r5:00000000 r4:81260dfc\n[<80de054c>] (b) from [<80de7c10>] (c+0x154/0x1a8)\n\
+            \nCall Trace:\n[c000000049a87530] [c000000049a875a0] d+0x1/0x2 (unreliable)\n--- interrupt: 900 at e+0x1/0x2\n\
+            NIP:  c000000000012345 LR: c000000000012345 CTR: 0000000000000000\nNIP [c000000000012345] e+0x1/0x2\nLR [c000000000012345] f+0x1/0x2\n\
+            --- interrupt: 900\n[c000000049a87710] [c0000000000286fc] g+0x43c/0x6d0\n";
+        let found: Vec<String> = LinuxLog.parse(text.as_bytes()).stacks.iter().map(|stack| stack.frames.len().to_string()).collect();
+        assert_eq!(found, ["3", "3"]);
+    }
+
+    #[test]
+    fn lines_that_mention_symbols_are_no_stacks() {
+        let text = "[    1.000001] ODEBUG: free active object type: timer_list hint: f+0x1/0x2\n[    1.000002] caller is f+0x1/0x2\n\
+            [    1.000003] Preemption disabled at:\n[    1.000004] [<ffffffff8168b899>] f+0x1/0x2\n[    1.000005]  #0: ffff (x){+.+.}-{3:3}, at: f+0x1/0x2\n";
+        assert!(read(text).is_empty(), "{:?}", read(text));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_frames_within_their_lines(pieces in prop::collection::vec(prop_oneof![
+            Just("[    1.000001]"), Just("[   T1]"), Just("[    C1]"), Just(" "), Just("\n"), Just("Call Trace:\n"), Just(" f+0x1/0x2"), Just(" [zfs]"),
+            Just("[<ffffffff8168b899>]"), Just("[<80de0078>] (a) from "), Just("(b+0x28/0x2c)"), Just("? "), Just("RIP: 0010:"), Just("-> #0"),
+            Just("task:"), Just(" state:"), Just(" a.c:1"), Just(" [inline]"), Just("<IRQ>"), Just("\x1b[0m"), Just("CPU: "), Just("Comm: "), Just("\u{e9}"), Just("("), Just("0x"),
+        ], 0..60)) {
+            let text = pieces.concat();
+            let capture = LinuxLog.parse(text.as_bytes());
+            let mut lines = 0;
+            for stack in &capture.stacks {
+                prop_assert!(stack.line >= lines && !stack.frames.is_empty());
+                lines = stack.line;
+                for frame in &stack.frames {
+                    let line = lex::lines(text.as_bytes()).nth(frame.line as usize - 1).unwrap();
+                    prop_assert_eq!(line.start, frame.line_start);
+                    for span in [frame.text, frame.symbol, frame.module, frame.build_id, frame.location] {
+                        prop_assert!(span.start <= span.end && span.end as usize <= line.bytes.len());
+                    }
+                }
+            }
+        }
+    }
+}
