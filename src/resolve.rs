@@ -16,7 +16,7 @@ use crate::space::Owner;
 use crate::symbols::code;
 use crate::symbols::demangle::demangle;
 use crate::symbols::find::Program;
-use crate::symbols::symtab::{Reach, SymbolTable};
+use crate::symbols::symtab::{Found, Reach, SymbolTable};
 
 /// How to resolve.
 #[derive(Clone, Copy, Debug)]
@@ -41,13 +41,35 @@ impl Resolved {
     }
 }
 
-/// Where a symbol of that name starts, in every image that `module` names, or in all images when it is empty.
-pub fn symbols(layout: &Layout, module: &str, symbol: &str) -> Vec<(usize, Svma)> {
+/// A symbol that a printed name may mean.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// Index of its image.
+    pub image: usize,
+    /// Where it starts, in the image's file.
+    pub start: Svma,
+    /// Whether it has the printed size, as far as one was printed.
+    pub fits: bool,
+}
+
+/// Every symbol of that name, in every image that `module` names, or in all images when it is empty. Without one of that name
+/// and size, those that the compiler split off it (`.cold`, `.isra.0` …) and that have the size.
+pub fn symbols(layout: &Layout, module: &str, symbol: &str, size: Option<u64>) -> Vec<Candidate> {
     let mut found = Vec::new();
-    for (at, image) in layout.images.iter().enumerate().filter(|(_, image)| module.is_empty() || image.is_called(module)) {
-        let Some(program) = &image.program else { continue };
-        let starts = program.symbols().table().named(symbol);
-        found.extend(starts.iter().map(|symbol| (at, program.from_symbols(symbol.start))));
+    for (image, one) in layout.images.iter().enumerate().filter(|(_, image)| module.is_empty() || image.is_called(module)) {
+        let Some(program) = &one.program else { continue };
+        let table = program.symbols().table();
+        let plain = symbol.split_once(".llvm.").map_or(symbol, |(name, _)| name).trim_start_matches('.');
+        let mut named = table.named(symbol);
+        if named.is_empty() {
+            named = table.named(plain);
+        }
+        let fits = |found: &Found<'_>| size.is_none_or(|size| found.fits(size));
+        if !named.iter().any(fits) && size.is_some() {
+            named.extend(table.split_off(plain).into_iter().filter(fits));
+        }
+        let candidate = |found: &Found<'_>| Candidate { image, start: program.from_symbols(found.start), fits: fits(found) };
+        found.extend(named.iter().map(candidate));
     }
     found
 }
@@ -58,7 +80,7 @@ pub fn file_addresses(addresses: &[(usize, Svma, Lookup)], layout: &Layout, opti
     let mut answers: Vec<Answer> = addresses.iter().map(unknown).collect();
     let job = |(answer, (image, svma, lookup)): (usize, &(usize, Svma, Lookup))| {
         let probe = if *lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { *svma };
-        Job { answer, image: *image, probe, svma: *svma }
+        Job { answer, image: *image, probe, svma: *svma, asked: None }
     };
     run(addresses.iter().enumerate().map(job).collect(), &mut answers, layout, options);
     answers
@@ -68,7 +90,7 @@ pub fn file_addresses(addresses: &[(usize, Svma, Lookup)], layout: &Layout, opti
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Question<'t> {
     Address(Avma, Lookup),
-    Symbol { module: &'t [u8], symbol: &'t [u8], offset: u64, lookup: Lookup },
+    Symbol { module: &'t [u8], symbol: &'t [u8], offset: u64, size: Option<u64>, lookup: Lookup },
     Nothing,
 }
 
@@ -98,10 +120,14 @@ pub fn addresses(addresses: &[(Avma, Lookup)], layout: &Layout, options: Resolve
 
 fn question<'t>(frame: &RawFrame, text: &'t [u8]) -> Question<'t> {
     let (symbol, module) = (frame.symbol.of(text, frame.line_start), frame.module.of(text, frame.line_start));
+    // A name with its size is exact wherever the kernel was loaded; an address depends on knowing that.
+    let by_name = frame.address.is_none() || frame.size.is_some();
     match (frame.address, frame.offset) {
+        (_, Some(offset)) if by_name && !symbol.is_empty() => {
+            Question::Symbol { module, symbol, offset, size: frame.size, lookup: frame.lookup }
+        }
         (Some(address), _) => Question::Address(address, frame.lookup),
-        (None, Some(offset)) => Question::Symbol { module, symbol, offset, lookup: frame.lookup },
-        (None, None) => Question::Nothing,
+        (None, _) => Question::Nothing,
     }
 }
 
@@ -113,6 +139,8 @@ struct Job {
     probe: Svma,
     /// Printed.
     svma: Svma,
+    /// The symbol that was asked for by name, with the printed size.
+    asked: Option<SymbolHit>,
 }
 
 fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions) -> Vec<Answer> {
@@ -121,14 +149,14 @@ fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions)
     for question in questions {
         let placed = match question {
             Question::Address(address, lookup) => by_address(layout, *address, *lookup),
-            Question::Symbol { module, symbol, offset, lookup } => {
-                by_symbol(layout, &lex::text(module), &lex::text(symbol), *offset, *lookup)
+            Question::Symbol { module, symbol, offset, size, lookup } => {
+                by_symbol(layout, &lex::text(module), &lex::text(symbol), *offset, *size, *lookup)
             }
             Question::Nothing => Err(Answer::unresolved(None, Unresolved::NoAddress)),
         };
         match placed {
-            Ok((image, probe, svma)) => {
-                jobs.push(Job { answer: answers.len(), image, probe, svma });
+            Ok((image, probe, svma, asked)) => {
+                jobs.push(Job { answer: answers.len(), image, probe, svma, asked });
                 answers.push(Answer::unresolved(Some(image), Unresolved::OutsideSymbols));
             }
             Err(answer) => answers.push(answer),
@@ -148,12 +176,13 @@ fn run(mut jobs: Vec<Job>, answers: &mut [Answer], layout: &Layout, options: Res
     }
 }
 
-type Placed = Result<(usize, Svma, Svma), Answer>;
+/// Image, what to look up, what is printed, and the symbol if it was asked for by name.
+type Placed = Result<(usize, Svma, Svma, Option<SymbolHit>), Answer>;
 
 fn by_address(layout: &Layout, address: Avma, lookup: Lookup) -> Placed {
     let probe = if lookup == Lookup::Return { address.before() } else { address };
     match layout.space.find(probe) {
-        Some(Owner::Image(image, Some(svma))) => Ok((image, svma, Svma(svma.0.wrapping_add(address.0.wrapping_sub(probe.0))))),
+        Some(Owner::Image(image, Some(svma))) => Ok((image, svma, Svma(svma.0.wrapping_add(address.0.wrapping_sub(probe.0))), None)),
         Some(Owner::Image(image, None)) => {
             let refused = layout.images[image].refused.is_some();
             Err(Answer::unresolved(Some(image), if refused { Unresolved::OtherBuild } else { Unresolved::NoFile }))
@@ -163,17 +192,34 @@ fn by_address(layout: &Layout, address: Avma, lookup: Lookup) -> Placed {
     }
 }
 
-/// A frame without an address: its symbol must be the only one of that name in the image it prints, or in all images.
-fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, lookup: Lookup) -> Placed {
-    let found = symbols(layout, module, symbol);
+/// A frame that prints its symbol: one symbol of that name and size, in the image that it prints or else in the kernel, or in any
+/// image when the report's system has no such rule.
+fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Option<u64>, lookup: Lookup) -> Placed {
+    let kernel = || layout.images.iter().find(|image| image.kernel).map_or("", |image| image.name.as_str());
+    let module = if module.is_empty() && size.is_some() { kernel() } else { module };
+    let mut found = symbols(layout, module, symbol, size);
+    let any = found.first().map(|candidate| candidate.image);
+    found.retain(|candidate| candidate.fits);
+    // Several names of one place are one place.
+    found.sort_unstable_by_key(|candidate| (candidate.image, candidate.start));
+    found.dedup_by_key(|candidate| (candidate.image, candidate.start));
     match found[..] {
-        [] => Err(Answer::unresolved(None, Unresolved::NoAddress)),
-        [(image, start)] => {
-            let svma = Svma(start.0.wrapping_add(offset));
-            let probe = if lookup == Lookup::Return && offset > 0 { Svma(svma.0 - 1) } else { svma };
-            Ok((image, probe, svma))
+        [] => {
+            let image = any.or_else(|| layout.images.iter().position(|image| !module.is_empty() && image.is_called(module)));
+            let reason = match image.map(|image| &layout.images[image]) {
+                Some(_) if any.is_some() => Unresolved::OtherSize,
+                Some(image) if image.refused.is_some() => Unresolved::OtherBuild,
+                Some(image) if image.program.is_none() => Unresolved::NoFile,
+                _ => Unresolved::NoAddress,
+            };
+            Err(Answer::unresolved(image, reason))
         }
-        _ => Err(Answer::unresolved(None, Unresolved::Ambiguous)),
+        [Candidate { image, start, .. }] => {
+            let svma = Svma(start.0.wrapping_add(offset));
+            let probe = if lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { svma };
+            Ok((image, probe, svma, Some(SymbolHit { name: symbol.to_string(), start, size, contains: true })))
+        }
+        _ => Err(Answer::unresolved(any, Unresolved::Ambiguous)),
     }
 }
 
@@ -203,7 +249,7 @@ fn answer(
     options: ResolveOptions,
 ) -> Answer {
     let readable = |name: &str| if options.demangle { demangle(name).into_owned() } else { name.to_string() };
-    let hit = symbol_at(program, table, job.probe, &locations);
+    let hit = job.asked.clone().or_else(|| symbol_at(program, table, job.probe, &locations));
     for location in &mut locations {
         if let Some(name) = &location.function
             && let Cow::Owned(name) = if options.demangle { demangle(name) } else { Cow::Borrowed(&**name) }
@@ -221,7 +267,8 @@ fn answer(
         return Answer { image: Some(job.image), symbol: Some(hit), offset, locations, trust: Trust::Unresolved, reason };
     }
     // The symbol table names the function as the kernel itself does; DWARF leaves out suffixes such as `.cold`.
-    if let Some(owner) = locations.last_mut() {
+    // Of a call that never returns, the address behind it belongs to the next function: then the lines are the caller's own.
+    if let Some(owner) = locations.last_mut().filter(|_| job.probe >= hit.start) {
         owner.function = Some(hit.name.as_str().into());
     }
     Answer { image: Some(job.image), symbol: Some(hit), offset, locations, trust, reason: None }

@@ -130,7 +130,7 @@ fn same(ours: &dyn Symbols, theirs: &goblin::mach::MachO<'_>) {
         goblin::mach::load_command::CommandVariant::Uuid(uuid) => Some(uuid.uuid),
         _ => None,
     });
-    assert_eq!(ours.info().id.map(|id| id.0), uuid, "{path:?}");
+    assert_eq!(ours.info().id, uuid.map(kstack::model::image::ImageId::Uuid), "{path:?}");
     let segments: Vec<(u64, u64)> = theirs
         .segments
         .iter()

@@ -213,35 +213,36 @@ impl Session<'_> {
         let Some(named) = Named::parse(query) else { return (Vec::new(), Some("neither an address nor SYMBOL+OFFSET/SIZE".to_string())) };
         // A return address behind the last instruction still belongs to the function.
         let lookup = if named.size == Some(named.offset) && named.offset > 0 { Lookup::Return } else { lookup };
-        let starts = resolve::symbols(self.layout, named.module, named.symbol);
+        let starts = resolve::symbols(self.layout, named.module, named.symbol, named.size);
         let asked: Vec<(usize, Svma, Lookup)> =
-            starts.iter().map(|(image, start)| (*image, Svma(start.0.wrapping_add(named.offset)), lookup)).collect();
+            starts.iter().map(|found| (found.image, Svma(found.start.0.wrapping_add(named.offset)), lookup)).collect();
         let answers = resolve::file_addresses(&asked, self.layout, options);
         let hit = |((image, svma, _), answer): (&(usize, Svma, Lookup), Answer)| Hit {
             address: self.layout.images[*image].captured(*svma),
             answer,
         };
-        self.fitting(named, asked.iter().zip(answers).map(hit).collect())
+        let hits = asked.iter().zip(answers).map(hit).collect();
+        self.fitting(&named, &starts, hits)
     }
 
     /// Of several symbols of one name those with the size asked for; a size or offset that fits none is said.
-    fn fitting(&self, named: Named<'_>, mut hits: Vec<Hit>) -> Found {
+    fn fitting(&self, named: &Named<'_>, starts: &[resolve::Candidate], hits: Vec<Hit>) -> Found {
         if hits.is_empty() {
             let files = self.layout.images.iter().filter(|image| image.program.is_some()).count();
             return (hits, Some(format!("no symbol `{}` in {files} symbol files", named.symbol)));
         }
-        let inside = |hit: &Hit| hit.answer.offset == Some(named.offset) && hit.answer.named().is_some();
-        let sized = |hit: &Hit| named.size.is_none() || hit.answer.named().and_then(|symbol| symbol.size) == named.size;
-        if hits.iter().any(|hit| inside(hit) && sized(hit)) {
-            hits.retain(|hit| inside(hit) && sized(hit));
-        } else if hits.iter().any(inside) {
+        if !starts.iter().any(|found| found.fits) {
             return (hits, Some(format!("no `{}` has size {:#x}: another build?", named.symbol, named.size.unwrap_or_default())));
-        } else {
-            return (hits, Some(format!("offset {:#x} is behind the end of `{}`", named.offset, named.symbol)));
         }
-        let ambiguous = hits.len() > 1;
-        let problem = ambiguous.then(|| format!("{} symbols are called `{}`; all are shown", hits.len(), named.symbol));
-        (hits, problem)
+        let fitting = hits.into_iter().zip(starts).filter(|(_, found)| found.fits);
+        let (inside, behind): (Vec<Hit>, Vec<Hit>) =
+            fitting.map(|(hit, _)| hit).partition(|hit| hit.answer.offset == Some(named.offset) && hit.answer.named().is_some());
+        if inside.is_empty() {
+            return (behind, Some(format!("offset {:#x} is behind the end of `{}`", named.offset, named.symbol)));
+        }
+        let ambiguous = inside.len() > 1;
+        let problem = ambiguous.then(|| format!("{} symbols are called `{}`; all are shown", inside.len(), named.symbol));
+        (inside, problem)
     }
 
     /// The text of one query's answers.

@@ -81,10 +81,18 @@ pub enum Arch {
     Arm64e,
     /// 32-bit ARM.
     Arm,
-    /// 32-bit PowerPC: recognised so that it can be refused by name.
+    /// 32-bit PowerPC.
     Ppc,
-    /// 64-bit PowerPC: recognised so that it can be refused by name.
+    /// 64-bit PowerPC.
     Ppc64,
+    /// IBM Z.
+    S390x,
+    /// 64-bit RISC-V.
+    Riscv64,
+    /// MIPS of either width.
+    Mips,
+    /// 64-bit LoongArch.
+    LoongArch64,
 }
 
 impl Arch {
@@ -98,6 +106,10 @@ impl Arch {
             Arch::Arm => "arm",
             Arch::Ppc => "ppc",
             Arch::Ppc64 => "ppc64",
+            Arch::S390x => "s390x",
+            Arch::Riscv64 => "riscv64",
+            Arch::Mips => "mips",
+            Arch::LoongArch64 => "loongarch64",
         }
     }
 

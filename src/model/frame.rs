@@ -83,6 +83,8 @@ pub enum Unresolved {
     AfterSymbol,
     /// The frame has neither address nor a symbol that a file knows.
     NoAddress,
+    /// No symbol of the printed name has the printed size: the file is of another build.
+    OtherSize,
     /// The printed symbol occurs more than once and the report does not say which is meant.
     Ambiguous,
 }

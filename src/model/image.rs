@@ -4,9 +4,14 @@ use std::fmt;
 
 use super::addr::Avma;
 
-/// What proves that a symbol file is the build that ran: a Mach-O UUID.
+/// What proves that a symbol file is the build that ran: a Mach-O UUID or an ELF build id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ImageId(pub [u8; 16]);
+pub enum ImageId {
+    /// `LC_UUID`.
+    Uuid([u8; 16]),
+    /// `.note.gnu.build-id`: how many bytes (20 as a rule), and those.
+    Build(u8, [u8; 32]),
+}
 
 impl ImageId {
     /// Reads a UUID with or without dashes, upper or lower case (`Fileset Kernelcache UUID` lines have none, kextstat has both).
@@ -17,24 +22,46 @@ impl ImageId {
             return None;
         }
         let mut id = [0; 16];
-        for (byte, pair) in id.iter_mut().zip(digits.chunks(2)) {
-            let nibble = |c: u8| (c as char).to_digit(16);
-            *byte = (nibble(pair[0])? * 16 + nibble(pair[1])?) as u8;
-        }
-        Some(ImageId(id))
+        unhex(&digits, &mut id)?;
+        Some(ImageId::Uuid(id))
+    }
+
+    /// A build id as a note holds it, of 1 to 32 bytes.
+    pub fn build(bytes: &[u8]) -> Option<ImageId> {
+        let mut id = [0; 32];
+        id.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        (!bytes.is_empty()).then_some(ImageId::Build(bytes.len() as u8, id))
+    }
+
+    /// A build id as a frame or `Comm:` line prints it: 40 hex digits.
+    pub fn parse_build(text: &[u8]) -> Option<ImageId> {
+        let mut id = [0; 32];
+        unhex(text, id.get_mut(..text.len() / 2)?)?;
+        ImageId::build(&id[..text.len() / 2]).filter(|_| text.len().is_multiple_of(2))
     }
 }
 
+fn unhex(digits: &[u8], bytes: &mut [u8]) -> Option<()> {
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        let nibble = |c: u8| (c as char).to_digit(16);
+        *byte = (nibble(pair[0])? * 16 + nibble(*pair.get(1)?)?) as u8;
+    }
+    Some(())
+}
+
 impl fmt::Display for ImageId {
-    /// Upper case with dashes, as macOS prints it.
+    /// A UUID in upper case with dashes, as macOS prints it; a build id in lower case, as Linux does.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
+        match self {
+            ImageId::Uuid(id) => {
+                for (at, byte) in id.iter().enumerate() {
+                    let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+                    write!(f, "{dash}{byte:02X}")?;
+                }
+                Ok(())
             }
-            write!(f, "{byte:02X}")?;
+            ImageId::Build(count, id) => id[..usize::from(*count)].iter().try_for_each(|byte| write!(f, "{byte:02x}")),
         }
-        Ok(())
     }
 }
 
@@ -68,6 +95,14 @@ pub struct ImageClaim {
     pub exec: Option<Avma>,
     /// Size in bytes that goes with `exec`.
     pub exec_size: Option<u64>,
+    /// Addresses of single sections, by name: what `/sys/module/NAME/sections` holds.
+    pub sections: Vec<(String, Avma)>,
+    /// Addresses of symbols, by name: what kallsyms and System.map hold.
+    pub anchors: Vec<(String, Avma)>,
+    /// Whether a module was still being loaded, so that its `.init` sections were still there.
+    pub loading: bool,
+    /// Whether this is the kernel itself.
+    pub kernel: bool,
     /// Whether the addresses are slid.
     pub basis: Basis,
     /// Line of the source, from 1.

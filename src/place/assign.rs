@@ -2,22 +2,33 @@
 
 use std::sync::Arc;
 
-use super::{Image, Refused, is_darwin};
+use rustc_hash::FxHashSet;
+
+use super::{Image, Refused};
 use crate::model::addr::Arch;
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
 use crate::model::image::ImageId;
 use crate::note::Note;
 use crate::symbols::FileKind;
 use crate::symbols::find::{Given, Library, Program};
 
 /// Every image that the report, the load maps or the given files name, with its symbol file where there is one.
-pub fn images(capture: &Capture, maps: &[(String, Capture)], library: &Library, arch: Option<Arch>, notes: &mut Vec<Note>) -> Vec<Image> {
+pub fn images(
+    capture: &Capture,
+    text: &[u8],
+    maps: &[(String, Capture)],
+    library: &Library,
+    arch: Option<Arch>,
+    notes: &mut Vec<Note>,
+) -> Vec<Image> {
     let mut images: Vec<Image> = kernel(capture, maps, library, arch).into_iter().collect();
+    images.extend(modules(capture, text));
     let own = capture.images.iter().map(|claim| (claim, "the report"));
     let listed = maps.iter().flat_map(|(name, map)| map.images.iter().map(move |claim| (claim, name.as_str())));
     for (claim, source) in own.chain(listed) {
-        let at = images.iter().position(|image| image.name == claim.name).unwrap_or_else(|| {
-            images.push(Image { name: claim.name.clone(), version: claim.version.clone(), ..Image::default() });
+        let same = |image: &Image| if claim.kernel { image.kernel } else { image.name == claim.name };
+        let at = images.iter().position(same).unwrap_or_else(|| {
+            images.push(Image { name: claim.name.clone(), version: claim.version.clone(), kernel: claim.kernel, ..Image::default() });
             images.len() - 1
         });
         let image = &mut images[at];
@@ -33,7 +44,7 @@ pub fn images(capture: &Capture, maps: &[(String, Capture)], library: &Library, 
         image.claims.push(crate::model::image::ImageClaim { source: source.to_string(), ..claim.clone() });
     }
     if let Some(kernel) = images.iter().position(|image| image.kernel) {
-        images[kernel].wanted = kernel_id(&images);
+        images[kernel].wanted = images[kernel].wanted.or_else(|| kernel_id(&images));
     }
     for given in &library.given {
         give(&mut images, given, arch, notes);
@@ -47,16 +58,36 @@ pub fn images(capture: &Capture, maps: &[(String, Capture)], library: &Library, 
 /// The kernel's image, when there is one to speak of.
 fn kernel(capture: &Capture, maps: &[(String, Capture)], library: &Library, arch: Option<Arch>) -> Option<Image> {
     let given = library.given.iter().find(|given| given.file.kernel);
-    let darwin = is_darwin(capture) || maps.iter().any(|(_, map)| is_darwin(map));
-    if given.is_none() && !(darwin && (!capture.stacks.is_empty() || !library.kernels(arch).is_empty())) {
+    let known = capture.os.is_some() || maps.iter().any(|(_, map)| map.os.is_some());
+    if given.is_none() && !(known && (!capture.stacks.is_empty() || !library.kernels(arch).is_empty())) {
         return None;
     }
     let file_name = given.and_then(|given| given.programs.first()).map(|program| {
         let name = program.info().path.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     });
-    let name = capture.kernel_name.clone().or(file_name).unwrap_or_else(|| "kernel".to_string());
+    let linux = capture.os == Some(Os::Linux) || maps.iter().any(|(_, map)| map.os == Some(Os::Linux));
+    let name = linux.then(|| "vmlinux".to_string()).or(capture.kernel_name.clone()).or(file_name).unwrap_or_else(|| "kernel".to_string());
     Some(Image { name, kernel: true, ..Image::default() })
+}
+
+/// The modules that frames name, with the build id where the kernel prints it (`[zfs 73d1…]`).
+fn modules(capture: &Capture, text: &[u8]) -> Vec<Image> {
+    let mut images: Vec<Image> = Vec::new();
+    let mut seen = FxHashSet::default();
+    for frame in capture.stacks.iter().flat_map(|stack| &stack.frames).filter(|_| capture.os == Some(Os::Linux)) {
+        let (module, id) = (frame.module.of(text, frame.line_start), frame.build_id.of(text, frame.line_start));
+        if module.is_empty() || !seen.insert((module, id)) {
+            continue;
+        }
+        let name = String::from_utf8_lossy(module).into_owned();
+        let at = images.iter().position(|image| image.name == name).unwrap_or_else(|| {
+            images.push(Image { name, ..Image::default() });
+            images.len() - 1
+        });
+        images[at].wanted = images[at].wanted.or_else(|| ImageId::parse_build(id));
+    }
+    images
 }
 
 /// kmutil prints the kernel's UUID for every `com.apple.kpi` kext (11 and later); before that each had one of its own.
@@ -158,7 +189,7 @@ pub fn verify(image: &mut Image, allow_mismatch: bool, notes: &mut Vec<Note>) {
         (Some(wanted), Some(found)) => format!("the report's UUID is {wanted}, the file's is {found}"),
         (Some(wanted), None) => format!("the report's UUID is {wanted}, the file has none"),
         // kextstat's size may leave the linker's part out, but never code or data.
-        _ if listed.is_some_and(|listed| listed < needed) && info.kind != FileKind::Object => {
+        _ if listed.is_some_and(|listed| listed < needed) && matches!(info.kind, FileKind::Kext | FileKind::Dsym) => {
             format!("the load map says {:#x} bytes, the file needs {needed:#x}", listed.unwrap_or_default())
         }
         _ => return,

@@ -4,7 +4,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Image;
 use crate::model::addr::{Avma, Slide, Svma};
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
 use crate::model::stack::Lookup;
 use crate::parse::lex;
@@ -15,8 +15,9 @@ use crate::symbols::find::Program;
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Pair {
     /// Where the printed symbol would start.
-    start: Avma,
-    symbol: String,
+    pub start: Avma,
+    /// As printed.
+    pub symbol: String,
     /// The image as printed.
     pub module: String,
     /// Whether that image is the kernel.
@@ -39,7 +40,7 @@ pub fn pairs(capture: &Capture, text: &[u8]) -> Vec<Pair> {
             continue;
         }
         let module = lex::text(module);
-        let kernel = capture.kernel_name.as_deref() == Some(&*module);
+        let kernel = capture.kernel_name.as_deref() == Some(&*module) || (capture.os == Some(Os::Linux) && module.is_empty());
         pairs.push(Pair { start: Avma(address.0.wrapping_sub(offset)), symbol: lex::text(symbol), module, kernel, line: frame.line });
         if pairs.len() == MAX_PAIRS {
             break;

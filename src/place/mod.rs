@@ -3,12 +3,13 @@
 
 mod assign;
 mod evidence;
+mod linux;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::addr::{Arch, Avma, Slide, Svma};
-use crate::model::capture::{Capture, Os};
+use crate::model::capture::Capture;
 use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
 use crate::note::Note;
 use crate::space::{AddressSpace, PlacedRange};
@@ -98,7 +99,7 @@ impl Image {
         let module = module.split(", ").next().unwrap_or(module);
         let module = module.strip_suffix(".sym").unwrap_or(module);
         let last = self.name.rsplit('.').next().unwrap_or(&self.name);
-        let kernel = self.kernel && (matches!(module, "mach_kernel" | "kernel") || module.starts_with("kernel."));
+        let kernel = self.kernel && (matches!(module, "mach_kernel" | "kernel" | "vmlinux") || module.starts_with("kernel."));
         self.name == module || kernel || (!self.kernel && last == module)
     }
 }
@@ -123,7 +124,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let mut notes = Vec::new();
     let pairs = evidence::pairs(capture, text);
     let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
-    let mut images = assign::images(capture, maps, library, arch, &mut notes);
+    let mut images = assign::images(capture, text, maps, library, arch, &mut notes);
     for image in &mut images {
         assign::verify(image, options.allow_mismatch, &mut notes);
     }
@@ -197,12 +198,17 @@ impl Placer<'_> {
         };
         let Some(image) = images.iter_mut().find(|image| image.kernel) else { return stated };
         let Some(program) = image.program.clone() else { return stated };
+        let anchored = if self.options.slide.is_none() { linux::slide_by_anchors(&program, &image.claims) } else { None };
+        let stated = anchored.map_or(stated, |(slide, from)| (Some(slide), from));
         let (slide, from) = self.kernel_slide(&program, image.given.as_ref(), stated);
         let info = program.info();
         let given = image.given.as_ref().and_then(|given| given.segment.as_deref());
         let moved = info.segments.iter().filter(|segment| given.is_none_or(|name| segment.name == name));
-        image.segments = moved.map(|segment| (segment.clone(), Avma(segment.svma.0).slid(slide.unwrap_or_default()))).collect();
-        image.load = Some(Avma(info.base().0).slid(slide.unwrap_or_default())).filter(|_| given.is_none());
+        // Run-time addresses and no way to tell the slide: names in frames are enough, addresses are not.
+        if let Some(slide) = slide {
+            image.segments = moved.map(|segment| (segment.clone(), Avma(segment.svma.0).slid(slide))).collect();
+            image.load = Some(Avma(info.base().0).slid(slide)).filter(|_| given.is_none());
+        }
         image.size = Some(extent(&info.segments));
         image.placed_by = from.clone();
         (slide, from)
@@ -276,6 +282,9 @@ impl Placer<'_> {
         }
         let Some(program) = image.program.clone() else { return };
         let info = program.info();
+        if info.kind == FileKind::Module {
+            return self.module(image, &program);
+        }
         image.size = image.size.or(Some(extent(&info.segments)));
         if let Some(given) = image.given.clone() {
             return self.given_kext(image, &program, &given);
@@ -453,9 +462,4 @@ fn extent(segments: &[Segment]) -> u64 {
     let low = segments.iter().map(|segment| segment.svma.0).min().unwrap_or(0);
     let high = segments.iter().map(|segment| segment.svma.0.saturating_add(segment.size)).max().unwrap_or(0);
     high - low
-}
-
-/// Whether the capture is of a Darwin system, whose kernel is an image even when nobody names it.
-fn is_darwin(capture: &Capture) -> bool {
-    capture.os == Some(Os::Darwin)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::model::addr::Avma;
 use crate::model::frame::{Answer, Location, SymbolHit, Trust};
-use crate::model::stack::RawFrame;
+use crate::model::stack::{RawFrame, Role};
 use crate::place::Image;
 
 /// How frames are written.
@@ -49,6 +49,8 @@ impl Paint {
 pub struct Rewritten {
     /// Replaces the printed frame.
     pub line: String,
+    /// The location alone, to be appended to what the report prints; in the Linux idiom, where one is known.
+    pub place: Option<String>,
     /// Lines of their own below it, without indentation.
     pub below: Vec<String>,
 }
@@ -94,7 +96,7 @@ impl Parts<'_> {
 
     fn atos(&self) -> Rewritten {
         let line = format!("{} (in {}{}) + {} ({})", self.name(), self.module, self.doubt(), self.offset, self.address);
-        Rewritten { line, below: self.locations_below() }
+        Rewritten { line, place: None, below: self.locations_below() }
     }
 
     fn full(&self) -> Rewritten {
@@ -103,7 +105,7 @@ impl Parts<'_> {
         let trust = self.answer.trust.name();
         let line =
             format!("{} (in {}) + {}{size} ({}, file {file_address:#x}) {trust}", self.name(), self.module, self.offset, self.address);
-        Rewritten { line, below: self.locations_below() }
+        Rewritten { line, place: None, below: self.locations_below() }
     }
 
     fn locations_below(&self) -> Vec<String> {
@@ -127,14 +129,16 @@ impl Parts<'_> {
             line.push_str(" [other build]");
         }
         let (inlined, owner): (Vec<&Location>, Vec<&Location>) = self.answer.locations.iter().partition(|location| location.inlined);
-        if let Some(place) = owner.first().and_then(|location| place(location)) {
-            let _ = write!(line, " {}{place}{}", self.paint.location, self.paint.reset);
-        }
+        let place =
+            owner.first().and_then(|location| place(location)).map(|place| format!(" {}{place}{}", self.paint.location, self.paint.reset));
+        line.push_str(place.as_deref().unwrap_or_default());
+        let doubt = if self.doubt().is_empty() { "" } else { " [other build]" };
+        let appended = place.map(|place| format!("{doubt}{place}"));
         let inline = |location: &&Location| {
             let function = location.function.as_deref().unwrap_or("?");
-            Some(format!("{function} {}{}{} [inline]", self.paint.location, place(location)?, self.paint.reset))
+            Some(format!(" {function} {}{}{} [inline]", self.paint.location, self::place(location)?, self.paint.reset))
         };
-        Rewritten { line, below: inlined.iter().filter_map(inline).collect() }
+        Rewritten { line, place: appended, below: inlined.iter().filter_map(inline).collect() }
     }
 
     fn gnu(&self) -> Rewritten {
@@ -145,7 +149,7 @@ impl Parts<'_> {
         let mut levels = self.answer.locations.iter().map(one);
         let first = levels.next().unwrap_or_else(|| format!("{} at ??:0", self.name()));
         let line = format!("{}: {first}{}", self.address, if self.doubt().is_empty() { "" } else { " (other build)" });
-        Rewritten { line, below: levels.map(|level| format!(" (inlined by) {level}")).collect() }
+        Rewritten { line, place: None, below: levels.map(|level| format!(" (inlined by) {level}")).collect() }
     }
 }
 
@@ -161,6 +165,10 @@ pub fn place(location: &Location) -> Option<String> {
 
 /// Whether a frame's answer may replace what the report prints.
 pub fn improves(frame: &RawFrame, answer: &Answer) -> bool {
+    // What an earlier tool has located stays as that tool wrote it.
+    if !frame.location.is_empty() || frame.role == Role::Inline {
+        return false;
+    }
     // `after SYMBOL` tells more than a bare address, and less than a name that the report got from elsewhere.
     answer.named().is_some() || (answer.symbol.is_some() && frame.symbol.is_empty())
 }

@@ -8,6 +8,7 @@ use serde::ser::SerializeSeq;
 
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
+use crate::model::capture::Os;
 use crate::model::frame::{Answer, Location, Trust};
 use crate::model::stack::{RawFrame, Role, Span, Stack};
 use crate::note::Note;
@@ -245,7 +246,9 @@ struct After<'a> {
 impl<'a> JsonFrame<'a> {
     fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
         let answer = report.resolved.answer(stack, n);
-        let image = answer.image.map(|image| report.layout.images[image].name.clone());
+        // Linux prints no module for the kernel itself.
+        let unnamed = |image: &&Image| image.kernel && report.capture.os == Some(Os::Linux);
+        let image = answer.image.map(|image| &report.layout.images[image]).filter(|image| !unnamed(image)).map(|image| image.name.clone());
         let printed = |span: Span| Some(span).filter(|span| !span.is_empty()).map(|span| lex::text(span.of(report.text, frame.line_start)));
         let named = answer.named();
         // What the report itself names stays named; nobody has compared it with a file.
@@ -256,7 +259,7 @@ impl<'a> JsonFrame<'a> {
             module: image.or_else(|| printed(frame.module)),
             symbol: named.map(|symbol| symbol.name.clone()).or_else(|| printed(frame.symbol)),
             offset: if by_report { frame.offset } else { answer.offset.filter(|_| named.is_some()) },
-            size: if by_report { frame.size } else { named.and_then(|symbol| symbol.size) },
+            size: frame.size.or(named.and_then(|symbol| symbol.size)),
             reliable: frame.reliable,
             role: frame.role.name(),
             trust: if by_report { Trust::Unverified.name() } else { answer.trust.name() },

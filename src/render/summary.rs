@@ -85,6 +85,7 @@ pub fn advice(reason: Unresolved) -> &'static str {
         Unresolved::OutsideSymbols => "no symbol of the file stands at or below it",
         Unresolved::AfterSymbol => "only the nearest symbol below is known: the file is stripped, give its dSYM",
         Unresolved::NoAddress => "without an address or a symbol that a file knows",
+        Unresolved::OtherSize => "no symbol of the printed name and size, is the file of another build?",
         Unresolved::Ambiguous => "whose symbol occurs more than once",
     }
 }

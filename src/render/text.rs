@@ -1,12 +1,14 @@
 //! The report again, byte for byte, with resolved frames rewritten in place.
 
 use std::io::{self, Write};
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::frames::{self, Idiom, Paint, Rewritten};
 use super::{Output, Report, Style, sanitize};
 use crate::model::addr::{Avma, Svma};
+use crate::model::capture::Os;
 use crate::model::frame::Answer;
 use crate::model::stack::RawFrame;
 use crate::note::Note;
@@ -36,13 +38,19 @@ fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
             addresses[*at as usize] = frame.address;
         }
     }
-    let idiom = style.frames.unwrap_or(Idiom::Atos);
+    let idiom = idiom(report, style);
     let one = |(answer, address): (&Answer, Option<Avma>)| {
         let image = answer.image.map(|image| &report.layout.images[image]);
         let place = || image?.captured(Svma(answer.symbol.as_ref()?.start.0.wrapping_add(answer.offset?)));
         frames::rewrite(address.or_else(place), answer, image, idiom, Paint::new(style.colour))
     };
     resolved.answers.par_iter().zip(addresses).map(one).collect()
+}
+
+/// Without a wish, that of the report's system.
+fn idiom(report: &Report<'_>, style: Style) -> Idiom {
+    let own = if report.capture.os == Some(Os::Linux) { Idiom::Linux } else { Idiom::Atos };
+    style.frames.unwrap_or(own)
 }
 
 struct Writer<'a, 'o> {
@@ -55,11 +63,17 @@ struct Writer<'a, 'o> {
 impl Writer<'_, '_> {
     fn report(&mut self) -> io::Result<()> {
         let (stacks, resolved) = (&self.report.capture.stacks, self.report.resolved);
+        let pairs = stacks.iter().zip(&resolved.frames).flat_map(|(stack, answers)| stack.frames.iter().zip(answers));
+        let mut frames: Vec<(&RawFrame, usize)> = pairs.map(|(frame, at)| (frame, *at as usize)).collect();
+        // Stacks of several CPUs are interleaved in the text.
+        if !frames.is_sorted_by_key(|(frame, _)| frame.line_start) {
+            frames.sort_by_key(|(frame, _)| frame.line_start);
+        }
         let mut done = 0;
-        for (frame, at) in stacks.iter().zip(&resolved.frames).flat_map(|(stack, answers)| stack.frames.iter().zip(answers)) {
-            // Readers hand frames over in the order of the text; one that does not is left as it was printed.
-            if frame.line_start as usize >= done && frames::improves(frame, &resolved.answers[*at as usize]) {
-                done = self.frame(done, frame, *at as usize)?;
+        for (frame, at) in frames {
+            // Of two frames in one line only the first is written anew.
+            if frame.line_start as usize >= done && super::frames::improves(frame, &resolved.answers[at]) {
+                done = self.frame(done, frame, at)?;
             }
         }
         self.copy(done, self.report.text.len())
@@ -71,24 +85,35 @@ impl Writer<'_, '_> {
         let line = frame.line_start as usize;
         let (from, to) = (line + frame.text.start as usize, line + frame.text.end as usize);
         let next = self.line_end(to);
-        self.copy(done, from)?;
-        self.say(&new.line)?;
+        if self.style.frames.is_none() && !frame.symbol.is_empty() && new.place.is_some() && frame.notes == 0 && self.is_linux() {
+            // The kernel's own words stay; only what they do not say is added.
+            self.copy(done, to)?;
+            self.say(new.place.as_deref().unwrap_or_default())?;
+        } else {
+            self.copy(done, from)?;
+            self.say(&new.line)?;
+        }
         self.copy(to, next)?;
-        self.below(line, next, new)?;
+        // A log stays a log: what is added has the stamp of its frame.
+        let prefix = if self.is_linux() { line..from } else { line..line + crate::parse::lex::indent(&self.report.text[line..next]) };
+        self.below(prefix, line, next, new)?;
         Ok((0..frame.notes).fold(next, |at, _| self.line_end(at)))
     }
 
-    /// Lines below a frame have its indentation and its line ending.
-    fn below(&mut self, line: usize, next: usize, new: &Rewritten) -> io::Result<()> {
+    fn is_linux(&self) -> bool {
+        self.report.capture.os == Some(Os::Linux)
+    }
+
+    /// Lines below a frame begin with `prefix` of it and have its line ending.
+    fn below(&mut self, prefix: Range<usize>, line: usize, next: usize, new: &Rewritten) -> io::Result<()> {
         let text = self.report.text;
-        let indent = crate::parse::lex::indent(&text[line..next]);
         let ended = text[line..next].ends_with(b"\n");
         let newline: &[u8] = if text[line..next].ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
         for extra in &new.below {
             if !ended {
                 self.out.write_all(newline)?;
             }
-            self.copy(line, line + indent)?;
+            self.copy(prefix.start, prefix.end)?;
             self.say(extra)?;
             if ended {
                 self.out.write_all(newline)?;

@@ -97,9 +97,13 @@ fn dsym_files(bundle: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The file name without its last extension.
+/// The file name without its extensions: all that follow `.ko`, else the last. Linux module names have no `-`.
 pub fn stem(path: &Path) -> String {
-    path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    match name.find(".ko").filter(|at| matches!(name.as_bytes().get(at + 3), None | Some(b'.'))) {
+        Some(at) => name[..at].replace('-', "_"),
+        None => path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default(),
+    }
 }
 
 #[derive(Default)]

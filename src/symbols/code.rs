@@ -13,7 +13,7 @@ pub fn follows_call(arch: Arch, before: &[u8]) -> Option<bool> {
     match arch {
         Arch::X86_64 | Arch::I386 => Some(x86_call(before)),
         Arch::Arm64 | Arch::Arm64e => Some(arm64_call(before)),
-        Arch::Arm | Arch::Ppc | Arch::Ppc64 => None,
+        _ => None,
     }
 }
 
@@ -57,7 +57,7 @@ pub fn another_function_begins(arch: Arch, code: &[u8]) -> Option<bool> {
         Arch::Arm64e => Some(code.chunks_exact(4).skip(1).any(|chunk| word(chunk) == PACIBSP)),
         // The function's own is the first of them.
         Arch::Arm64 => Some(code.chunks_exact(4).filter(|chunk| saves_frame(word(chunk))).nth(1).is_some()),
-        Arch::Arm | Arch::Ppc | Arch::Ppc64 => None,
+        _ => None,
     }
 }
 

@@ -44,10 +44,19 @@ pub struct Sections<'d> {
 impl<'d> Sections<'d> {
     /// Finds the debug sections of `file`; one that cannot be read counts as absent.
     pub fn load(file: &object::File<'d>) -> Sections<'d> {
+        Sections::load_with(file, |_| None)
+    }
+
+    /// The same with sections that were patched in the place of those in the file.
+    pub fn patched(file: &object::File<'d>, patched: &'d FxHashMap<String, Vec<u8>>) -> Sections<'d> {
+        Sections::load_with(file, |name| patched.get(name).map(|data| Cow::Borrowed(&data[..])))
+    }
+
+    fn load_with(file: &object::File<'d>, instead: impl Fn(&str) -> Option<Cow<'d, [u8]>>) -> Sections<'d> {
         let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
+        let in_file = |name: &str| file.section_by_name(name).and_then(|section| section.uncompressed_data().ok());
         let section = |id: gimli::SectionId| -> Result<Cow<'d, [u8]>, std::convert::Infallible> {
-            let data = file.section_by_name(id.name()).and_then(|section| section.uncompressed_data().ok());
-            Ok(data.unwrap_or_default())
+            Ok(instead(id.name()).or_else(|| in_file(id.name())).unwrap_or_default())
         };
         let Ok(sections) = gimli::DwarfSections::load(section);
         Sections { sections, endian }

@@ -121,7 +121,7 @@ impl MachO {
             path: path.to_path_buf(),
             kind,
             arch,
-            id: file.mach_uuid().ok().flatten().map(ImageId),
+            id: file.mach_uuid().ok().flatten().map(ImageId::Uuid),
             segments,
             has_debug_info: file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0),
             linked_at_runtime,
@@ -300,7 +300,7 @@ fn placed_segment(segment: &object::Segment<'_, '_>, code: &[(u64, u64, u64)]) -
     let name = if name.is_empty() { "__TEXT" } else { name };
     let (start, end) = (segment.address(), segment.address().checked_add(segment.size())?);
     let executable = code.iter().any(|(from, to, _)| start <= *from && *to <= end);
-    Some(Segment { name: name.to_string(), svma: Svma(start), size: segment.size(), executable })
+    Some(Segment { name: name.to_string(), svma: Svma(start), size: segment.size(), align: 1, executable })
 }
 
 fn code_sections(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
@@ -323,7 +323,13 @@ fn code_symbols<'f>(file: &'f object::File<'_>, code: &'f [(u64, u64, u64)]) -> 
         let (_, limit, _) = code.iter().find(|(start, end, _)| (*start..*end).contains(&address))?;
         let (name, global) = (symbol.name_bytes().ok()?, symbol.is_global());
         let label = name.is_empty() || name.starts_with(b"ltmp") || name.starts_with(b"L");
-        (global || !label).then(|| RawSymbol { address, name: plain(name), global, limit: *limit })
+        (global || !label).then(|| RawSymbol {
+            address,
+            name: plain(name),
+            global,
+            limit: *limit,
+            rank: if global { 0 } else { 2 } + u16::from(plain(name).starts_with(b"_")),
+        })
     })
 }
 

@@ -6,8 +6,10 @@ pub mod bundle;
 pub mod code;
 pub mod demangle;
 pub mod dwarf;
+pub mod elf;
 pub mod find;
 pub mod macho;
+pub mod reloc;
 pub mod symtab;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +32,8 @@ pub enum FileKind {
     Object,
     /// A dSYM companion: symbols and DWARF without code.
     Dsym,
+    /// An unlinked kernel module (`ET_REL`), whose sections are laid out one by one when it is loaded.
+    Module,
 }
 
 /// A part of a file that is mapped as a whole.
@@ -41,6 +45,8 @@ pub struct Segment {
     pub svma: Svma,
     /// Size in memory, in bytes.
     pub size: u64,
+    /// Alignment that it needs, in bytes.
+    pub align: u64,
     /// Whether it holds code.
     pub executable: bool,
 }
@@ -111,7 +117,7 @@ pub trait Opener: Sync {
 }
 
 /// Every kind of symbol file that kstack reads.
-pub static OPENERS: &[&dyn Opener] = &[&macho::MachOOpener];
+pub static OPENERS: &[&dyn Opener] = &[&macho::MachOOpener, &elf::ElfOpener];
 
 /// Opens one file, compressed or not, as whatever kind its first bytes say. Slices that cannot be used are in `refused`.
 ///
@@ -138,5 +144,5 @@ fn unknown_kind(data: &[u8]) -> String {
     let text = first.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     let hint = if text { "; a load map is given with -l, a report without a flag" } else { "" };
     let begins: String = first[..first.len().min(8)].iter().flat_map(|b| b.escape_ascii()).map(char::from).collect();
-    format!("is no symbol file that kstack reads (expected Mach-O): it begins with `{begins}`{hint}")
+    format!("is no symbol file that kstack reads (expected ELF or Mach-O): it begins with `{begins}`{hint}")
 }

@@ -19,6 +19,8 @@ pub struct RawSymbol<'n> {
     pub global: bool,
     /// End of the section that it lies in: no symbol reaches beyond.
     pub limit: u64,
+    /// Of several names at one address the one with the lowest rank answers, among equals the first.
+    pub rank: u16,
 }
 
 /// How sure it is that a symbol's function reaches an address.
@@ -41,6 +43,8 @@ pub struct Found<'t> {
     pub start: Svma,
     /// Bytes to the next symbol, function start or end of the section.
     pub size: u64,
+    /// Whether it is the last symbol of its section.
+    pub last: bool,
     /// Whether it reaches the address; `Contains` for a lookup by name.
     pub reach: Reach,
 }
@@ -52,7 +56,15 @@ struct Entry {
     /// Next symbol, next function, or end of the section.
     end: u64,
     name: (u32, u32),
-    global: bool,
+    rank: u16,
+}
+
+impl Found<'_> {
+    /// Whether a kernel that prints `size` can mean this symbol. It prints the distance to the next symbol, whatever the section:
+    /// the last symbol of a section then reaches into what follows (kernel/module/kallsyms.c, `find_kallsyms_symbol`).
+    pub fn fits(&self, size: u64) -> bool {
+        self.size == size || (self.last && size > self.size)
+    }
 }
 
 /// Up to this many addresses are looked up by going through all symbols rather than by sorting them.
@@ -102,16 +114,10 @@ impl SymbolTable {
                 limit: symbol.limit,
                 end: symbol.limit,
                 name: (from as u32, to),
-                global: symbol.global,
+                rank: symbol.rank,
             });
         }
-        let names = std::mem::take(&mut table.names);
-        let preference = |e: &Entry| {
-            let name = &names[e.name.0 as usize..e.name.1 as usize];
-            (e.start, !e.global, name.starts_with('_') || name.contains('$'), name.len(), name.to_owned())
-        };
-        table.entries.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| preference(a).cmp(&preference(b))));
-        table.names = names;
+        table.entries.sort_by_key(|entry| (entry.start, entry.rank));
         table.set_ends();
         table
     }
@@ -192,10 +198,16 @@ impl SymbolTable {
         index.get(name).into_iter().flatten().map(|at| self.found(*at as usize)).collect()
     }
 
+    /// Every symbol that a compiler split off a function of that name: `NAME.cold`, `NAME.isra.0`, `NAME.part.0.constprop.1`.
+    pub fn split_off(&self, name: &str) -> Vec<Found<'_>> {
+        let is_part = |found: &Found<'_>| found.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+        (0..self.entries.len()).map(|at| self.found(at)).filter(is_part).collect()
+    }
+
     fn found(&self, at: usize) -> Found<'_> {
         let entry = &self.entries[at];
         let name = &self.names[entry.name.0 as usize..entry.name.1 as usize];
-        Found { name, start: Svma(entry.start), size: entry.end - entry.start, reach: Reach::Contains }
+        Found { name, start: Svma(entry.start), size: entry.end - entry.start, last: entry.end == entry.limit, reach: Reach::Contains }
     }
 }
 
@@ -239,7 +251,7 @@ mod tests {
             let names: Vec<String> = (0..addresses.len()).map(|n| format!("s{n}")).collect();
             let symbols: Vec<(u64, &str, bool)> = addresses.iter().zip(&names).map(|(a, n)| (*a, n.as_str(), false)).collect();
             let table = table(&symbols, &[]);
-            let raw = || symbols.iter().map(|(address, name, global)| RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100 });
+            let raw = || symbols.iter().map(|(address, name, global)| RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100, rank: u16::from(!*global) });
             let part = SymbolTable::around(raw, Vec::new(), &[Svma(probe)]);
             prop_assert_eq!(part.at(Svma(probe)), table.at(Svma(probe)));
             let nearest = addresses.iter().filter(|a| **a <= probe).max();

@@ -1,0 +1,129 @@
+//! Where the sections of a Linux kernel and its modules lie. Frames that print symbol and size need none of this; bare addresses do.
+
+use rustc_hash::FxHashMap;
+
+use super::evidence::Pair;
+use super::{Image, Placer};
+use crate::model::addr::{Avma, Slide};
+use crate::model::image::ImageClaim;
+use crate::symbols::find::Program;
+use crate::symbols::{FileInfo, Segment};
+
+/// The slide that anchors of a load map show (`_text` in kallsyms): captured address minus the file's, if all agree.
+pub fn slide_by_anchors(program: &Program, claims: &[ImageClaim]) -> Option<(Slide, String)> {
+    let mut found: Option<(Slide, String)> = None;
+    for claim in claims {
+        for (name, at) in &claim.anchors {
+            let [symbol] = program.symbols().table().named(name)[..] else { continue };
+            let slide = Slide(at.0.wrapping_sub(program.from_symbols(symbol.start).0));
+            match &found {
+                Some((other, _)) if *other != slide => return None,
+                _ => found = Some((slide, format!("{name} in {}", claim.source))),
+            }
+        }
+    }
+    found
+}
+
+impl Placer<'_> {
+    /// Places the sections of a module: by sysfs, by kallsyms, by the base in `/proc/modules`, or by frames that print both symbol and address.
+    pub(super) fn module(&mut self, image: &mut Image, program: &Program) {
+        let info = program.info();
+        let loading = image.claims.iter().any(|claim| claim.loading);
+        // The kernel frees `.init` sections once a module is loaded, and sysfs goes on listing them.
+        let kept = |segment: &&Segment| loading || !segment.name.starts_with(".init");
+        let mut placed: Vec<(Segment, Avma)> = Vec::new();
+        for claim in &image.claims {
+            for (name, at) in &claim.sections {
+                let segment = info.segment(name).filter(kept).filter(|_| at.0 != 0);
+                placed.extend(segment.map(|segment| (segment.clone(), *at)));
+            }
+            if !placed.is_empty() {
+                image.placed_by.clone_from(&claim.source);
+                break;
+            }
+        }
+        let own: Vec<&Pair> = self.pairs.iter().filter(|pair| image.is_called(&pair.module)).collect();
+        let base = image.given.as_ref().map(|given| given.at).or(image.load);
+        if placed.is_empty() {
+            placed = by_symbols(program, &image.claims, &own);
+            if !placed.is_empty() {
+                image.placed_by = "symbols whose address is printed".to_string();
+            }
+        }
+        if let Some(base) = base.filter(|_| placed.is_empty()) {
+            placed = by_base(info, base);
+        }
+        image.load = image.load.or(placed.iter().find(|(segment, _)| segment.name == ".text").map(|(_, at)| *at));
+        image.segments = placed;
+    }
+}
+
+/// From the base of a module's text: code sections follow one another in the order of the file, each aligned as it needs
+/// (kernel/module/main.c, `layout_sections`); `.init` and what only module removal needs come elsewhere.
+fn by_base(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
+    let mut at = base.0;
+    let mut placed = Vec::new();
+    for segment in info.segments.iter().filter(|segment| segment.executable && !segment.name.starts_with(".init")) {
+        at = at.next_multiple_of(segment.align.max(1));
+        placed.push((segment.clone(), Avma(at)));
+        at += segment.size;
+    }
+    placed
+}
+
+/// A code section lies where the addresses of its symbols say, if they all say the same.
+fn by_symbols(program: &Program, claims: &[ImageClaim], pairs: &[&Pair]) -> Vec<(Segment, Avma)> {
+    let mut votes: FxHashMap<(usize, u64), usize> = FxHashMap::default();
+    let anchors = claims.iter().flat_map(|claim| claim.anchors.iter().map(|(name, at)| (name.as_str(), *at)));
+    for (name, at) in anchors.chain(pairs.iter().map(|pair| (pair.symbol.as_str(), pair.start))) {
+        // Of several functions of one name nobody knows which is meant.
+        let [symbol] = program.symbols().table().named(name)[..] else { continue };
+        let start = program.from_symbols(symbol.start);
+        let inside = |segment: &Segment| start.0.wrapping_sub(segment.svma.0) < segment.size;
+        if let Some(segment) = program.info().segments.iter().position(inside) {
+            let base = at.0.wrapping_sub(start.0 - program.info().segments[segment].svma.0);
+            *votes.entry((segment, base)).or_default() += 1;
+        }
+    }
+    let segments = program.info().segments.iter().enumerate();
+    let placed = segments.filter_map(|(at, segment)| {
+        let mut bases: Vec<(usize, u64)> =
+            votes.iter().filter(|((of, _), _)| *of == at).map(|((_, base), count)| (*count, *base)).collect();
+        bases.sort_unstable();
+        let (count, base) = bases.pop()?;
+        let others: usize = bases.iter().map(|(count, _)| count).sum();
+        (count >= 9 * others).then(|| (segment.clone(), Avma(base)))
+    });
+    placed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::addr::{Arch, Svma};
+    use crate::symbols::FileKind;
+
+    #[test]
+    fn text_sections_follow_one_another_aligned_and_init_is_left_out() {
+        let segment = |name: &str, size, align, executable| Segment { name: name.into(), svma: Svma(0), size, align, executable };
+        let info = FileInfo {
+            path: "x.ko".into(),
+            kind: FileKind::Module,
+            arch: Arch::X86_64,
+            id: None,
+            segments: vec![
+                segment(".text", 0x101, 16, true),
+                segment(".init.text", 0x50, 1, true),
+                segment(".text.unlikely", 0x20, 1, true),
+                segment(".data", 0x20, 32, false),
+                segment(".exit.text", 0x10, 16, true),
+            ],
+            has_debug_info: false,
+            linked_at_runtime: false,
+            encrypted: false,
+        };
+        let placed: Vec<(String, u64)> = by_base(&info, Avma(0x1000)).into_iter().map(|(segment, at)| (segment.name, at.0)).collect();
+        assert_eq!(placed, [(".text".into(), 0x1000), (".text.unlikely".into(), 0x1101), (".exit.text".into(), 0x1130)]);
+    }
+}

@@ -1,0 +1,217 @@
+//! ELF: `vmlinux` and its `.debug`, kernel modules (`ET_REL`) and their `.debug`.
+//!
+//! An unlinked module has several code sections that all start at 0, so an offset alone says nothing. They are laid out here one
+//! behind the other at addresses of their own; symbols and relocated DWARF follow that layout, and a load map moves each section
+//! to where it really is.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
+use rustc_hash::FxHashMap;
+
+use super::dwarf::{self, Sections, UnitIndex};
+use super::reloc;
+use super::symtab::{self, Near, RawSymbol, SymbolTable};
+use super::{FileInfo, FileKind, Opener, Segment, Symbols};
+use crate::error::Error;
+use crate::input::Bytes;
+use crate::model::addr::{Arch, Svma};
+use crate::model::frame::Location;
+use crate::model::image::ImageId;
+
+/// Recognises and opens ELF files.
+pub struct ElfOpener;
+
+impl Opener for ElfOpener {
+    fn about(&self) -> &'static str {
+        "ELF vmlinux, .debug and .ko files, also compressed"
+    }
+    fn sniff(&self, head: &[u8]) -> bool {
+        head.starts_with(b"\x7fELF")
+    }
+    fn open(&self, path: &Path, bytes: &Bytes, refused: &mut Vec<Error>) -> Vec<Box<dyn Symbols>> {
+        match Elf::open(path, bytes) {
+            Ok(file) => vec![Box::new(file)],
+            Err(what) => {
+                refused.push(Error::bad(path, what));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// Where an allocated section is taken to lie.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    base: u64,
+    size: u64,
+    code: bool,
+    /// Offset of its bytes in the file; `None` when it has none (`.bss`, and everything in a `.debug` file).
+    file: Option<u64>,
+}
+
+struct Elf {
+    bytes: Bytes,
+    info: FileInfo,
+    /// By section index.
+    sections: FxHashMap<usize, Placed>,
+    /// Whether symbol values count from the start of their section.
+    relocatable: bool,
+    table: OnceLock<SymbolTable>,
+    units: UnitIndex,
+    /// Debug sections with relocations applied.
+    relocated: OnceLock<reloc::Patched>,
+}
+
+/// Gap between the sections of an unlinked file, so that one past the end of a section is in none.
+const GAP: u64 = 0x1000;
+
+impl Elf {
+    fn open(path: &Path, bytes: &Bytes) -> Result<Elf, String> {
+        let file = object::File::parse(&bytes[..]).map_err(|cause| format!("damaged or truncated ELF file: {cause}; copy it again"))?;
+        let relocatable = file.kind() == object::ObjectKind::Relocatable;
+        let arch = arch(&file)?;
+        let mut sections = FxHashMap::default();
+        let mut segments = Vec::new();
+        let mut next = GAP;
+        for section in file.sections() {
+            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { continue };
+            let size = section.size();
+            if sh_flags.0 & elf::SHF_ALLOC.0 == 0 || size == 0 {
+                continue;
+            }
+            let base = if relocatable { next } else { section.address() };
+            // Per-CPU data is linked at 0 and lies nowhere.
+            if !relocatable && base < GAP {
+                continue;
+            }
+            next = (base.saturating_add(size).saturating_add(2 * GAP)) & !(GAP - 1);
+            let code = sh_flags.0 & elf::SHF_EXECINSTR.0 != 0;
+            let file_range = section.file_range().filter(|(_, length)| *length == size);
+            if let Some((start, length)) = file_range
+                && start.saturating_add(length) > bytes.len() as u64
+            {
+                let name = section.name().unwrap_or("?");
+                return Err(format!("truncated ELF file: section {name} ends behind the end of the file; copy it again"));
+            }
+            sections.insert(section.index().0, Placed { base, size, code, file: file_range.map(|(start, _)| start) });
+            let name = section.name().unwrap_or_default().to_string();
+            segments.push(Segment { name, svma: Svma(base), size, align: section.align().max(1), executable: code });
+        }
+        let kind = if relocatable { FileKind::Module } else { FileKind::Kernel };
+        // What no program in user space has.
+        if !relocatable && ![".init.text", "__ksymtab", "__ex_table"].iter().any(|name| file.section_by_name(name).is_some()) {
+            return Err("is a program or library of user space, not a kernel or module".to_string());
+        }
+        let has_debug_info = file.section_by_name(".debug_info").is_some();
+        let info = FileInfo {
+            path: path.to_path_buf(),
+            kind,
+            arch,
+            id: file.build_id().ok().flatten().and_then(ImageId::build),
+            segments,
+            has_debug_info,
+            linked_at_runtime: false,
+            encrypted: false,
+        };
+        let (table, units, relocated) = (OnceLock::new(), UnitIndex::default(), OnceLock::new());
+        Ok(Elf { bytes: bytes.clone(), info, sections, relocatable, table, units, relocated })
+    }
+
+    fn file(&self) -> Option<object::File<'_>> {
+        object::File::parse(&self.bytes[..]).ok()
+    }
+
+    /// Code symbols as the kernel's own table has them: functions, labels and data among the code, without mapping symbols.
+    fn symbols<'f>(&'f self, file: &'f object::File<'_>) -> impl Iterator<Item = RawSymbol<'f>> {
+        file.symbols().filter_map(|symbol| {
+            let place = self.sections.get(&symbol.section_index()?.0).filter(|place| place.code)?;
+            let object::SymbolFlags::Elf { st_info, .. } = symbol.flags() else { return None };
+            if matches!(st_info.st_type(), elf::STT_SECTION | elf::STT_FILE) {
+                return None;
+            }
+            let name = symbol.name_bytes().ok()?;
+            if name.is_empty() || name.starts_with(b"$") || name.starts_with(b".L") || name.starts_with(b"L0\x01") {
+                return None;
+            }
+            let address = if self.relocatable { place.base.checked_add(symbol.address())? } else { symbol.address() };
+            // scripts/kallsyms.c: weak names last, then those with fewer leading underscores first.
+            let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
+            let rank = underscores + if symbol.is_weak() { 0x100 } else { 0 };
+            let limit = place.base + place.size;
+            (address < limit).then(|| RawSymbol { address, name, global: symbol.is_global(), limit, rank })
+        })
+    }
+
+    fn debug(&self) -> Option<Sections<'_>> {
+        let file = self.file().filter(|_| self.info.has_debug_info)?;
+        if !self.relocatable {
+            return Some(Sections::load(&file));
+        }
+        let bases = |section: usize| self.sections.get(&section).map(|place| place.base);
+        let patched = self.relocated.get_or_init(|| reloc::apply(&file, bases));
+        Some(Sections::patched(&file, patched))
+    }
+}
+
+impl Symbols for Elf {
+    fn info(&self) -> &FileInfo {
+        &self.info
+    }
+
+    fn table(&self) -> &SymbolTable {
+        self.table.get_or_init(|| self.file().map(|file| SymbolTable::new(self.symbols(&file), Vec::new())).unwrap_or_default())
+    }
+
+    fn near(&self, probes: &[Svma]) -> Near<'_> {
+        if let Some(file) = self.file().filter(|_| self.table.get().is_none() && probes.len() <= symtab::FEW) {
+            return Near::Part(SymbolTable::around(|| self.symbols(&file), Vec::new(), probes));
+        }
+        Near::Whole(self.table())
+    }
+
+    fn symbol_count(&self) -> usize {
+        self.file().map_or(0, |file| self.symbols(&file).count())
+    }
+
+    /// `name=` of `.modinfo`, which is what the kernel calls the module (since 4.13).
+    fn bundle_id(&self) -> Option<String> {
+        let file = self.file()?;
+        let info = file.section_by_name(".modinfo")?.data().ok()?;
+        let name = info.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(b"name="))?;
+        Some(String::from_utf8_lossy(name).into_owned())
+    }
+
+    fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
+        let sections = self.debug();
+        sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.units, probes))
+    }
+
+    fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {
+        dwarf::function_at(&self.debug()?, &self.units, at)
+    }
+
+    fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
+        let holds = |place: &&Placed| place.code && place.base <= from.0 && to.0 <= place.base + place.size;
+        let place = self.sections.values().find(holds)?;
+        let start = place.file? + (from.0 - place.base);
+        self.bytes.get(start as usize..(start + to.0.checked_sub(from.0)?) as usize)
+    }
+}
+
+fn arch(file: &object::File<'_>) -> Result<Arch, String> {
+    match (file.architecture(), file.is_little_endian()) {
+        (object::Architecture::X86_64, _) => Ok(Arch::X86_64),
+        (object::Architecture::I386, _) => Ok(Arch::I386),
+        (object::Architecture::Aarch64, _) => Ok(Arch::Arm64),
+        (object::Architecture::Arm, _) => Ok(Arch::Arm),
+        (object::Architecture::PowerPc, _) => Ok(Arch::Ppc),
+        (object::Architecture::PowerPc64, _) => Ok(Arch::Ppc64),
+        (object::Architecture::S390x, _) => Ok(Arch::S390x),
+        (object::Architecture::Riscv64, _) => Ok(Arch::Riscv64),
+        (object::Architecture::Mips | object::Architecture::Mips64, _) => Ok(Arch::Mips),
+        (object::Architecture::LoongArch64, _) => Ok(Arch::LoongArch64),
+        (other, _) => Err(format!("is for {other:?}, which kstack does not know")),
+    }
+}
