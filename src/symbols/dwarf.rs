@@ -73,13 +73,16 @@ impl<'d> Sections<'d> {
         let info = dwarf.debug_info.reader().slice();
         let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(unit)).ok()?;
         let slice = info.get(unit..unit.checked_add(header.length_including_self())?)?;
+        dwarf.debug_info = gimli::DebugInfo::new(slice, self.endian);
+        // Its offsets are those of the whole section; without it the context takes the ranges of the unit's root entry.
+        dwarf.debug_aranges = gimli::DebugAranges::new(&[], self.endian);
+        // Read once, here, for the question below and for the context.
+        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::All);
+        let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(0)).ok()?;
         // An offset into another unit would be read as one into this slice and name a wrong function.
         if refers_to_other_units(&dwarf, &header) {
             return None;
         }
-        dwarf.debug_info = gimli::DebugInfo::new(slice, self.endian);
-        // Its offsets are those of the whole section; without it the context takes the ranges of the unit's root entry.
-        dwarf.debug_aranges = gimli::DebugAranges::new(&[], self.endian);
         Some(dwarf)
     }
 }

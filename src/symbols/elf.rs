@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
-use rustc_hash::FxHashMap;
 
 use super::dwarf::{self, Sections, UnitIndex};
 use super::reloc;
@@ -55,7 +54,7 @@ struct Elf {
     bytes: Bytes,
     info: FileInfo,
     /// By section index.
-    sections: FxHashMap<usize, Placed>,
+    sections: Vec<Option<Placed>>,
     /// Whether symbol values count from the start of their section.
     relocatable: bool,
     table: OnceLock<SymbolTable>,
@@ -72,7 +71,7 @@ impl Elf {
         let file = object::File::parse(&bytes[..]).map_err(|cause| format!("damaged or truncated ELF file: {cause}; copy it again"))?;
         let relocatable = file.kind() == object::ObjectKind::Relocatable;
         let arch = arch(&file)?;
-        let mut sections = FxHashMap::default();
+        let mut sections = Vec::new();
         let mut segments = Vec::new();
         let mut next = GAP;
         for section in file.sections() {
@@ -95,7 +94,8 @@ impl Elf {
                 let name = section.name().unwrap_or("?");
                 return Err(format!("truncated ELF file: section {name} ends behind the end of the file; copy it again"));
             }
-            sections.insert(section.index().0, Placed { base, size, code, file: file_range.map(|(start, _)| start) });
+            sections.resize(section.index().0, None);
+            sections.push(Some(Placed { base, size, code, file: file_range.map(|(start, _)| start) }));
             let name = section.name().unwrap_or_default().to_string();
             segments.push(Segment { name, svma: Svma(base), size, align: section.align().max(1), executable: code });
         }
@@ -123,25 +123,35 @@ impl Elf {
         object::File::parse(&self.bytes[..]).ok()
     }
 
-    /// Code symbols as the kernel's own table has them: functions, labels and data among the code, without mapping symbols.
-    fn symbols<'f>(&'f self, file: &'f object::File<'_>) -> impl Iterator<Item = RawSymbol<'f>> {
-        file.symbols().filter_map(|symbol| {
-            let place = self.sections.get(&symbol.section_index()?.0).filter(|place| place.code)?;
-            let object::SymbolFlags::Elf { st_info, .. } = symbol.flags() else { return None };
-            if matches!(st_info.st_type(), elf::STT_SECTION | elf::STT_FILE) {
-                return None;
-            }
-            let name = symbol.name_bytes().ok()?;
-            if name.is_empty() || name.starts_with(b"$") || name.starts_with(b".L") || name.starts_with(b"L0\x01") {
-                return None;
-            }
-            let address = if self.relocatable { place.base.checked_add(symbol.address())? } else { symbol.address() };
-            // scripts/kallsyms.c: weak names last, then those with fewer leading underscores first.
-            let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
-            let rank = underscores + if symbol.is_weak() { 0x100 } else { 0 };
-            let limit = place.base + place.size;
-            (address < limit).then(|| RawSymbol { address, name, global: symbol.is_global(), limit, rank })
+    /// Every symbol with the address that its section has here.
+    fn symbols<'f>(&'f self, file: &'f object::File<'_>) -> impl Iterator<Item = (u64, object::Symbol<'f, 'f>)> {
+        file.symbols().map(|symbol| {
+            let base = || Some(self.place(symbol.section_index()?)?.base);
+            let base = if self.relocatable { base().unwrap_or(0) } else { 0 };
+            (base.wrapping_add(symbol.address()), symbol)
         })
+    }
+
+    fn place(&self, section: object::SectionIndex) -> Option<&Placed> {
+        self.sections.get(section.0)?.as_ref()
+    }
+
+    /// A code symbol as the kernel's own table has them: a function, a label or data among the code, but no mapping symbol.
+    fn code_symbol<'f>(&self, address: u64, symbol: &object::Symbol<'f, 'f>) -> Option<RawSymbol<'f>> {
+        let place = self.place(symbol.section_index()?).filter(|place| place.code)?;
+        let object::SymbolFlags::Elf { st_info, .. } = symbol.flags() else { return None };
+        if matches!(st_info.st_type(), elf::STT_SECTION | elf::STT_FILE) {
+            return None;
+        }
+        let name = symbol.name_bytes().ok()?;
+        if name.is_empty() || name.starts_with(b"$") || name.starts_with(b".L") || name.starts_with(b"L0\x01") {
+            return None;
+        }
+        // scripts/kallsyms.c: weak names last, then those with fewer leading underscores first.
+        let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
+        let rank = underscores + if symbol.is_weak() { 0x100 } else { 0 };
+        let limit = place.base + place.size;
+        (address < limit).then(|| RawSymbol { address, name, global: symbol.is_global(), limit, rank })
     }
 
     fn debug(&self) -> Option<Sections<'_>> {
@@ -149,7 +159,7 @@ impl Elf {
         if !self.relocatable {
             return Some(Sections::load(&file));
         }
-        let bases = |section: usize| self.sections.get(&section).map(|place| place.base);
+        let bases = |section: usize| self.place(object::SectionIndex(section)).map(|place| place.base);
         let patched = self.relocated.get_or_init(|| reloc::apply(&file, bases));
         Some(Sections::patched(&file, patched))
     }
@@ -161,18 +171,22 @@ impl Symbols for Elf {
     }
 
     fn table(&self) -> &SymbolTable {
-        self.table.get_or_init(|| self.file().map(|file| SymbolTable::new(self.symbols(&file), Vec::new())).unwrap_or_default())
+        self.table.get_or_init(|| {
+            let Some(file) = self.file() else { return SymbolTable::default() };
+            SymbolTable::new(self.symbols(&file).filter_map(|(address, symbol)| self.code_symbol(address, &symbol)), Vec::new())
+        })
     }
 
     fn near(&self, probes: &[Svma]) -> Near<'_> {
         if let Some(file) = self.file().filter(|_| self.table.get().is_none() && probes.len() <= symtab::FEW) {
-            return Near::Part(SymbolTable::around(|| self.symbols(&file), Vec::new(), probes));
+            let symbols = || self.symbols(&file).map(|(address, symbol)| (address, (address, symbol)));
+            return Near::Part(SymbolTable::around(symbols, |(address, symbol)| self.code_symbol(*address, symbol), Vec::new(), probes));
         }
         Near::Whole(self.table())
     }
 
     fn symbol_count(&self) -> usize {
-        self.file().map_or(0, |file| self.symbols(&file).count())
+        self.file().map_or(0, |file| self.symbols(&file).filter(|(address, symbol)| self.code_symbol(*address, symbol).is_some()).count())
     }
 
     /// `name=` of `.modinfo`, which is what the kernel calls the module (since 4.13).
@@ -194,7 +208,7 @@ impl Symbols for Elf {
 
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
         let holds = |place: &&Placed| place.code && place.base <= from.0 && to.0 <= place.base + place.size;
-        let place = self.sections.values().find(holds)?;
+        let place = self.sections.iter().flatten().find(holds)?;
         let start = place.file? + (from.0 - place.base);
         self.bytes.get(start as usize..(start + to.0.checked_sub(from.0)?) as usize)
     }

@@ -148,19 +148,23 @@ impl Symbols for MachO {
     fn table(&self) -> &SymbolTable {
         self.table.get_or_init(|| {
             let file = self.file();
-            file.map(|file| SymbolTable::new(code_symbols(&file, &self.code), Header::of(&file).starts)).unwrap_or_default()
+            file.map(|file| {
+                SymbolTable::new(file.symbols().filter_map(|symbol| code_symbol(&symbol, &self.code)), Header::of(&file).starts)
+            })
+            .unwrap_or_default()
         })
     }
 
     fn near(&self, probes: &[Svma]) -> Near<'_> {
         if let Some(file) = self.file().filter(|_| self.table.get().is_none() && probes.len() <= symtab::FEW) {
-            return Near::Part(SymbolTable::around(|| code_symbols(&file, &self.code), Header::of(&file).starts, probes));
+            let symbols = || file.symbols().map(|symbol| (symbol.address(), symbol));
+            return Near::Part(SymbolTable::around(symbols, |symbol| code_symbol(symbol, &self.code), Header::of(&file).starts, probes));
         }
         Near::Whole(self.table())
     }
 
     fn symbol_count(&self) -> usize {
-        self.file().map_or(0, |file| code_symbols(&file, &self.code).count())
+        self.file().map_or(0, |file| file.symbols().filter(|symbol| code_symbol(symbol, &self.code).is_some()).count())
     }
 
     fn bundle_id(&self) -> Option<String> {
@@ -316,21 +320,17 @@ fn code_sections(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
     file.sections().filter(is_code).filter_map(range).collect()
 }
 
-/// Code symbols. Labels of the assembler, which stand inside functions, are left out.
-fn code_symbols<'f>(file: &'f object::File<'_>, code: &'f [(u64, u64, u64)]) -> impl Iterator<Item = RawSymbol<'f>> {
-    file.symbols().filter(|symbol| symbol.is_definition()).filter_map(|symbol| {
-        let address = symbol.address();
-        let (_, limit, _) = code.iter().find(|(start, end, _)| (*start..*end).contains(&address))?;
-        let (name, global) = (symbol.name_bytes().ok()?, symbol.is_global());
-        let label = name.is_empty() || name.starts_with(b"ltmp") || name.starts_with(b"L");
-        (global || !label).then(|| RawSymbol {
-            address,
-            name: plain(name),
-            global,
-            limit: *limit,
-            rank: if global { 0 } else { 2 } + u16::from(plain(name).starts_with(b"_")),
-        })
-    })
+/// A code symbol. Labels of the assembler, which stand inside functions, are none.
+fn code_symbol<'f>(symbol: &object::Symbol<'f, 'f>, code: &[(u64, u64, u64)]) -> Option<RawSymbol<'f>> {
+    if !symbol.is_definition() {
+        return None;
+    }
+    let address = symbol.address();
+    let (_, limit, _) = code.iter().find(|(start, end, _)| (*start..*end).contains(&address))?;
+    let (name, global) = (symbol.name_bytes().ok()?, symbol.is_global());
+    let label = name.is_empty() || name.starts_with(b"ltmp") || name.starts_with(b"L");
+    let rank = if global { 0 } else { 2 } + u16::from(plain(name).starts_with(b"_"));
+    (global || !label).then(|| RawSymbol { address, name: plain(name), global, limit: *limit, rank })
 }
 
 /// A name without the underscore that Mach-O puts before every C name.

@@ -136,22 +136,29 @@ impl SymbolTable {
     }
 
     /// A table of what decides about `probes` alone: for each the symbols at the nearest address below it and at the next above.
-    /// `symbols` is gone through twice.
-    pub fn around<'n, I: Iterator<Item = RawSymbol<'n>>>(symbols: impl Fn() -> I, starts: Vec<u64>, probes: &[Svma]) -> SymbolTable {
-        let mut bounds: Vec<(Option<u64>, Option<u64>)> = vec![(None, None); probes.len()];
+    /// `symbols` gives addresses and is gone through twice; `load` reads the few that matter, or says that one is no code symbol.
+    pub fn around<'n, S, I: Iterator<Item = (u64, S)>>(
+        symbols: impl Fn() -> I,
+        load: impl Fn(&S) -> Option<RawSymbol<'n>>,
+        starts: Vec<u64>,
+        probes: &[Svma],
+    ) -> SymbolTable {
+        let mut bounds: Vec<(Option<u64>, u64)> = vec![(None, u64::MAX); probes.len()];
         let mut has_locals = false;
-        for symbol in symbols() {
-            has_locals |= !symbol.global;
+        for (address, symbol) in symbols() {
+            has_locals = has_locals || load(&symbol).is_some_and(|symbol| !symbol.global);
             for (probe, (below, above)) in probes.iter().zip(&mut bounds) {
-                if symbol.address <= probe.0 {
-                    *below = (*below).max(Some(symbol.address));
-                } else {
-                    *above = Some(above.map_or(symbol.address, |above| above.min(symbol.address)));
+                if address <= probe.0 {
+                    if *below < Some(address) && load(&symbol).is_some() {
+                        *below = Some(address);
+                    }
+                } else if address < *above && load(&symbol).is_some() {
+                    *above = address;
                 }
             }
         }
-        let needed: Vec<u64> = bounds.iter().flat_map(|(below, above)| [*below, *above]).flatten().collect();
-        let part = symbols().filter(|symbol| needed.contains(&symbol.address));
+        let needed = |address: u64| bounds.iter().any(|(below, above)| *below == Some(address) || *above == address);
+        let part = symbols().filter(|(address, _)| needed(*address)).filter_map(|(_, symbol)| load(&symbol));
         SymbolTable { has_locals, ..SymbolTable::new(part, starts) }
     }
 
@@ -248,11 +255,12 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_linear_search(addresses in prop::collection::vec(0u64..100, 1..40), probe in 0u64..120) {
-            let names: Vec<String> = (0..addresses.len()).map(|n| format!("s{n}")).collect();
-            let symbols: Vec<(u64, &str, bool)> = addresses.iter().zip(&names).map(|(a, n)| (*a, n.as_str(), false)).collect();
+            let symbols: Vec<(u64, &'static str, bool)> = addresses.iter().map(|address| (*address, "s", false)).collect();
             let table = table(&symbols, &[]);
-            let raw = || symbols.iter().map(|(address, name, global)| RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100, rank: u16::from(!*global) });
-            let part = SymbolTable::around(raw, Vec::new(), &[Svma(probe)]);
+            let raw = |(address, name, global): &(u64, &'static str, bool)| {
+                Some(RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100, rank: u16::from(!*global) })
+            };
+            let part = SymbolTable::around(|| symbols.iter().map(|symbol| (symbol.0, *symbol)), raw, Vec::new(), &[Svma(probe)]);
             prop_assert_eq!(part.at(Svma(probe)), table.at(Svma(probe)));
             let nearest = addresses.iter().filter(|a| **a <= probe).max();
             prop_assert_eq!(table.at(Svma(probe)).map(|f| f.start.0), nearest.copied().filter(|_| probe < 100));
