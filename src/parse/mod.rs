@@ -14,6 +14,7 @@ pub mod linux_log;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
+pub mod linux_symbol;
 pub mod linux_task;
 
 use crate::model::capture::Capture;

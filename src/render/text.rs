@@ -55,9 +55,13 @@ struct Writer<'a, 'o> {
 impl Writer<'_, '_> {
     fn report(&mut self) -> io::Result<()> {
         let (stacks, resolved) = (&self.report.capture.stacks, self.report.resolved);
+        let frames = stacks.iter().zip(&resolved.frames).flat_map(|(stack, answers)| stack.frames.iter().zip(answers));
+        let mut frames: Vec<(&RawFrame, &u32)> = frames.collect();
+        // The stacks that two CPUs print at a time have their lines between each other's.
+        frames.sort_by_key(|(frame, _)| frame.line_start);
         let mut done = 0;
-        for (frame, at) in stacks.iter().zip(&resolved.frames).flat_map(|(stack, answers)| stack.frames.iter().zip(answers)) {
-            // Readers hand frames over in the order of the text; one that does not is left as it was printed.
+        for (frame, at) in frames {
+            // Of two frames on one line the second is left as it was printed.
             if frame.line_start as usize >= done && frames::improves(frame, &resolved.answers[*at as usize]) {
                 done = self.frame(done, frame, *at as usize)?;
             }
