@@ -15,7 +15,7 @@
 
 use super::lex;
 use super::linux_prefix::Record;
-use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len, number, place_len};
+use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len, place_len};
 use crate::model::addr::Avma;
 use crate::model::stack::{Lookup, RawFrame, Role};
 
@@ -145,23 +145,21 @@ fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
             frame.reliable = false;
             true
         }
-        _ if tail.starts_with(b"(discriminator ") => true,
-        _ => source_note(tail, frame) || second_symbol(tail) || is_mark(tail) || tail.starts_with(b"[FTRACE") || tail.starts_with(b"["),
+        // A place in parentheses, the second symbol of a traced function, a module that was torn off.
+        _ if tail.starts_with(b"(") => {
+            source_note(tail, frame);
+            true
+        }
+        _ => tail.starts_with(b"[") || is_mark(tail),
     }
 }
 
 /// `(T)`, `(PF)`: where arm64 has the frame from. The pc of saved registers is the very instruction.
-fn source_note(tail: &[u8], frame: &mut RawFrame) -> bool {
-    let Some(letters) = tail.strip_prefix(b"(").and_then(|tail| tail.strip_suffix(b")")) else { return false };
-    if letters.contains(&b'P') {
+fn source_note(tail: &[u8], frame: &mut RawFrame) {
+    let letters = tail.strip_prefix(b"(").and_then(|tail| tail.strip_suffix(b")")).unwrap_or_default();
+    if letters.contains(&b'P') && letters.iter().all(|b| b"CTPLUFK".contains(b)) {
         frame.lookup = Lookup::Exact;
     }
-    !letters.is_empty() && letters.len() <= 4 && letters.iter().all(|b| b"CTPLUFKEN".contains(b))
-}
-
-/// `(SYM)`: what the return address was before the function graph tracer took its place.
-fn second_symbol(tail: &[u8]) -> bool {
-    tail.strip_prefix(b"(").is_some_and(|rest| number(rest, name_len(rest), b"+0x").is_some())
 }
 
 /// `0xffffffffa04ab03d`, which no symbol covers.

@@ -137,7 +137,7 @@ impl<'t> Reader<'t> {
         }
         self.ended = entry;
         if entry {
-            self.arch = self.arch.or_else(|| arch(name));
+            self.arch = self.arch.or_else(|| linux_symbol::arch_of_entry(name));
         }
         let (owner, heading) = (&self.owner, &mut self.heading);
         self.current.get_or_insert_with(|| Stack {
@@ -170,14 +170,6 @@ impl<'t> Reader<'t> {
             stacks: self.stacks,
             ..Capture::default()
         }
-    }
-}
-
-fn arch(entry: &[u8]) -> Option<Arch> {
-    match entry {
-        _ if entry.starts_with(b"entry_SYSCALL_64") => Some(Arch::X86_64),
-        _ if entry.starts_with(b"el0") => Some(Arch::Arm64),
-        _ => None,
     }
 }
 

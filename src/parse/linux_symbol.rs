@@ -10,7 +10,7 @@
 
 use super::lex;
 use super::linux_prefix::Record;
-use crate::model::addr::Avma;
+use crate::model::addr::{Arch, Avma};
 use crate::model::stack::{RawFrame, Role, Span};
 
 /// The functions through which tasks enter the kernel or begin in it, on x86, arm, PowerPC, s390 and riscv.
@@ -20,6 +20,18 @@ const ENTRIES: &[&[u8]] =
 /// Whether nothing stands below `function` in a stack but functions of which that is true, too.
 pub fn is_entry(function: &[u8]) -> bool {
     ENTRIES.iter().any(|entry| function.starts_with(entry))
+}
+
+/// The architecture of the kernel that has such an entry.
+pub fn arch_of_entry(function: &[u8]) -> Option<Arch> {
+    const NAMES: &[(&[u8], Arch)] = &[
+        (b"entry_SYSCALL_64", Arch::X86_64),
+        (b"ret_from_fork_asm", Arch::X86_64),
+        (b"el0", Arch::Arm64),
+        (b"ret_fast_syscall", Arch::Arm),
+        (b"entry_SYSENTER_32", Arch::I386),
+    ];
+    NAMES.iter().find(|(name, _)| function.starts_with(name)).map(|(_, arch)| *arch)
 }
 
 /// Whether a line holds nothing but marks such as `<IRQ>`, `</TASK>` and `<<EOE>>`.
@@ -189,7 +201,7 @@ pub(super) fn place_len(rest: &[u8]) -> Option<usize> {
     let colon = memchr::memchr(b':', &rest[..word])?;
     let number = &rest[colon + 1..word];
     let digits = number.iter().all(|b| b.is_ascii_digit() || *b == b':') || number == b"?";
-    let path = rest[..colon].iter().any(|b| matches!(b, b'/' | b'.'));
+    let path = rest[..colon].iter().any(|b| matches!(b, b'/' | b'.' | b'?'));
     (colon > 0 && digits && !number.is_empty() && path).then_some(word)
 }
 
