@@ -38,6 +38,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l format-in 
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
+linux-proc-stack\t''
+linux-log\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
@@ -64,6 +66,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format-in -d 'Read
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
+linux-proc-stack\t''
+linux-log\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
@@ -90,6 +94,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d '
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
+linux-proc-stack\t''
+linux-log\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r

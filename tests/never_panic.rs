@@ -82,7 +82,15 @@ fn over(files: &[&str], cases: u32, body: fn(&[u8])) {
 
 #[test]
 fn reports() {
-    over(&["truth/darwin/stackshot-10.7-onekext.txt", "darwin-stackshot-text/nothing-at-hand/input.txt"], 200, fuzzing::report);
+    let reports = [
+        "truth/darwin/stackshot-10.7-onekext.txt",
+        "darwin-stackshot-text/nothing-at-hand/input.txt",
+        "linux-log/hung-task/input.txt",
+        "linux-log/oops-caller-ids/input.txt",
+        "linux-proc-stack/addresses/input.txt",
+        "linux-proc-stack/grep/input.txt",
+    ];
+    over(&reports, 200, fuzzing::report);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::linux_frame::{self, Trace};
 use super::linux_headings::{Heading, heading};
 use super::linux_pc::{self, Pc};
 use super::linux_prefix::{Context, Record};
+use super::linux_symbol;
 use super::linux_task::{self, Who};
 use crate::model::addr::Arch;
 use crate::model::stack::{RawFrame, Role, Stack, StackKind};
@@ -17,6 +18,9 @@ use crate::model::stack::{RawFrame, Role, Stack, StackKind};
 const PATIENCE: u8 = 6;
 /// How many lines of others may stand within a stack, where nobody says who printed a line.
 const FOREIGN: u8 = 3;
+
+/// What a report says after its headline.
+const SECOND: &[&[u8]] = &[b"Oops: ", b"Internal error: ", b"INFO: lockdep is turned off"];
 
 /// What the readers of a log have found together.
 #[derive(Default)]
@@ -90,7 +94,7 @@ impl Reader {
             }
         } else if let Some(trace) = linux_frame::trace(record) {
             self.frame(trace, record, report, found);
-        } else if linux_frame::is_mark(line) {
+        } else if linux_symbol::is_mark(line) {
             self.foreign = 0;
         } else if let Some((pc, arch)) = linux_pc::pc(record) {
             found.arch = found.arch.or(arch);
@@ -142,13 +146,15 @@ impl Reader {
                 self.pc = None;
             }
             Heading::Report(kind) => {
-                (self.kind, self.title, self.over) = (kind, Some(lex::text(line)), false);
-                self.who = linux_task::mentioned(line);
+                (self.kind, self.over) = (kind, false);
+                if self.title.is_none() || !SECOND.iter().any(|second| line.starts_with(second)) {
+                    (self.title, self.who) = (Some(lex::text(line)), linux_task::mentioned(line));
+                }
             }
             Heading::Place => self.place = true,
             Heading::End => {
                 self.over = line.starts_with(b"---[ end ");
-                (self.patience, self.pc) = (0, None);
+                (self.patience, self.pc, self.title) = (0, None, None);
             }
             Heading::Facts => found.facts = true,
         }
@@ -277,7 +283,7 @@ impl Reader {
         }
         self.foreign += 1;
         let named = matches!(self.context, Context::Task(_) | Context::Cpu(_));
-        let outermost = self.frames.last().is_some_and(|frame| linux_frame::is_entry(frame.symbol.of(report, frame.line_start)));
+        let outermost = self.frames.last().is_some_and(|frame| linux_symbol::is_entry(frame.symbol.of(report, frame.line_start)));
         if named || outermost || self.foreign > FOREIGN {
             self.close(found);
         }

@@ -15,8 +15,9 @@
 
 use super::lex;
 use super::linux_prefix::Record;
+use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len, place_len};
 use crate::model::addr::Avma;
-use crate::model::stack::{Lookup, RawFrame, Role, Span};
+use crate::model::stack::{Lookup, RawFrame, Role};
 
 /// What a line of a trace is.
 #[derive(Clone, Copy, Debug)]
@@ -72,176 +73,6 @@ pub fn place(record: &Record<'_>, from: usize) -> Option<RawFrame> {
         located(cursor, &mut frame);
     }
     Some(frame)
-}
-
-/// The functions through which tasks enter the kernel or begin in it, on x86, arm, PowerPC, s390 and riscv.
-const ENTRIES: &[&[u8]] =
-    &[b"entry_", b"ret_from_", b"el0", b"system_call", b"__do_syscall", b"ret_fast_syscall", b"handle_sys", b"do_trap_ecall"];
-
-/// Whether nothing stands below `function` in a stack but functions of which that is true, too.
-pub fn is_entry(function: &[u8]) -> bool {
-    ENTRIES.iter().any(|entry| function.starts_with(entry))
-}
-
-/// Whether a line holds nothing but marks such as `<IRQ>`, `</TASK>` and `<<EOE>>`.
-pub fn is_mark(text: &[u8]) -> bool {
-    let mut words = lex::words(text).peekable();
-    words.peek().is_some() && words.all(mark)
-}
-
-fn mark(word: &[u8]) -> bool {
-    let inside = word.strip_prefix(b"<").and_then(|word| word.strip_suffix(b">"));
-    inside.is_some_and(|inside| {
-        let name = inside.strip_prefix(b"<").and_then(|inside| inside.strip_suffix(b">")).unwrap_or(inside);
-        let name = name.strip_prefix(b"/").unwrap_or(name);
-        !name.is_empty()
-            && name.iter().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'#' | b'0'..=b'9' | b'-'))
-            && name.iter().any(|b| b.is_ascii_uppercase())
-    })
-}
-
-/// A place in a record's text.
-struct Cursor<'r, 't> {
-    record: &'r Record<'t>,
-    at: usize,
-}
-
-/// An address in brackets.
-struct Printed {
-    value: Option<Avma>,
-    /// How many bytes it took with its brackets.
-    len: usize,
-}
-
-impl<'t> Cursor<'_, 't> {
-    fn rest(&self) -> &'t [u8] {
-        self.record.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.rest().first().copied()
-    }
-
-    fn blanks(&mut self) {
-        self.at += self.rest().iter().take_while(|b| matches!(b, b' ' | b'\t' | b'\r')).count();
-    }
-
-    fn eat(&mut self, literal: &[u8]) -> bool {
-        let found = self.rest().starts_with(literal);
-        self.at += if found { literal.len() } else { 0 };
-        found
-    }
-
-    /// Takes marks such as `<IRQ> ` off the front.
-    fn mark(&mut self) {
-        while self.peek() == Some(b'<') {
-            let len = self.rest().iter().position(|b| *b == b' ').unwrap_or(0);
-            if len == 0 || !mark(&self.rest()[..len]) {
-                return;
-            }
-            self.at += len;
-            self.blanks();
-        }
-    }
-
-    /// `? `, before or behind an address.
-    fn question(&mut self) -> bool {
-        let found = self.eat(b"? ");
-        self.blanks();
-        found
-    }
-
-    fn span(&self, from: usize, to: usize) -> Span {
-        Span { start: self.record.at + from as u32, end: self.record.at + to as u32 }
-    }
-
-    /// A frame on this line whose text goes from `from` to `to`.
-    fn frame(&self, from: usize, to: usize) -> RawFrame {
-        let (line, line_start) = (self.record.line, self.record.line_start);
-        RawFrame { line, line_start, text: self.span(from, to), reliable: true, ..RawFrame::default() }
-    }
-
-    /// `[<ffffffff8168b899>]`, `[<0>]`, `[<(ptrval)>]`, `[<          (null)>]`.
-    fn address(&mut self) -> Option<Printed> {
-        let inside = self.rest().strip_prefix(b"[<")?;
-        let end = inside.iter().take(24).position(|b| *b == b'>')?;
-        if inside.get(end + 1) != Some(&b']') {
-            return None;
-        }
-        let word = &inside[..end];
-        let value = lex::bare_hex(word);
-        if value.is_none() && !word.ends_with(b")") {
-            return None;
-        }
-        self.at += end + 4;
-        let value = value.filter(|value| !is_hash(*value, word.len())).map(Avma);
-        Some(Printed { value, len: end + 4 })
-    }
-
-    /// `[c0000000000286fc]` and a bare `80208160`.
-    fn plain_address(&mut self) -> Option<Printed> {
-        let rest = self.rest();
-        let bracket = usize::from(rest.first() == Some(&b'['));
-        let len = rest[bracket..].iter().take(17).take_while(|b| b.is_ascii_hexdigit()).count();
-        let next = rest.get(bracket + len);
-        let ends = if bracket == 1 { next == Some(&b']') } else { matches!(next, None | Some(b' ')) };
-        if !matches!(len, 8 | 16) || !ends {
-            return None;
-        }
-        self.at += len + 2 * bracket;
-        Some(Printed { value: lex::bare_hex(&rest[bracket..bracket + len]).map(Avma), len: len + 2 * bracket })
-    }
-
-    /// `name+0x36/0x70`, with ` [module]` or ` [module BUILDID]`.
-    fn symbol(&mut self) -> Option<RawFrame> {
-        let (start, rest) = (self.at, self.rest());
-        // ELFv1 functions of PowerPC are descriptors; their code has a dot in front.
-        let dot = usize::from(rest.first() == Some(&b'.'));
-        let name = dot + name_len(&rest[dot..]);
-        let (offset, after) = number(rest, name, b"+0x")?;
-        let (size, end) = number(rest, after, b"/0x")?;
-        if name == dot {
-            return None;
-        }
-        self.at = start + end;
-        let mut frame = self.frame(start, self.at);
-        (frame.offset, frame.size, frame.symbol) = (Some(offset), Some(size), self.span(start + dot, start + name));
-        self.module(&mut frame);
-        Some(frame)
-    }
-
-    fn module(&mut self, frame: &mut RawFrame) {
-        let Some(inside) = self.rest().strip_prefix(b" [") else { return };
-        let name = inside.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
-        let id = inside[name..].strip_prefix(b" ").map_or(0, |id| 1 + id.iter().take(41).take_while(|b| b.is_ascii_hexdigit()).count());
-        if name == 0 || !matches!(id, 0 | 41) || inside.get(name + id) != Some(&b']') || &inside[..name] == b"inline" {
-            return;
-        }
-        let start = self.at + 2;
-        frame.module = self.span(start, start + name);
-        if id != 0 {
-            frame.build_id = self.span(start + name + 1, start + name + id);
-        }
-        self.at = start + name + id + 1;
-        frame.text.end = self.record.at + self.at as u32;
-    }
-}
-
-/// Since 4.15 `%p` prints a hash, which on 64-bit kernels fills the lower half only. `[<0>]` hides it whole.
-fn is_hash(value: u64, digits: usize) -> bool {
-    digits < 8 || (digits == 16 && value >> 32 == 0)
-}
-
-/// How long the function name at the start of `rest` is.
-fn name_len(rest: &[u8]) -> usize {
-    rest.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$' | b'@' | b':' | b'-' | b'~')).count()
-}
-
-/// `literal` and up to 16 hex digits at `at`; gives their value and where they end.
-fn number(rest: &[u8], at: usize, literal: &[u8]) -> Option<(u64, usize)> {
-    let digits = rest.get(at..)?.strip_prefix(literal)?;
-    let len = digits.iter().take(17).take_while(|b| b.is_ascii_hexdigit()).count();
-    Some((lex::bare_hex(&digits[..len])?, at + literal.len() + len))
 }
 
 /// ` SYM`, and everything that can stand behind it; also what earlier tools made of it.
@@ -304,24 +135,6 @@ fn decoded_tail(cursor: &mut Cursor<'_, '_>, mut frame: RawFrame) -> Option<Trac
     Some(Trace::One(frame))
 }
 
-/// How long the `path:line` or `path:line:column` at the start of `rest` is.
-fn place_len(rest: &[u8]) -> Option<usize> {
-    let word = rest.iter().position(|b| matches!(b, b' ' | b'\t' | b')')).unwrap_or(rest.len());
-    let colon = memchr::memchr(b':', &rest[..word])?;
-    let number = &rest[colon + 1..word];
-    let digits = number.iter().all(|b| b.is_ascii_digit() || *b == b':') || number == b"?";
-    let path = rest[..colon].iter().any(|b| matches!(b, b'/' | b'.'));
-    (colon > 0 && digits && !number.is_empty() && path).then_some(word)
-}
-
-/// Takes a `path:line` behind the symbol, which is not part of the frame's text.
-fn located(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
-    let start = cursor.at + lex::indent(cursor.rest());
-    let Some(len) = cursor.record.text.get(start..).and_then(place_len) else { return };
-    frame.location = cursor.span(start, start + len);
-    cursor.at = start + len;
-}
-
 /// Whether what follows a frame can follow one: nothing, a place, or a note. Notes that tell of the frame are heeded.
 fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
     located(cursor, frame);
@@ -332,41 +145,27 @@ fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
             frame.reliable = false;
             true
         }
-        _ if tail.starts_with(b"(discriminator ") => true,
-        _ => source_note(tail, frame) || second_symbol(tail) || is_mark(tail) || tail.starts_with(b"[FTRACE") || tail.starts_with(b"["),
+        // A place in parentheses, the second symbol of a traced function, a module that was torn off.
+        _ if tail.starts_with(b"(") => {
+            source_note(tail, frame);
+            true
+        }
+        _ => tail.starts_with(b"[") || is_mark(tail),
     }
 }
 
 /// `(T)`, `(PF)`: where arm64 has the frame from. The pc of saved registers is the very instruction.
-fn source_note(tail: &[u8], frame: &mut RawFrame) -> bool {
-    let Some(letters) = tail.strip_prefix(b"(").and_then(|tail| tail.strip_suffix(b")")) else { return false };
-    if letters.contains(&b'P') {
+fn source_note(tail: &[u8], frame: &mut RawFrame) {
+    let letters = tail.strip_prefix(b"(").and_then(|tail| tail.strip_suffix(b")")).unwrap_or_default();
+    if letters.contains(&b'P') && letters.iter().all(|b| b"CTPLUFK".contains(b)) {
         frame.lookup = Lookup::Exact;
     }
-    !letters.is_empty() && letters.len() <= 4 && letters.iter().all(|b| b"CTPLUFKEN".contains(b))
-}
-
-/// `(SYM)`: what the return address was before the function graph tracer took its place.
-fn second_symbol(tail: &[u8]) -> bool {
-    tail.strip_prefix(b"(").is_some_and(|rest| number(rest, name_len(rest), b"+0x").is_some())
 }
 
 /// `0xffffffffa04ab03d`, which no symbol covers.
 fn bare(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
     let mut frame = bare_value(cursor)?;
     ends_well(cursor, &mut frame).then_some(frame)
-}
-
-fn bare_value(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
-    let (start, rest) = (cursor.at, cursor.rest());
-    let (value, end) = number(rest, 0, b"0x")?;
-    if !matches!(rest.get(end), None | Some(b' ' | b'\t' | b'\r' | b')')) {
-        return None;
-    }
-    cursor.at += end;
-    let mut frame = cursor.frame(start, start + end);
-    frame.address = Some(Avma(value));
-    Some(frame)
 }
 
 /// What begins with `[`: an address of x86 and others, a stack pointer of PowerPC, the first half of an arm line.
@@ -407,17 +206,6 @@ fn addressed(cursor: &mut Cursor<'_, '_>, start: usize, address: Option<Avma>) -
     (ends_well(cursor, &mut frame) && (known || frame.address.is_some())).then_some(frame)
 }
 
-/// `__dump_stack lib/dump_stack.c:77 [inline]`.
-fn inlined(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
-    let start = cursor.at;
-    let name = name_len(cursor.rest());
-    cursor.at += name;
-    let mut frame = cursor.frame(start, cursor.at);
-    (frame.symbol, frame.role) = (frame.text, Role::Inline);
-    located(cursor, &mut frame);
-    (name > 0 && !frame.location.is_empty() && cursor.eat(b" [inline]")).then_some(frame)
-}
-
 /// `(name) from [<addr>] (SYM)` behind the first address of an arm line.
 fn arm(cursor: &mut Cursor<'_, '_>, start: usize, address: Option<Avma>) -> Option<Trace> {
     let mut callee = inside_parentheses(cursor)?;
@@ -427,31 +215,6 @@ fn arm(cursor: &mut Cursor<'_, '_>, start: usize, address: Option<Avma>) -> Opti
         return None;
     }
     pair(cursor, callee, true)
-}
-
-/// `(name)`, `(SYM)` or `(0xaddr)`.
-fn inside_parentheses(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
-    let start = cursor.at;
-    cursor.eat(b"(");
-    let mut frame = match cursor.symbol().or_else(|| bare_value(cursor)) {
-        Some(frame) => frame,
-        None => {
-            let name = name_len(cursor.rest());
-            cursor.at += name;
-            let mut frame = cursor.frame(start, cursor.at);
-            frame.symbol = cursor.span(cursor.at - name, cursor.at);
-            cursor.module(&mut frame);
-            frame
-        }
-    };
-    located(cursor, &mut frame);
-    if !frame.location.is_empty() && cursor.eat(b" [inline]") {
-        frame.role = Role::Inline;
-    }
-    let known = frame.address.is_some() || !frame.symbol.is_empty();
-    let closed = cursor.eat(b")");
-    frame.text = cursor.span(start, cursor.at);
-    (known && closed).then_some(frame)
 }
 
 /// The caller's half of an arm line. The callee's address is that of its first byte or of its pc.
@@ -511,6 +274,7 @@ fn numbered(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::stack::Span;
     use crate::parse::linux_prefix::Context;
 
     fn record(text: &str) -> Record<'_> {

@@ -23,6 +23,7 @@ use super::lex;
 use super::linux_context::{Found, Reader};
 use super::linux_frame;
 use super::linux_prefix::{self, Context, Record};
+use super::linux_symbol;
 use super::linux_task;
 use super::{Confidence, Format, Holds};
 use crate::model::addr::Slide;
@@ -169,6 +170,10 @@ impl<'t> Log<'t> {
         for (_, reader) in &mut self.readers {
             reader.close(&mut self.found);
         }
+        let text = self.text;
+        let outermost = || self.found.stacks.iter().filter_map(|stack| stack.frames.last());
+        let by_entry = || outermost().find_map(|frame| linux_symbol::arch_of_entry(frame.symbol.of(text, frame.line_start)));
+        self.found.arch = self.found.arch.or_else(by_entry);
         // Contexts end their stacks in another order than they began them.
         self.found.stacks.sort_by_key(|stack| stack.line);
         Capture {

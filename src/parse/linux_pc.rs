@@ -44,7 +44,7 @@ pub fn pc(record: &Record<'_>) -> Option<(Pc, Option<Arch>)> {
         b'I' => after(b"IP: ").map(|at| (before(record, at), None)),
         b'p' => after(b"pc : ").filter(|_| rest.get(5) != Some(&b'[')).map(|at| (before(record, at), Some(Arch::Arm64))),
         b'P' => after(b"PC is at ").map(|at| (before(record, at), None)),
-        b'N' => after(b"NIP ").map(|at| (before(record, at), Some(Arch::Ppc64))),
+        b'N' => after(b"NIP [").map(|at| (before(record, at - 1), Some(if rest.get(13) == Some(&b']') { Arch::Ppc } else { Arch::Ppc64 }))),
         b'K' => after(b"Krnl PSW : ").map(|at| (psw(record, at), None)),
         b'U' => after(b"User PSW").map(|_| (Pc::User, None)),
         b'e' => after(b"epc").map(|at| (before(record, at + rest[3..].iter().take_while(|b| matches!(b, b' ' | b':')).count()), None)),

@@ -20,6 +20,7 @@ use memchr::memmem;
 use super::lex::{self, Line};
 use super::linux_frame::{self, Trace};
 use super::linux_prefix::{Context, Record};
+use super::linux_symbol;
 use super::{Confidence, Format, Holds};
 use crate::model::addr::{Arch, Avma};
 use crate::model::capture::{Capture, Os};
@@ -130,13 +131,13 @@ impl<'t> Reader<'t> {
             return;
         }
         let name = frame.symbol.of(self.text, frame.line_start);
-        let entry = linux_frame::is_entry(name);
+        let entry = linux_symbol::is_entry(name);
         if self.ended && !entry {
             self.close();
         }
         self.ended = entry;
         if entry {
-            self.arch = self.arch.or_else(|| arch(name));
+            self.arch = self.arch.or_else(|| linux_symbol::arch_of_entry(name));
         }
         let (owner, heading) = (&self.owner, &mut self.heading);
         self.current.get_or_insert_with(|| Stack {
@@ -169,14 +170,6 @@ impl<'t> Reader<'t> {
             stacks: self.stacks,
             ..Capture::default()
         }
-    }
-}
-
-fn arch(entry: &[u8]) -> Option<Arch> {
-    match entry {
-        _ if entry.starts_with(b"entry_SYSCALL_64") => Some(Arch::X86_64),
-        _ if entry.starts_with(b"el0") => Some(Arch::Arm64),
-        _ => None,
     }
 }
 
@@ -237,7 +230,10 @@ mod tests {
 
     const FRAMES: &str = "[<0>] __cv_timedwait_common+0x12a/0x160 [spl]\n[<0>] ret_from_fork+0x22/0x30\n";
 
-    fn stacks(text: &str) -> Vec<(Option<i64>, Option<String>, Option<String>, usize)> {
+    /// Process, thread, name and number of frames.
+    type Seen = (Option<i64>, Option<String>, Option<String>, usize);
+
+    fn stacks(text: &str) -> Vec<Seen> {
         assert_eq!(LinuxProcStack.sniff(text.as_bytes()), Confidence::Certain, "{text}");
         let capture = LinuxProcStack.parse(text.as_bytes());
         capture.stacks.into_iter().map(|s| (s.pid, s.tid, s.process, s.frames.len())).collect()

@@ -14,6 +14,7 @@ pub mod linux_log;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
+pub mod linux_symbol;
 pub mod linux_task;
 
 use crate::model::capture::Capture;
@@ -68,14 +69,21 @@ pub static FORMATS: &[&dyn Format] = &[
     &addresses::Addresses,
 ];
 
-/// The format that is surest of `text`, from its content alone.
+/// How many pieces of an input [`detect`] shows to the formats, when none of them is sure of the first.
+const SNIFFED_PIECES: usize = 64;
+
+/// The format that is surest of `text`, from its content alone. A log can begin with much that is not the kernel's.
 pub fn detect(text: &[u8]) -> Option<&'static dyn Format> {
-    let head = &text[..text.len().min(SNIFF_BYTES)];
     let mut best: Option<(Confidence, &'static dyn Format)> = None;
-    for format in FORMATS {
-        let sure = format.sniff(head);
-        if sure > best.map_or(Confidence::No, |(sure, _)| sure) {
-            best = Some((sure, *format));
+    for piece in text.chunks(SNIFF_BYTES).take(SNIFFED_PIECES) {
+        for format in FORMATS {
+            let sure = format.sniff(piece);
+            if sure > best.map_or(Confidence::No, |(sure, _)| sure) {
+                best = Some((sure, *format));
+            }
+        }
+        if best.is_some_and(|(sure, _)| sure >= Confidence::Likely) {
+            break;
         }
     }
     best.map(|(_, format)| format)
@@ -98,5 +106,11 @@ mod tests {
         }
         assert!(detect(b"").is_none());
         assert!(detect(b"\x00\xff\n\n").is_none());
+    }
+
+    #[test]
+    fn what_stands_before_a_report_does_not_hide_it() {
+        let text = [&b"executing program\n".repeat(5_000)[..], b"Call Trace:\n f+0x1/0x2\n"].concat();
+        assert_eq!(detect(&text).map(|format| format.id()), Some("linux-log"));
     }
 }
