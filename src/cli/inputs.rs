@@ -8,7 +8,8 @@ use super::term::Progress;
 use crate::input::{self, Source, collect};
 use crate::model::capture::Capture;
 use crate::note::Note;
-use crate::parse::{self, Format, Holds};
+use crate::parse::linux_tree::Tree;
+use crate::parse::{self, Confidence, Format, Holds};
 use crate::place::{self, Layout};
 use crate::symbols::find::Library;
 
@@ -77,9 +78,20 @@ impl Inputs {
         }
         let files = collect::files(path, &mut self.notes);
         let known = self.reports.len() + self.maps.len();
+        let mut tree = Tree::default();
         for file in &files {
-            self.report(input::open(file), forced, true);
+            let relative = file.strip_prefix(path).unwrap_or(file).to_string_lossy().into_owned();
+            let name = format!("{}/{relative}", path.file_name().unwrap_or_default().to_string_lossy());
+            if Tree::knows(&name) {
+                match input::open(file) {
+                    Ok(source) => tree.take(&name, &source.data),
+                    Err(error) => self.notes.push(error.into()),
+                }
+            } else {
+                self.report(input::open(file), forced, true);
+            }
         }
+        self.tree(&path.display().to_string(), tree);
         if known == self.reports.len() + self.maps.len() {
             let text = format!(
                 "none of the {} files in this directory is a report or load map that kstack knows (see `kstack formats`)",
@@ -89,14 +101,41 @@ impl Inputs {
         }
     }
 
-    /// Reads one report; a load map among the reports counts as one. In a directory, what is neither is passed over.
+    /// Keeps what a tree of `/proc` or `/sys` files holds.
+    fn tree(&mut self, name: &str, mut tree: Tree) {
+        self.maps.extend(tree.map().map(|map| (name.to_string(), map)));
+        if let Some((text, capture)) = tree.report() {
+            let source = Source { name: name.to_string(), data: text.into(), notes: Vec::new() };
+            self.reports.push(Input { source, capture });
+        }
+    }
+
+    /// Reads the members of a tar archive as the files of a directory.
+    fn archive(&mut self, source: &Source, forced: Option<&'static dyn Format>) {
+        let mut tree = Tree::default();
+        for (path, data) in input::archive::members(&source.name, &source.data, &mut self.notes) {
+            if Tree::knows(&path) {
+                tree.take(&path, &data);
+            } else {
+                let name = format!("{}:{path}", source.name);
+                self.report(input::unpack::unpack(name, data), forced, true);
+            }
+        }
+        self.tree(&source.name, tree);
+    }
+
+    /// Reads one report; a load map among the reports counts as one. In a directory or archive, what is neither is passed over.
     fn report(&mut self, source: crate::Result<Source>, forced: Option<&'static dyn Format>, in_directory: bool) {
         let source = match source {
             Ok(source) => source,
             Err(error) => return self.notes.push(error.into()),
         };
         self.notes.extend(source.notes.iter().cloned());
-        match forced.or_else(|| parse::detect(&source.data)) {
+        if input::archive::is_tar(&source.data) {
+            return self.archive(&source, forced);
+        }
+        let detected = parse::detect(&source.data).filter(|format| !in_directory || format.sniff(&source.data) > Confidence::Fallback);
+        match forced.or(detected) {
             Some(format) => {
                 let capture = self.parse(format, &source);
                 match format.holds() {
@@ -121,13 +160,31 @@ impl Inputs {
         capture
     }
 
+    /// Reads a load map: a file, or a directory or archive with load maps and trees of `/sys/module` in it.
     fn load_map(&mut self, path: &Path) {
+        let (reports, maps) = (self.reports.len(), self.maps.len());
+        if path.is_dir() {
+            self.path(path, None);
+            // Stacks beside a load map are not what was asked for.
+            self.reports.truncate(reports);
+            if self.maps.len() == maps {
+                self.notes.push(Note::failure(
+                    path.display().to_string(),
+                    "no load map in this directory; -l takes one file, or a tree of /sys/module/*/sections",
+                ));
+            }
+            return;
+        }
         let opened = if path == Path::new("-") { input::stdin() } else { input::open(path) };
         let source = match opened {
             Ok(source) => source,
             Err(error) => return self.notes.push(error.into()),
         };
         self.notes.extend(source.notes.iter().cloned());
+        if input::archive::is_tar(&source.data) {
+            self.archive(&source, None);
+            return self.reports.truncate(reports);
+        }
         match parse::detect(&source.data) {
             Some(format) if format.holds() == Holds::LoadMap => {
                 let capture = self.parse(format, &source);

@@ -1,5 +1,6 @@
 //! Opening what the user names: files, directories, `-`, and anything compressed with gzip, xz or zstd.
 
+pub mod archive;
 pub mod collect;
 pub mod map;
 pub mod unpack;

@@ -11,11 +11,13 @@ pub mod linux_context;
 pub mod linux_frame;
 pub mod linux_headings;
 pub mod linux_log;
+pub mod linux_modules;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
 pub mod linux_symbol;
 pub mod linux_task;
+pub mod linux_tree;
 
 use crate::model::capture::Capture;
 
@@ -64,6 +66,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
+    &linux_modules::ProcModules,
+    &linux_modules::Kallsyms,
+    &linux_modules::CrashMod,
     &linux_proc_stack::LinuxProcStack,
     &linux_log::LinuxLog,
     &addresses::Addresses,
