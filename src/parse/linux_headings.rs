@@ -121,6 +121,7 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"general protection fault", Report(Crash)),
     (Where::Start, b"Internal error: ", Report(Crash)),
     (Where::Start, b"Oops: ", Report(Crash)),
+    (Where::Start, b"Oops[#", Report(Crash)),
     (Where::Start, b"Unable to handle kernel", Report(Crash)),
     (Where::Start, b"[ BUG: ", Report(Crash)),
     (Where::Start, b"[ INFO: ", Report(Crash)),

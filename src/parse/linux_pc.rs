@@ -17,7 +17,7 @@ use memchr::{memchr, memmem};
 use super::lex;
 use super::linux_frame::place;
 use super::linux_prefix::Record;
-use crate::model::addr::Arch;
+use crate::model::addr::{Arch, Avma};
 use crate::model::stack::RawFrame;
 
 /// What a line says about the program counter.
@@ -92,10 +92,14 @@ fn era(rest: &[u8], indent: usize) -> Option<usize> {
     rest.starts_with(b"ERA: ").then_some(indent + 5)
 }
 
-/// The symbol stands behind the two words of the PSW.
+/// The second word of the PSW is the address; the symbol stands behind it.
 fn psw(record: &Record<'_>, at: usize) -> Pc {
     let Some(open) = memchr(b'(', &record.text[at..]) else { return Pc::User };
-    before(record, at + open + 1)
+    let address = lex::words(&record.text[at..at + open]).nth(1).and_then(lex::bare_hex);
+    match place(record, at + open + 1) {
+        Some(frame) => Pc::Before(RawFrame { address: frame.address.or(address.map(Avma)), ..frame }),
+        None => Pc::User,
+    }
 }
 
 /// `--- interrupt: 700 at SYM`; the same line without `at` ends such a register dump.

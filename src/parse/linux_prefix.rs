@@ -92,7 +92,6 @@ fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
         b'[' => match stamp(rest) {
             Some(len) => Some((blank(rest, len), Context::Stamped)),
             None if stamped => caller(rest),
-            // journalctl -o short-monotonic has the host behind the time.
             None => None,
         },
         b'<' => level(rest).map(|len| (len, Context::Stamped)),
@@ -102,7 +101,8 @@ fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
         b'A'..=b'Z' if !stamped => syslog(rest).map(|len| (len, Context::Stamped)),
         b'0'..=b'9' if !stamped => iso(rest).or_else(|| kmsg(rest)).map(|len| (len, Context::Stamped)),
         b'a'..=b'z' if !stamped => facility(rest).map(|len| (len, Context::Stamped)),
-        b'c' if stamped => android(rest),
+        b'c' if stamped => android(rest).or_else(|| host(rest)),
+        _ if stamped => host(rest),
         _ => None,
     }
 }
@@ -202,6 +202,13 @@ fn android(rest: &[u8]) -> Option<(usize, Context)> {
     (matches!(cpu, 1 | 2) && task > 1 + cpu && rest.get(end) == Some(&b' ')).then_some((end + 1, Context::Task(id)))
 }
 
+/// `labvm kernel: ` behind the time, as `journalctl -o short-monotonic` has it.
+fn host(rest: &[u8]) -> Option<(usize, Context)> {
+    let name = rest.iter().take(64).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_')).count();
+    let tagged = name > 0 && rest[name..].starts_with(b" kernel: ");
+    tagged.then_some((name + 9, Context::Bare))
+}
+
 /// `<6>` and `<30>`.
 fn level(rest: &[u8]) -> Option<usize> {
     let number = digits(&rest[1..rest.len().min(5)]);
@@ -286,6 +293,7 @@ mod tests {
             ("[   55.615543] c1    12  a+0x1/0x2", Context::Task(12)),
             ("<4>[   55.615543]  a+0x1/0x2", Context::Stamped),
             ("<4> a+0x1/0x2", Context::Stamped),
+            ("[   55.615543] labvm kernel:  a+0x1/0x2", Context::Stamped),
             ("Nov 20 21:07:55 labvm kernel:  a+0x1/0x2", Context::Stamped),
             ("Nov 20 21:07:55 labvm kernel: [   55.615543]  a+0x1/0x2", Context::Stamped),
             ("2026-11-20T19:45:56,306134+00:00  a+0x1/0x2", Context::Stamped),

@@ -77,21 +77,22 @@ fn task(line: &[u8]) -> Option<Who> {
     Some(Who { pid: group.or(id), tid, comm: Some(lex::text(comm.trim_ascii_end())), state: Some(lex::text(state)), cpu: None })
 }
 
-/// `COMM{15} S …FREE PID PPID 0xFLAGS`: the columns are fixed up to the state, and blank-separated behind it.
+/// `COMM{15} S …FREE PID PPID 0xFLAGS`: the columns are fixed up to the state, and blank-separated behind it. Up to 2.6.32 the name
+/// had 13 columns.
 fn old_task(line: &[u8]) -> Option<Who> {
-    let state = line.get(16).filter(|state| b"RSDTtXZPIxWKN".contains(state))?;
-    if line[15] != b' ' || !line[17..].contains(&b' ') {
-        return None;
-    }
-    let mut words = line[17..].rsplit(|b| *b == b' ').filter(|word| !word.is_empty());
+    let column = [16, 14].into_iter().find(|at| {
+        let state = line.get(*at).is_some_and(|state| b"RSDTtXZPIxWKN".contains(state));
+        state && line[at - 1] == b' ' && line.get(at + 1).is_some_and(|next| matches!(next, b' ' | b'0'..=b'9'))
+    })?;
+    let mut words = line[column + 1..].rsplit(|b| *b == b' ').filter(|word| !word.is_empty());
     words.next().filter(|flags| flags.len() == 10 && lex::hex(flags).is_some())?;
     let parent = words.next()?;
     lex::decimal(parent)?;
     let pid = lex::decimal(words.next()?)?;
     Some(Who {
         pid: i64::try_from(pid).ok(),
-        comm: Some(lex::text(line[..15].trim_ascii_end())),
-        state: Some((*state as char).to_string()),
+        comm: Some(lex::text(line[..column].trim_ascii_end())),
+        state: Some((line[column] as char).to_string()),
         ..Who::default()
     })
 }
@@ -133,6 +134,7 @@ mod tests {
             "task:txg_sync        state:D stack:0     pid:257   ppid:2      flags:0x00004000",
             "task:txg_sync        state:D stack:0     pid:257   tgid:257   ppid:2      flags:0x00004000",
             "txg_sync        D ffff881f7dff0000     0   257      2 0x00000080",
+            "txg_sync      D 0000000000000001     0   257      2 0x00000000",
             "txg_sync        D21856   257   4763 0x80000002",
         ] {
             let who = shown(line.as_bytes()).expect(line);
