@@ -155,6 +155,9 @@ fn search(image: &mut Image, library: &Library, arch: Option<Arch>, notes: &mut 
         return;
     }
     let mut found = if image.kernel { library.kernels(arch) } else { library.by_name(&image.name, arch) };
+    if image.kernel && found.iter().any(|program| program.has_debug_info()) {
+        found.retain(|program| program.has_debug_info());
+    }
     if found.iter().any(|program| program.stem == image.name) {
         found.retain(|program| program.stem == image.name);
     }

@@ -105,6 +105,29 @@ pub fn check<'p>(
     (agree, wrong)
 }
 
+/// Distinct frames that print a symbol with its size, and whether the file has one such: how many agree, and the first line that does not
+/// with their number. A symbol that the file lacks says nothing: it may be one that the compiler split off.
+pub fn sizes(capture: &Capture, text: &[u8], image: &Image, program: &Program) -> (usize, Option<(u32, usize)>) {
+    let mut seen = FxHashSet::default();
+    let (mut agree, mut wrong) = (0, None);
+    for frame in capture.stacks.iter().flat_map(|stack| &stack.frames).filter(|frame| frame.reliable) {
+        let Some(size) = frame.size else { continue };
+        let (symbol, module) = (frame.symbol.of(text, frame.line_start), frame.module.of(text, frame.line_start));
+        let own = if module.is_empty() { image.kernel } else { !image.kernel && image.is_called(&lex::text(module)) };
+        if !own || seen.len() >= MAX_PAIRS || !seen.insert((symbol, size)) {
+            continue;
+        }
+        let found = program.symbols().table().named(&lex::text(symbol));
+        if found.iter().any(|found| found.fits(size)) {
+            agree += 1;
+        } else if !found.is_empty() {
+            let (_, count) = wrong.get_or_insert((frame.line, 0));
+            *count += 1;
+        }
+    }
+    (agree, wrong)
+}
+
 /// How load maps' addresses get into the report's world.
 #[derive(Clone, Copy, Debug)]
 pub struct MapSlide {

@@ -128,7 +128,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     for image in &mut images {
         assign::verify(image, options.allow_mismatch, &mut notes);
     }
-    let mut placer = Placer { capture, options, pairs: &pairs, notes };
+    let mut placer = Placer { capture, options, text, pairs: &pairs, notes };
     let (slide, slide_from) = placer.kernel(&mut images);
     let map_slide = placer.map_slide(&images, slide);
     for image in images.iter_mut().filter(|image| !image.kernel) {
@@ -174,6 +174,7 @@ fn ranges(at: usize, image: &Image) -> Vec<PlacedRange> {
 struct Placer<'a> {
     capture: &'a Capture,
     options: PlaceOptions,
+    text: &'a [u8],
     pairs: &'a [Pair],
     notes: Vec<Note>,
 }
@@ -417,23 +418,27 @@ impl Placer<'_> {
         let Some(program) = image.program.clone() else { return };
         let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
         let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
-        if agree + wrong.len() > 0 {
-            image.pairs = Some((agree, agree + wrong.len()));
+        let (fitting, misfit) = evidence::sizes(self.capture, self.text, image, &program);
+        let (agree, line) = (agree + fitting, wrong.first().map(|pair| pair.line).or(misfit.map(|(line, _)| line)));
+        let wrong = wrong.len() + misfit.map_or(0, |(_, count)| count);
+        if agree + wrong > 0 {
+            image.pairs = Some((agree, agree + wrong));
         }
-        let Some(first) = wrong.first() else { return };
+        let Some(line) = line else { return };
         let path = program.info().path.display().to_string();
         let said = format!(
-            "{} of {} frames that print symbol and address contradict {path}, first line {}",
-            wrong.len(),
-            agree + wrong.len(),
-            first.line
+            "{wrong} of {} frames that print a symbol with its address or size contradict {path}, first line {line}",
+            agree + wrong
         );
         if image.matched {
-            self.warn(format!("{}: {said}; its UUID matches, so the report was resolved with another build before", image.name));
+            self.warn(format!(
+                "{}: {said}; its UUID or build id matches, so the report was resolved with another build before",
+                image.name
+            ));
             return;
         }
         // A single torn digit in a long report is no other build; a tenth of all frames is.
-        if wrong.len() * 10 <= agree {
+        if wrong * 10 <= agree {
             self.warn(format!("{}: {said}; too few to call it another build", image.name));
             return;
         }

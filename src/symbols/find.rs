@@ -223,9 +223,10 @@ impl Library {
     /// Programs in the symbol folders that carry an image's name: bundle identifier first, then bundle or file name.
     pub fn by_name(&self, name: &str, arch: Option<Arch>) -> Vec<Arc<Program>> {
         let last = name.rsplit('.').next().unwrap_or(name);
+        let plain = name.replace('-', "_");
         let exact: Vec<&Entry> = self.index.iter().filter(|entry| entry.bundle_id.as_deref() == Some(name)).collect();
         let entries = if exact.is_empty() {
-            self.index.iter().filter(|e| e.bundle_id.is_none() && (e.stem == name || e.stem == last)).collect()
+            self.index.iter().filter(|e| e.bundle_id.is_none() && (e.stem == name || e.stem == plain || e.stem == last)).collect()
         } else {
             exact
         };
@@ -309,6 +310,11 @@ fn join(builds: &mut Vec<Program>, file: Box<dyn Symbols>, bundle: Option<&Bundl
 
 /// What the index keeps of one file, if it is a symbol file at all. Only its first bytes are read unless it is.
 fn entry(path: &Path) -> Option<Entry> {
+    let name = path.file_name()?.to_string_lossy();
+    // Unpacking every module of a system to learn its build id would take minutes; it is checked when an image wants the file.
+    if [".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|packed| name.ends_with(packed)) {
+        return Some(Entry { path: path.to_path_buf(), ids: Vec::new(), kernel: false, bundle_id: None, stem: bundle::stem(path) });
+    }
     let mut head = [0; 64];
     let count = std::fs::File::open(path).ok()?.read(&mut head).ok()?;
     if !OPENERS.iter().any(|opener| opener.sniff(&head[..count])) {
@@ -319,11 +325,7 @@ fn entry(path: &Path) -> Option<Entry> {
     let kernel = first.kind == FileKind::Kernel || (first.kind == FileKind::Dsym && first.base().0 >> 63 == 1);
     let around = bundle::find(path).ok()?;
     let ids = files.iter().map(|file| file.info().id).collect();
-    Some(Entry {
-        path: path.to_path_buf(),
-        ids,
-        kernel,
-        bundle_id: around.bundle_id.or_else(|| files.iter().find_map(|file| file.bundle_id())),
-        stem: around.stem,
-    })
+    // A module's own name needs its sections; its file name is as good until it is opened.
+    let inside = || files.iter().filter(|file| file.info().kind != FileKind::Module).find_map(|file| file.bundle_id());
+    Some(Entry { path: path.to_path_buf(), ids, kernel, bundle_id: around.bundle_id.or_else(inside), stem: around.stem })
 }

@@ -11,6 +11,7 @@ pub mod find;
 pub mod macho;
 pub mod reloc;
 pub mod symtab;
+pub mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -117,7 +118,7 @@ pub trait Opener: Sync {
 }
 
 /// Every kind of symbol file that kstack reads.
-pub static OPENERS: &[&dyn Opener] = &[&macho::MachOOpener, &elf::ElfOpener];
+pub static OPENERS: &[&dyn Opener] = &[&macho::MachOOpener, &elf::ElfOpener, &text::TextOpener];
 
 /// Opens one file, compressed or not, as whatever kind its first bytes say. Slices that cannot be used are in `refused`.
 ///
@@ -144,5 +145,5 @@ fn unknown_kind(data: &[u8]) -> String {
     let text = first.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     let hint = if text { "; a load map is given with -l, a report without a flag" } else { "" };
     let begins: String = first[..first.len().min(8)].iter().flat_map(|b| b.escape_ascii()).map(char::from).collect();
-    format!("is no symbol file that kstack reads (expected ELF or Mach-O): it begins with `{begins}`{hint}")
+    format!("is no symbol file that kstack reads (expected ELF, Mach-O, System.map or kallsyms): it begins with `{begins}`{hint}")
 }
