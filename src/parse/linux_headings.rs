@@ -149,7 +149,9 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"assert no ", Facts),
     (Where::Start, b"Out-of-bounds ", Facts),
     (Where::Start, b"Use-after-free ", Facts),
-    (Where::Start, b"Invalid ", Facts),
+    (Where::Start, b"Invalid free of 0x", Facts),
+    (Where::Start, b"Invalid read at 0x", Facts),
+    (Where::Start, b"Invalid write at 0x", Facts),
     (Where::Start, b"Corrupted memory at ", Facts),
 ];
 
