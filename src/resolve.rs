@@ -1,6 +1,7 @@
 //! Looks up what a report prints: each distinct address once, images in parallel, units of DWARF in parallel within them.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -144,26 +145,56 @@ struct Job {
 }
 
 fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions) -> Vec<Answer> {
-    let mut answers: Vec<Answer> = Vec::with_capacity(questions.len());
+    let mut answers: Vec<Answer> = questions.iter().map(|_| Answer::unresolved(None, Unresolved::NoAddress)).collect();
     let mut jobs: Vec<Job> = Vec::new();
-    for question in questions {
+    // Answers behind those asked for belong to the places that an ambiguous symbol may mean.
+    let mut ambiguous: Vec<(usize, Range<usize>)> = Vec::new();
+    for (at, question) in questions.iter().enumerate() {
         let placed = match question {
             Question::Address(address, lookup) => by_address(layout, *address, *lookup),
             Question::Symbol { module, symbol, offset, size, lookup } => {
                 by_symbol(layout, &lex::text(module), &lex::text(symbol), *offset, *size, *lookup)
             }
-            Question::Nothing => Err(Answer::unresolved(None, Unresolved::NoAddress)),
+            Question::Nothing => Placed::Not(Answer::unresolved(None, Unresolved::NoAddress)),
         };
         match placed {
-            Ok((image, probe, svma, asked)) => {
-                jobs.push(Job { answer: answers.len(), image, probe, svma, asked });
-                answers.push(Answer::unresolved(Some(image), Unresolved::OutsideSymbols));
+            Placed::Not(answer) => answers[at] = answer,
+            Placed::At(job) => jobs.push(Job { answer: at, ..job }),
+            Placed::Several(several) => {
+                let first = answers.len();
+                for job in several {
+                    jobs.push(Job { answer: answers.len(), ..job });
+                    answers.push(Answer::unresolved(None, Unresolved::Ambiguous));
+                }
+                ambiguous.push((at, first..answers.len()));
             }
-            Err(answer) => answers.push(answer),
         }
     }
     run(jobs, &mut answers, layout, options);
+    for (at, places) in ambiguous {
+        answers[at] = agreed(&answers[places]);
+    }
+    answers.truncate(questions.len());
     answers
+}
+
+/// The one answer to several places of one name, if they all come from the same lines; else all of them, and no choice.
+fn agreed(answers: &[Answer]) -> Answer {
+    let mut places: Vec<&Vec<Location>> =
+        answers.iter().map(|answer| &answer.locations).filter(|locations| !locations.is_empty()).collect();
+    places.dedup();
+    match (&answers[0], &places[..]) {
+        (first, [_]) if answers.iter().all(|answer| !answer.locations.is_empty()) => first.clone(),
+        (first, _) => {
+            let mut candidates: Vec<Vec<Location>> = Vec::new();
+            places.into_iter().for_each(|place| {
+                if !candidates.contains(place) {
+                    candidates.push(place.clone());
+                }
+            });
+            Answer { candidates, ..Answer::unresolved(first.image, Unresolved::Ambiguous) }
+        }
+    }
 }
 
 /// Does all jobs, images in parallel, and puts the answers where the jobs say.
@@ -176,21 +207,34 @@ fn run(mut jobs: Vec<Job>, answers: &mut [Answer], layout: &Layout, options: Res
     }
 }
 
-/// Image, what to look up, what is printed, and the symbol if it was asked for by name.
-type Placed = Result<(usize, Svma, Svma, Option<SymbolHit>), Answer>;
+/// Where a question leads.
+enum Placed {
+    /// To one place.
+    At(Job),
+    /// To several, of which nobody knows which is meant.
+    Several(Vec<Job>),
+    /// Nowhere.
+    Not(Answer),
+}
 
 fn by_address(layout: &Layout, address: Avma, lookup: Lookup) -> Placed {
     let probe = if lookup == Lookup::Return { address.before() } else { address };
-    match layout.space.find(probe) {
-        Some(Owner::Image(image, Some(svma))) => Ok((image, svma, Svma(svma.0.wrapping_add(address.0.wrapping_sub(probe.0))), None)),
+    Placed::Not(match layout.space.find(probe) {
+        Some(Owner::Image(image, Some(svma))) => {
+            let printed = Svma(svma.0.wrapping_add(address.0.wrapping_sub(probe.0)));
+            return Placed::At(Job { answer: 0, image, probe: svma, svma: printed, asked: None });
+        }
         Some(Owner::Image(image, None)) => {
             let refused = layout.images[image].refused.is_some();
-            Err(Answer::unresolved(Some(image), if refused { Unresolved::OtherBuild } else { Unresolved::NoFile }))
+            Answer::unresolved(Some(image), if refused { Unresolved::OtherBuild } else { Unresolved::NoFile })
         }
-        Some(Owner::Overlap(..)) => Err(Answer::unresolved(None, Unresolved::Overlap)),
-        None => Err(Answer::unresolved(None, Unresolved::NoImage)),
-    }
+        Some(Owner::Overlap(..)) => Answer::unresolved(None, Unresolved::Overlap),
+        None => Answer::unresolved(None, Unresolved::NoImage),
+    })
 }
+
+/// More places than this for one name are not looked up: nobody would read them.
+const MOST_PLACES: usize = 128;
 
 /// A frame that prints its symbol: one symbol of that name and size, in the image that it prints or else in the kernel, or in any
 /// image when the report's system has no such rule.
@@ -203,7 +247,14 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
     // Several names of one place are one place.
     found.sort_unstable_by_key(|candidate| (candidate.image, candidate.start));
     found.dedup_by_key(|candidate| (candidate.image, candidate.start));
-    match found[..] {
+    let job = |candidate: &Candidate| {
+        let svma = Svma(candidate.start.0.wrapping_add(offset));
+        let probe = if lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { svma };
+        let asked = SymbolHit { name: symbol.to_string(), start: candidate.start, size, contains: true };
+        Job { answer: 0, image: candidate.image, probe, svma, asked: Some(asked) }
+    };
+    match &found[..] {
+        [one] => Placed::At(job(one)),
         [] => {
             let image = any.or_else(|| layout.images.iter().position(|image| !module.is_empty() && image.is_called(module)));
             let reason = match image.map(|image| &layout.images[image]) {
@@ -212,14 +263,10 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
                 Some(image) if image.program.is_none() => Unresolved::NoFile,
                 _ => Unresolved::NoAddress,
             };
-            Err(Answer::unresolved(image, reason))
+            Placed::Not(Answer::unresolved(image, reason))
         }
-        [Candidate { image, start, .. }] => {
-            let svma = Svma(start.0.wrapping_add(offset));
-            let probe = if lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { svma };
-            Ok((image, probe, svma, Some(SymbolHit { name: symbol.to_string(), start, size, contains: true })))
-        }
-        _ => Err(Answer::unresolved(any, Unresolved::Ambiguous)),
+        several if several.len() <= MOST_PLACES => Placed::Several(several.iter().map(job).collect()),
+        _ => Placed::Not(Answer::unresolved(any, Unresolved::Ambiguous)),
     }
 }
 
@@ -264,14 +311,14 @@ fn answer(
     let offset = Some(job.svma.0.wrapping_sub(hit.start.0));
     if !hit.contains {
         let reason = Some(Unresolved::AfterSymbol);
-        return Answer { image: Some(job.image), symbol: Some(hit), offset, locations, trust: Trust::Unresolved, reason };
+        return Answer { symbol: Some(hit), offset, locations, reason, ..Answer::unresolved(Some(job.image), Unresolved::AfterSymbol) };
     }
     // The symbol table names the function as the kernel itself does; DWARF leaves out suffixes such as `.cold`.
     // Of a call that never returns, the address behind it belongs to the next function: then the lines are the caller's own.
     if let Some(owner) = locations.last_mut().filter(|_| job.probe >= hit.start) {
         owner.function = Some(hit.name.as_str().into());
     }
-    Answer { image: Some(job.image), symbol: Some(hit), offset, locations, trust, reason: None }
+    Answer { image: Some(job.image), symbol: Some(hit), offset, locations, trust, reason: None, candidates: Vec::new() }
 }
 
 /// The function that holds `probe`, proven to reach it, or the nearest symbol below it.

@@ -34,9 +34,9 @@ pub struct Args {
     /// Form of the output
     #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson"])]
     format: String,
-    /// Idiom of the frames in text
-    #[arg(long, value_name = "IDIOM", default_value = "atos", value_parser = clap::builder::PossibleValuesParser::new(IDIOMS.iter().map(|(name, _)| *name)))]
-    frames: String,
+    /// Idiom of the frames in text; by default that of the system that the symbol files are of
+    #[arg(long, value_name = "IDIOM", value_parser = clap::builder::PossibleValuesParser::new(IDIOMS.iter().map(|(name, _)| *name)))]
+    frames: Option<String>,
     /// The addresses come from stacks: look up the call before each, as symbolicate does
     #[arg(short, long)]
     return_address: bool,
@@ -248,11 +248,13 @@ impl Session<'_> {
     /// The text of one query's answers.
     fn text(&self, query: &str, found: &Found) -> String {
         let (hits, problem) = found;
-        let idiom = IDIOMS.iter().find(|(name, _)| *name == self.args.frames).map_or(Idiom::Atos, |(_, idiom)| *idiom);
+        let wished = self.args.frames.as_deref().and_then(|wish| IDIOMS.iter().find(|(name, _)| *name == wish));
         let query = if self.style.terminal { sanitize::visible_line(query) } else { query.to_string() };
         let mut text = String::new();
         for hit in hits {
             let image = hit.answer.image.map(|image| &self.layout.images[image]);
+            let own = if image.is_some_and(|image| image.is_linux()) { Idiom::Linux } else { Idiom::Atos };
+            let idiom = wished.map_or(own, |(_, idiom)| *idiom);
             let new = frames::rewrite(hit.address, &hit.answer, image, idiom, Paint::new(self.style.colour));
             for line in new.iter().flat_map(|new| std::iter::once(&new.line).chain(&new.below)) {
                 text.push_str(line);

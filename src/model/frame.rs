@@ -104,12 +104,22 @@ pub struct Answer {
     pub trust: Trust,
     /// Why there is no name.
     pub reason: Option<Unresolved>,
+    /// The places that an ambiguous symbol may mean, each as `locations`; empty otherwise.
+    pub candidates: Vec<Vec<Location>>,
 }
 
 impl Answer {
     /// An answer without a name.
     pub fn unresolved(image: Option<usize>, reason: Unresolved) -> Answer {
-        Answer { image, symbol: None, offset: None, locations: Vec::new(), trust: Trust::Unresolved, reason: Some(reason) }
+        Answer {
+            image,
+            symbol: None,
+            offset: None,
+            locations: Vec::new(),
+            trust: Trust::Unresolved,
+            reason: Some(reason),
+            candidates: Vec::new(),
+        }
     }
 
     /// The symbol, if it is known to contain the address.

@@ -41,7 +41,7 @@ impl Format for Kextstat {
         let mut images = Vec::new();
         for line in lex::lines(text) {
             match kextstat_row(line.bytes) {
-                Row::Kext(claim) => images.push(ImageClaim { line: line.number, ..claim }),
+                Row::Kext(claim) => images.push(ImageClaim { line: line.number, ..*claim }),
                 Row::Damaged(what) => notes.push(Note::warning("", format!("line {}: {what}", line.number))),
                 Row::Other => {}
             }
@@ -138,7 +138,7 @@ fn capture(format: &'static str, images: Vec<ImageClaim>, notes: Vec<Note>) -> C
 }
 
 enum Row {
-    Kext(ImageClaim),
+    Kext(Box<ImageClaim>),
     Damaged(&'static str),
     Other,
 }
@@ -167,7 +167,7 @@ fn kextstat_row(line: &[u8]) -> Row {
     let rest = &line[version + 2..];
     let close = memmem::find(rest, b")").unwrap_or(rest.len());
     let id = rest.get(close + 1..).and_then(|tail| lex::words(tail).next());
-    Row::Kext(ImageClaim {
+    Row::Kext(Box::new(ImageClaim {
         name: lex::text(name),
         version: Some(lex::text(&rest[..close])),
         id: id.and_then(uuid),
@@ -175,7 +175,7 @@ fn kextstat_row(line: &[u8]) -> Row {
         size: Some(size).filter(|size| *size != 0),
         basis: Basis::Unslid,
         ..ImageClaim::default()
-    })
+    }))
 }
 
 /// `KMOD  ADDRESS  SIZE  ID  REFS  VERSION  NAME`, pointers with 8 or 16 digits.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! zfs 4177920 16 - Live 0xffffffffc0887000 (POE)                      /proc/modules
-//! ffffffffc0a32024 t spa_sync	[zfs]                                  /proc/kallsyms
+//! ffffffffc0a32024 t spa_sync  [zfs]                              /proc/kallsyms, with a tab before the module
 //! ffffffffc0316840  zfs   ffffffffc0887000  4177920  (not loaded)      crash> mod
 //! ```
 //! Sources: kernel/module/procfs.c, kernel/kallsyms.c (6.12). Without privilege all addresses are printed as zero.

@@ -121,6 +121,7 @@ mod tests {
             ],
             has_debug_info: false,
             linked_at_runtime: false,
+            is_elf: true,
             encrypted: false,
         };
         let placed: Vec<(String, u64)> = by_base(&info, Avma(0x1000)).into_iter().map(|(segment, at)| (segment.name, at.0)).collect();

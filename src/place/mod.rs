@@ -87,6 +87,11 @@ impl Image {
         used.or(self.refused.as_ref().map(|refused| refused.path.as_path()))
     }
 
+    /// Whether its symbol file is ELF.
+    pub fn is_linux(&self) -> bool {
+        self.program.as_ref().is_some_and(|program| program.info().is_elf)
+    }
+
     /// Where a link-time address of the image's file lies, if its segment is placed.
     pub fn captured(&self, svma: Svma) -> Option<Avma> {
         let (segment, start) = self.segments.iter().find(|(segment, _)| svma.0.wrapping_sub(segment.svma.0) < segment.size)?;

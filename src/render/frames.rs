@@ -58,6 +58,9 @@ pub struct Rewritten {
 /// Writes a resolved frame; `None` when there is nothing to say that the report does not. An image that lies nowhere has only
 /// link-time addresses, which are written as such.
 pub fn rewrite(address: Option<Avma>, answer: &Answer, image: Option<&Image>, idiom: Idiom, paint: Paint) -> Option<Rewritten> {
+    if !answer.candidates.is_empty() {
+        return Some(ambiguous(answer, paint));
+    }
     let symbol = answer.symbol.as_ref()?;
     let offset = answer.offset?;
     let file_address = symbol.start.0.wrapping_add(offset);
@@ -70,6 +73,15 @@ pub fn rewrite(address: Option<Avma>, answer: &Answer, image: Option<&Image>, id
         Idiom::Gnu => parts.gnu(),
         Idiom::Full => parts.full(),
     })
+}
+
+/// What a symbol may mean that occurs more than once: appended to what the report prints, whatever the idiom.
+fn ambiguous(answer: &Answer, paint: Paint) -> Rewritten {
+    const SHOWN: usize = 4;
+    let places: Vec<String> = answer.candidates.iter().filter_map(|locations| place(locations.last()?)).collect();
+    let more = if places.len() > SHOWN { format!(" or {} more", places.len() - SHOWN) } else { String::new() };
+    let list = places[..places.len().min(SHOWN)].join(" or ");
+    Rewritten { place: Some(format!(" {}{list}{more} (ambiguous){}", paint.location, paint.reset)), ..Rewritten::default() }
 }
 
 struct Parts<'a> {
@@ -170,5 +182,5 @@ pub fn improves(frame: &RawFrame, answer: &Answer) -> bool {
         return false;
     }
     // `after SYMBOL` tells more than a bare address, and less than a name that the report got from elsewhere.
-    answer.named().is_some() || (answer.symbol.is_some() && frame.symbol.is_empty())
+    !answer.candidates.is_empty() || answer.named().is_some() || (answer.symbol.is_some() && frame.symbol.is_empty())
 }

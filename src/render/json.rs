@@ -235,6 +235,9 @@ struct JsonFrame<'a> {
     /// The nearest symbol below an address that nothing names.
     after: Option<After<'a>>,
     locations: Vec<JsonLocation<'a>>,
+    /// What an ambiguous symbol may mean, each as `locations`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    candidates: Vec<Vec<JsonLocation<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -270,6 +273,7 @@ impl<'a> JsonFrame<'a> {
                 .filter(|symbol| !symbol.contains)
                 .map(|symbol| After { symbol: &symbol.name, offset: answer.offset }),
             locations: locations(report, frame, answer, by_report),
+            candidates: answer.candidates.iter().map(|places| places.iter().map(JsonLocation::of).collect()).collect(),
         }
     }
 }

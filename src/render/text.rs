@@ -85,7 +85,9 @@ impl Writer<'_, '_> {
         let line = frame.line_start as usize;
         let (from, to) = (line + frame.text.start as usize, line + frame.text.end as usize);
         let next = self.line_end(to);
-        if self.style.frames.is_none() && !frame.symbol.is_empty() && new.place.is_some() && frame.notes == 0 && self.is_linux() {
+        let appended =
+            new.line.is_empty() || (self.style.frames.is_none() && !frame.symbol.is_empty() && new.place.is_some() && self.is_linux());
+        if appended {
             // The kernel's own words stay; only what they do not say is added.
             self.copy(done, to)?;
             self.say(new.place.as_deref().unwrap_or_default())?;

@@ -113,6 +113,7 @@ impl Elf {
             segments,
             has_debug_info,
             linked_at_runtime: false,
+            is_elf: true,
             encrypted: false,
         };
         let (table, units, relocated) = (OnceLock::new(), UnitIndex::default(), OnceLock::new());

@@ -125,6 +125,7 @@ impl MachO {
             segments,
             has_debug_info: file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0),
             linked_at_runtime,
+            is_elf: false,
             encrypted: header.encrypted,
         };
         Ok(MachO { bytes: bytes.clone(), start, end, info, code, table: OnceLock::new(), units: UnitIndex::default() })

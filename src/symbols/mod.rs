@@ -69,6 +69,8 @@ pub struct FileInfo {
     pub has_debug_info: bool,
     /// Whether the addresses in it are the run-time ones already (`kextutil -s` output).
     pub linked_at_runtime: bool,
+    /// Whether it is ELF or a list of symbols of a system that uses ELF.
+    pub is_elf: bool,
     /// Whether its code is encrypted, so that only its symbols can be used.
     pub encrypted: bool,
 }

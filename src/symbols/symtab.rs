@@ -224,11 +224,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn table(symbols: &[(u64, &str, bool)], starts: &[u64]) -> SymbolTable {
-        let raw = symbols.iter().map(|(address, name, global)| RawSymbol {
-            address: *address,
-            name: name.as_bytes(),
-            global: *global,
-            limit: 100,
+        let raw = symbols.iter().map(|(address, name, global)| {
+            let (address, global) = (*address, *global);
+            RawSymbol { address, name: name.as_bytes(), global, limit: 100, rank: u16::from(!global) }
         });
         SymbolTable::new(raw, starts.to_vec())
     }

@@ -68,6 +68,7 @@ impl TextSymbols {
             segments: vec![segment],
             has_debug_info: false,
             linked_at_runtime: false,
+            is_elf: true,
             encrypted: false,
         };
         Ok(TextSymbols { info, table })
