@@ -124,7 +124,7 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output')
-            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'Idiom of the frames in text')
+            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'Idiom of the frames in text; by default that of the system that the symbol files are of')
             [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')

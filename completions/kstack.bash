@@ -313,7 +313,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "darwin-stackshot-text darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "darwin-stackshot-text darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -383,7 +383,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "darwin-stackshot-text darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "darwin-stackshot-text darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)

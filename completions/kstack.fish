@@ -38,6 +38,9 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l format-in 
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
 linux-proc-stack\t''
 linux-log\t''
 addresses\t''"
@@ -66,6 +69,9 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format-in -d 'Read
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
 linux-proc-stack\t''
 linux-log\t''
 addresses\t''"
@@ -94,6 +100,9 @@ complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d '
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
 linux-proc-stack\t''
 linux-log\t''
 addresses\t''"
@@ -127,7 +136,7 @@ never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''
 ndjson\t''"
-complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l frames -d 'Idiom of the frames in text' -r -f -a "atos\t''
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l frames -d 'Idiom of the frames in text; by default that of the system that the symbol files are of' -r -f -a "atos\t''
 linux\t''
 gnu\t''
 full\t''"

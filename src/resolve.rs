@@ -282,8 +282,9 @@ fn in_image(batch: &[Job], image: &Image, options: ResolveOptions) -> Vec<Answer
         ImageStatus::Mismatched => Trust::Mismatched,
         ImageStatus::Unverified | ImageStatus::Missing => Trust::Unverified,
     };
-    let table = program.symbols().near(&probes.iter().map(|probe| program.in_symbols(*probe)).collect::<Vec<_>>());
-    let located = program.locate(&probes);
+    let in_symbols: Vec<Svma> = probes.iter().map(|probe| program.in_symbols(*probe)).collect();
+    // Sorting the symbols of a kernel and reading its DWARF take as long as each other.
+    let (table, located) = rayon::join(|| program.symbols().near(&in_symbols), || program.locate(&probes));
     batch.iter().zip(located).map(|(job, locations)| answer(job, program, &table, locations, trust, options)).collect()
 }
 

@@ -26,6 +26,14 @@ impl ImageId {
         Some(ImageId::Uuid(id))
     }
 
+    /// What it is called.
+    pub fn kind(self) -> &'static str {
+        match self {
+            ImageId::Uuid(_) => "UUID",
+            ImageId::Build(..) => "build id",
+        }
+    }
+
     /// A build id as a note holds it, of 1 to 32 bytes.
     pub fn build(bytes: &[u8]) -> Option<ImageId> {
         let mut id = [0; 32];

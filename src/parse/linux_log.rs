@@ -28,7 +28,7 @@ use super::linux_task;
 use super::{Confidence, Format, Holds};
 use crate::model::addr::Slide;
 use crate::model::capture::{Capture, Os};
-use crate::model::image::{Basis, ImageClaim};
+use crate::model::image::{Basis, ImageClaim, ImageId};
 
 /// The format.
 pub struct LinuxLog;
@@ -150,8 +150,20 @@ impl<'t> Log<'t> {
         } else if let Some(value) = line.strip_prefix(b"Kernel Offset: ") {
             let word = value.split(|b| *b == b' ').next().unwrap_or_default();
             self.slide = self.slide.or(lex::hex(word).or((word == b"disabled").then_some(0)).map(Slide));
-        } else if self.release.is_none() {
-            self.release = linux_task::release(line).map(lex::text);
+        } else if self.release.is_none()
+            && let Some(release) = linux_task::release(line)
+        {
+            self.release = Some(lex::text(release));
+            // With CONFIG_STACKTRACE_BUILD_ID the line ends in the kernel's own build id.
+            let last = lex::words(line).last().filter(|word| word.len() == 40);
+            self.images.extend(last.and_then(ImageId::parse_build).map(|id| ImageClaim {
+                name: "vmlinux".to_string(),
+                id: Some(id),
+                kernel: true,
+                basis: Basis::Runtime,
+                line: record.line,
+                ..ImageClaim::default()
+            }));
         }
     }
 

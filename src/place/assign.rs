@@ -189,8 +189,8 @@ pub fn verify(image: &mut Image, allow_mismatch: bool, notes: &mut Vec<Note>) {
             image.matched = true;
             return;
         }
-        (Some(wanted), Some(found)) => format!("the report's UUID is {wanted}, the file's is {found}"),
-        (Some(wanted), None) => format!("the report's UUID is {wanted}, the file has none"),
+        (Some(wanted), Some(found)) => format!("the report's {} is {wanted}, the file's is {found}", wanted.kind()),
+        (Some(wanted), None) => format!("the report's {} is {wanted}, the file has none", wanted.kind()),
         // kextstat's size may leave the linker's part out, but never code or data.
         _ if listed.is_some_and(|listed| listed < needed) && matches!(info.kind, FileKind::Kext | FileKind::Dsym) => {
             format!("the load map says {:#x} bytes, the file needs {needed:#x}", listed.unwrap_or_default())
