@@ -102,6 +102,7 @@ fn load_maps() {
         "load-maps/gdb-showallkmods-10.8.txt",
         "load-maps/lldb-showallkexts-10.9.txt",
         "load-maps/lldb-showallkexts-15.4-arm64.txt",
+        "load-maps/kslab-hang-modules",
     ];
     over(&maps, 300, fuzzing::report);
 }
@@ -115,6 +116,8 @@ fn symbol_files() {
         "symbols/darwin/arm64e/zfs.kext/Contents/MacOS/zfs",
         "symbols/darwin/fat/spl.kext/Contents/MacOS/spl",
         "symbols/darwin/i386/spl32.kext/Contents/MacOS/spl32",
+        "symbols/linux/unit.ko",
+        "symbols/linux/unit-zlib.ko",
     ];
     over(&files, 150, fuzzing::symbol_file);
 }
