@@ -48,7 +48,9 @@ for count in 1 1000 10000; do
 	best "llvm-symbolizer, $count" "$work/$count" llvm-symbolizer --inlines "--obj=$vmlinux"
 	best "addr2line, $count" "$work/$count" addr2line -fie "$vmlinux"
 	best "eu-addr2line, $count" "$work/$count" eu-addr2line -fie "$vmlinux"
-	best "blazecli, $count" "$work/$count" xargs blazecli symbolize elf --path "$vmlinux"
+	if command -v blazecli >/dev/null; then
+		best "blazecli, $count" "$work/$count" xargs blazecli symbolize elf --path "$vmlinux"
+	fi
 done
 for report in ${KSTACK_REPORTS:-}; do
 	best "kstack symbolicate ${report##*/}" /dev/null "$kstack" symbolicate "$report" -k "$vmlinux" "${symbols[@]}"

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -250,7 +251,7 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
     let job = |candidate: &Candidate| {
         let svma = Svma(candidate.start.0.wrapping_add(offset));
         let probe = if lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { svma };
-        let asked = SymbolHit { name: symbol.to_string(), start: candidate.start, size, contains: true };
+        let asked = SymbolHit { name: symbol.into(), start: candidate.start, size, contains: true };
         Job { answer: 0, image: candidate.image, probe, svma, asked: Some(asked) }
     };
     match &found[..] {
@@ -296,14 +297,13 @@ fn answer(
     trust: Trust,
     options: ResolveOptions,
 ) -> Answer {
-    let readable = |name: &str| if options.demangle { demangle(name).into_owned() } else { name.to_string() };
+    let readable = |name: &Arc<str>| match demangle(name) {
+        Cow::Owned(name) if options.demangle => name.into(),
+        _ => name.clone(),
+    };
     let hit = job.asked.clone().or_else(|| symbol_at(program, table, job.probe, &locations));
     for location in &mut locations {
-        if let Some(name) = &location.function
-            && let Cow::Owned(name) = if options.demangle { demangle(name) } else { Cow::Borrowed(&**name) }
-        {
-            location.function = Some(name.into());
-        }
+        location.function = location.function.as_ref().map(readable);
     }
     let Some(mut hit) = hit else {
         return Answer { locations, ..Answer::unresolved(Some(job.image), Unresolved::OutsideSymbols) };
@@ -317,7 +317,7 @@ fn answer(
     // The symbol table names the function as the kernel itself does; DWARF leaves out suffixes such as `.cold`.
     // Of a call that never returns, the address behind it belongs to the next function: then the lines are the caller's own.
     if let Some(owner) = locations.last_mut().filter(|_| job.probe >= hit.start) {
-        owner.function = Some(hit.name.as_str().into());
+        owner.function = Some(hit.name.clone());
     }
     Answer { image: Some(job.image), symbol: Some(hit), offset, locations, trust, reason: None, candidates: Vec::new() }
 }
@@ -326,7 +326,7 @@ fn answer(
 fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[Location]) -> Option<SymbolHit> {
     let found = table.at(program.in_symbols(probe));
     let hit = found.map(|found| SymbolHit {
-        name: found.name.to_string(),
+        name: found.name.into(),
         start: program.from_symbols(found.start),
         size: Some(found.size),
         contains: found.reach == Reach::Contains,
@@ -339,7 +339,7 @@ fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[L
     }
     // A function whose symbol was stripped may still have its DWARF entry.
     let debug = if locations.is_empty() { None } else { program.debug_function(probe) };
-    debug.map(|(name, start)| SymbolHit { name, start, size: None, contains: true }).or(hit)
+    debug.map(|(name, start)| SymbolHit { name: name.into(), start, size: None, contains: true }).or(hit)
 }
 
 /// Whether the code shows that the function at `hit` goes on to `probe`: no other function begins in between.

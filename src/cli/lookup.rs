@@ -287,7 +287,7 @@ impl<'a> JsonHit<'a> {
         JsonHit {
             address: hit.address.map(|address| address.to_string()),
             module: hit.answer.image.map(|image| layout.images[image].name.as_str()),
-            symbol: named.map(|symbol| symbol.name.as_str()),
+            symbol: named.map(|symbol| &*symbol.name),
             offset: hit.answer.offset.filter(|_| named.is_some()),
             size: named.and_then(|symbol| symbol.size),
             trust: hit.answer.trust.name(),

@@ -32,7 +32,7 @@ impl Location {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SymbolHit {
     /// Name without the leading underscore of Mach-O, otherwise as in the file.
-    pub name: String,
+    pub name: Arc<str>,
     /// Where the symbol starts.
     pub start: Svma,
     /// Bytes from the symbol's start to the next symbol or the end of its section; `None` when unknown.

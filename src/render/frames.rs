@@ -96,9 +96,12 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn name(&self) -> String {
-        let after = if self.symbol.contains { "" } else { AFTER };
-        format!("{}{after}{}{}", self.paint.symbol, self.symbol.name, self.paint.reset)
+    /// Appends the symbol. One buffer for each line: these few functions write most of what kstack prints.
+    fn name(&self, out: &mut String) {
+        out.push_str(self.paint.symbol);
+        out.push_str(if self.symbol.contains { "" } else { AFTER });
+        out.push_str(&self.symbol.name);
+        out.push_str(self.paint.reset);
     }
 
     /// What the name must not be read without.
@@ -107,16 +110,20 @@ impl Parts<'_> {
     }
 
     fn atos(&self) -> Rewritten {
-        let line = format!("{} (in {}{}) + {} ({})", self.name(), self.module, self.doubt(), self.offset, self.address);
+        let mut line = String::with_capacity(96);
+        self.name(&mut line);
+        let _ = write!(line, " (in {}{}) + {} ({})", self.module, self.doubt(), self.offset, self.address);
         Rewritten { line, place: None, below: self.locations_below() }
     }
 
     fn full(&self) -> Rewritten {
-        let size = self.symbol.size.map(|size| format!("/{size}")).unwrap_or_default();
-        let file_address = self.file_address;
-        let trust = self.answer.trust.name();
-        let line =
-            format!("{} (in {}) + {}{size} ({}, file {file_address:#x}) {trust}", self.name(), self.module, self.offset, self.address);
+        let mut line = String::with_capacity(128);
+        self.name(&mut line);
+        let _ = write!(line, " (in {}) + {}", self.module, self.offset);
+        if let Some(size) = self.symbol.size {
+            let _ = write!(line, "/{size}");
+        }
+        let _ = write!(line, " ({}, file {:#x}) {}", self.address, self.file_address, self.answer.trust.name());
         Rewritten { line, place: None, below: self.locations_below() }
     }
 
@@ -126,15 +133,24 @@ impl Parts<'_> {
 
     /// `at FILE:LINE:COLUMN in FUNCTION (inlined)`.
     fn below(&self, location: &Location) -> Option<String> {
-        let place = place(location)?;
-        let inlined = if location.inlined { " (inlined)" } else { "" };
-        let function = location.function.as_deref().unwrap_or("?");
-        Some(format!("    {}at {place} in {function}{inlined}{}", self.paint.location, self.paint.reset))
+        location.short_file()?;
+        let mut line = String::with_capacity(96);
+        line.push_str("    ");
+        line.push_str(self.paint.location);
+        line.push_str("at ");
+        write_place(&mut line, location);
+        line.push_str(" in ");
+        line.push_str(location.function.as_deref().unwrap_or("?"));
+        line.push_str(if location.inlined { " (inlined)" } else { "" });
+        line.push_str(self.paint.reset);
+        Some(line)
     }
 
     fn linux(&self) -> Rewritten {
         let size = self.symbol.size.map(|size| format!("/{size:#x}")).unwrap_or_default();
-        let mut line = format!("{}+{:#x}{size}", self.name(), self.offset);
+        let mut line = String::with_capacity(96);
+        self.name(&mut line);
+        let _ = write!(line, "+{:#x}{size}", self.offset);
         if !self.kernel {
             let _ = write!(line, " [{}{}]", self.module, self.doubt());
         } else if !self.doubt().is_empty() {
@@ -159,7 +175,11 @@ impl Parts<'_> {
             format!("{}{function}{} at {}", self.paint.symbol, self.paint.reset, place(location).unwrap_or_else(|| "??:0".to_string()))
         };
         let mut levels = self.answer.locations.iter().map(one);
-        let first = levels.next().unwrap_or_else(|| format!("{} at ??:0", self.name()));
+        let first = levels.next().unwrap_or_else(|| {
+            let mut level = String::new();
+            self.name(&mut level);
+            level + " at ??:0"
+        });
         let line = format!("{}: {first}{}", self.address, if self.doubt().is_empty() { "" } else { " (other build)" });
         Rewritten { line, place: None, below: levels.map(|level| format!(" (inlined by) {level}")).collect() }
     }
@@ -167,12 +187,17 @@ impl Parts<'_> {
 
 /// `FILE:LINE:COLUMN`, as far as known.
 pub fn place(location: &Location) -> Option<String> {
-    let file = location.short_file()?;
-    Some(match (location.line, location.column) {
-        (Some(line), Some(column)) => format!("{file}:{line}:{column}"),
-        (Some(line), None) => format!("{file}:{line}"),
-        (None, _) => file.to_string(),
-    })
+    location.short_file()?;
+    let mut text = String::with_capacity(64);
+    write_place(&mut text, location);
+    Some(text)
+}
+
+fn write_place(out: &mut String, location: &Location) {
+    out.push_str(location.short_file().unwrap_or("??"));
+    for number in [location.line, location.column.filter(|_| location.line.is_some())].into_iter().flatten() {
+        let _ = write!(out, ":{number}");
+    }
 }
 
 /// Whether a frame's answer may replace what the report prints.

@@ -260,7 +260,7 @@ impl<'a> JsonFrame<'a> {
             line: frame.line,
             address: frame.address.map(hex),
             module: image.or_else(|| printed(frame.module)),
-            symbol: named.map(|symbol| symbol.name.clone()).or_else(|| printed(frame.symbol)),
+            symbol: named.map(|symbol| symbol.name.to_string()).or_else(|| printed(frame.symbol)),
             offset: if by_report { frame.offset } else { answer.offset.filter(|_| named.is_some()) },
             size: frame.size.or(named.and_then(|symbol| symbol.size)),
             reliable: frame.reliable,
