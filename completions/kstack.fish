@@ -44,9 +44,9 @@ linux-crash-mod\t''
 linux-proc-stack\t''
 linux-log\t''
 addresses\t''"
-complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
-complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
-complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
@@ -75,9 +75,9 @@ linux-crash-mod\t''
 linux-proc-stack\t''
 linux-log\t''
 addresses\t''"
-complete -c kstack -n "__fish_kstack_using_subcommand sym" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
-complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
-complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
@@ -106,9 +106,9 @@ linux-crash-mod\t''
 linux-proc-stack\t''
 linux-log\t''
 addresses\t''"
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
@@ -124,9 +124,9 @@ complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table where each load address comes from and why a file was refused'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l strict -d 'Exit with status 3 when an image has no verified symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s k -l kernel -d 'The kernel\'s symbol file; ADDR is where its __TEXT lies in memory' -r
-complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s m -l module -d 'One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints' -r
-complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s l -l load-map -d 'A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F

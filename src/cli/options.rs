@@ -31,15 +31,15 @@ fn format_ids() -> Vec<&'static str> {
 /// Where symbols come from.
 #[derive(Args, Debug)]
 pub struct SymbolArgs {
-    /// The kernel's symbol file; ADDR is where its __TEXT lies in memory
+    /// The kernel's symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory
     #[arg(short, long, value_name = "FILE[@ADDR]")]
     pub kernel: Option<String>,
-    /// One kext: a .kext or .dSYM bundle, a Mach-O file, or a kextutil -s .sym file; ADDR is the load address that kextstat prints
+    /// One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not
     ///
-    /// NAME= says which image the file is for, by bundle identifier or by its last part. Where segments are placed apart (arm64), @SEGMENT=ADDR places one segment.
+    /// ADDR is the load address that kextstat or /proc/modules prints. NAME= says which image the file is for, by bundle identifier or by its last part. Where segments are placed apart (arm64), @SEGMENT=ADDR places one segment.
     #[arg(short, long = "module", value_name = "[NAME=]FILE[@ADDR]")]
     pub modules: Vec<String>,
-    /// A list of load addresses: kextstat, kmutil showloaded, showallkmods, showallkexts; kind detected
+    /// Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected
     #[arg(short, long = "load-map", value_name = "FILE")]
     pub load_maps: Vec<PathBuf>,
     /// Look for symbol files below this directory, by UUID first and by name second
