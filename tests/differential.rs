@@ -149,3 +149,55 @@ fn same(ours: &dyn Symbols, theirs: &goblin::mach::MachO<'_>) {
         assert!(!section_is_code || found.iter().any(|found| found.start.0 == symbol.n_value), "{path:?}: {name}");
     }
 }
+
+const OTHER_ARCHITECTURES: [&str; 8] = [
+    "aarch64-linux-gnu",
+    "armv7-linux-gnueabi",
+    "mips64-linux-gnuabi64",
+    "powerpc64le-linux-gnu",
+    "riscv64-linux-gnu",
+    "s390x-linux-gnu",
+    "i386-linux-gnu",
+    "x86_64-apple-macosx10.9",
+];
+
+/// Unlinked objects with one code section, of both endiannesses and with every way of spelling relocations.
+#[test]
+fn unlinked_objects_of_other_architectures_agree_with_llvm_symbolizer() {
+    let (Some(tool), Some(clang)) = (common::peer(&["llvm-symbolizer-14", "llvm-symbolizer"]), common::peer(&["clang-14", "clang"])) else {
+        return;
+    };
+    let dir = std::env::temp_dir().join(format!("kstack-architectures-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let source = dir.join("unit.c");
+    let text = "static volatile int s;\nstatic inline __attribute__((always_inline)) int inner(int x) { s += x;\n return s * 2; }\n\
+        __attribute__((noinline)) int first(int x) { int r = inner(x + 1);\n return r - s; }\n\
+        __attribute__((noinline)) int second(int x) { s ^= x;\n return first(x) + inner(x); }\n";
+    std::fs::write(&source, text).unwrap();
+    for target in OTHER_ARCHITECTURES {
+        let path = dir.join(format!("{target}.o"));
+        let built =
+            Command::new(&clang).args(["-g", "-O1", "-c", &format!("--target={target}"), "-o"]).args([&path, &source]).status().unwrap();
+        assert!(built.success(), "{target}");
+        let file = symbols::open(&path, &mut Vec::new()).unwrap().remove(0);
+        let segment = file.info().segments.iter().find(|segment| segment.executable).unwrap();
+        let base = if file.info().is_elf { segment.svma.0 } else { 0 };
+        // What follows the code in a Mach-O object belongs to no function.
+        let size = if file.info().is_elf { segment.size } else { 0x60 };
+        let offsets: Vec<Svma> = (0..size).step_by(2).map(Svma).collect();
+        let ours = file.locate(&offsets.iter().map(|offset| Svma(base + offset.0)).collect::<Vec<_>>());
+        let theirs = llvm(&tool, &path, &offsets);
+        let mut compared = 0;
+        for ((offset, ours), theirs) in offsets.iter().zip(&ours).zip(&theirs).filter(|((_, ours), _)| !ours.is_empty()) {
+            let lines: Vec<String> = ours
+                .iter()
+                .map(|l| format!("{}:{}:{}", l.file.as_deref().unwrap_or("??"), l.line.unwrap_or(0), l.column.unwrap_or(0)))
+                .collect();
+            let expected: Vec<&str> = theirs.iter().map(|level| level.split_once(' ').unwrap().1).collect();
+            assert_eq!(lines, expected, "{target} {offset}");
+            compared += 1;
+        }
+        assert!(compared > 15, "{target}: {compared}");
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+}

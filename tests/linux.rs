@@ -176,3 +176,27 @@ fn every_code_section_of_an_unlinked_module_agrees_with_addr2line() {
         assert!(compared.get(section).is_some_and(|count| *count > 50), "{section}: {compared:?}");
     }
 }
+
+/// Damage in the debug info of one unit costs that unit its lines, and is said; names and the other unit stay.
+#[test]
+fn damaged_debug_info_of_one_unit_is_said() {
+    let mut bytes = std::fs::read(common::fixtures().join("symbols/linux/unit.ko")).unwrap();
+    let file = object::File::parse(&bytes[..]).unwrap();
+    use object::{Object, ObjectSection};
+    let (start, size) = file.section_by_name(".debug_info").unwrap().file_range().unwrap();
+    let unit = &bytes[start as usize..(start + size) as usize];
+    let second = 4 + u32::from_le_bytes(unit[..4].try_into().unwrap()) as usize;
+    // Behind the header and the root entry of the second unit: abbreviation codes that do not exist.
+    let spoilt = start as usize + second + 64;
+    bytes[spoilt..spoilt + 64].fill(0x7f);
+    let path = std::env::temp_dir().join(format!("kstack-damaged-{}.ko", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let module = format!("unit={}", path.display());
+    let log = b"[    1.000000] Call Trace:\n[    1.000000]  first_entry+0x10/0x50 [unit]\n[    1.000000]  second_entry+0x5/0x11 [unit]\n";
+    let output = common::run_with(&["sym", "-m", &module], log);
+    std::fs::remove_file(&path).unwrap();
+    let (text, said) = (common::stdout(&output), common::stderr(&output));
+    assert!(text.contains("first_entry+0x10/0x50 [unit] src/first.c:"), "{text}");
+    assert!(text.contains("second_entry+0x5/0x11 [unit]\n"), "{text}");
+    assert!(said.contains("1 units of its debug info are damaged") && said.contains("resolved 2 of 2"), "{said}");
+}

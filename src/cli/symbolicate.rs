@@ -44,6 +44,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     drop(progress);
     let mut notes = std::mem::take(&mut inputs.notes);
     notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
+    let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
+    notes.extend(programs.filter_map(|program| program.damage()));
     let reports: Vec<Report<'_>> = inputs
         .reports
         .iter()

@@ -5,7 +5,8 @@
 //! is dropped afterwards, so memory does not grow with the size of the file.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gimli::{EndianSlice, RunTimeEndian, Section};
 use object::{Object, ObjectSection};
@@ -25,6 +26,8 @@ type Context<'d> = addr2line::Context<Reader<'d>>;
 pub struct UnitIndex {
     aranges: OnceLock<Vec<UnitRange>>,
     scanned: OnceLock<Vec<UnitRange>>,
+    /// Offsets of units that could not be read.
+    damaged: Mutex<BTreeSet<usize>>,
 }
 
 /// A half-open range of link-time addresses and the `.debug_info` offset of its unit.
@@ -132,7 +135,11 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
                 let context = context.as_ref()?;
                 frames(context, probes[at].0, directory(context, probes[at].0).as_deref(), &mut names)
             };
-            unit.iter().map(|(_, at)| one(*at).unwrap_or_default()).collect()
+            let found: Vec<Option<Vec<Location>>> = unit.iter().map(|(_, at)| one(*at)).collect();
+            if found.iter().any(Option::is_none) {
+                index.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(unit[0].0);
+            }
+            found.into_iter().map(Option::unwrap_or_default).collect()
         });
         for ((_, at), locations) in unit.iter().zip(found) {
             answers[*at] = locations;
@@ -216,6 +223,11 @@ pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, probe: Svma) -> O
 }
 
 impl UnitIndex {
+    /// How many units were met that could not be read; their addresses have no file and line.
+    pub fn damaged(&self) -> usize {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// The unit of each probe. Few probes are looked for while reading `.debug_aranges`, many in a sorted copy of it.
     fn units_of(&self, sections: &Sections<'_>, probes: &[Svma]) -> Vec<Option<usize>> {
         let whole = sections.whole();

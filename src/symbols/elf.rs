@@ -152,7 +152,7 @@ impl Elf {
         let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
         let rank = underscores + if symbol.is_weak() { 0x100 } else { 0 };
         let limit = place.base + place.size;
-        (address < limit).then(|| RawSymbol { address, name, global: symbol.is_global(), limit, rank })
+        (address < limit).then(|| RawSymbol { address, name, global: symbol.is_global(), limit, size: symbol.size(), rank })
     }
 
     fn debug(&self) -> Option<Sections<'_>> {
@@ -201,6 +201,10 @@ impl Symbols for Elf {
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let sections = self.debug();
         sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.units, probes))
+    }
+
+    fn damaged_units(&self) -> usize {
+        self.units.damaged()
     }
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {

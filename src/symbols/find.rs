@@ -59,6 +59,14 @@ impl Program {
         self.id().is_some() && (self.debug().is_none() || self.binary().is_none())
     }
 
+    /// What could not be read of its debug info in the lookups so far.
+    pub fn damage(&self) -> Option<Note> {
+        let debug = self.debug()?;
+        let count = debug.damaged_units();
+        let text = format!("{count} units of its debug info are damaged; their frames have names, but no file and line");
+        (count > 0).then(|| Note::warning(debug.info().path.display().to_string(), text))
+    }
+
     /// Whether source lines can be had.
     pub fn has_debug_info(&self) -> bool {
         self.debug().is_some()

@@ -179,6 +179,10 @@ impl Symbols for MachO {
         }
     }
 
+    fn damaged_units(&self) -> usize {
+        self.units.damaged()
+    }
+
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {
         let file = self.file().filter(|_| self.info.has_debug_info)?;
         dwarf::function_at(&Sections::load(&file), &self.units, at)
@@ -331,7 +335,7 @@ fn code_symbol<'f>(symbol: &object::Symbol<'f, 'f>, code: &[(u64, u64, u64)]) ->
     let (name, global) = (symbol.name_bytes().ok()?, symbol.is_global());
     let label = name.is_empty() || name.starts_with(b"ltmp") || name.starts_with(b"L");
     let rank = if global { 0 } else { 2 } + u16::from(plain(name).starts_with(b"_"));
-    (global || !label).then(|| RawSymbol { address, name: plain(name), global, limit: *limit, rank })
+    (global || !label).then(|| RawSymbol { address, name: plain(name), global, limit: *limit, size: 0, rank })
 }
 
 /// A name without the underscore that Mach-O puts before every C name.

@@ -103,6 +103,10 @@ pub trait Symbols: Send + Sync {
     /// Source locations of link-time addresses, in the order of `probes`: innermost inlined function first, names as in the
     /// file, empty where there is no debug info.
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>>;
+    /// How many units of debug info were met that could not be read.
+    fn damaged_units(&self) -> usize {
+        0
+    }
     /// Name and start of the function that debug info says covers an address.
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
     /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.

@@ -39,40 +39,43 @@ pub fn apply(file: &object::File<'_>, base: impl Fn(usize) -> Option<u64>) -> Pa
         NEEDED.iter().filter_map(|name| Some((*name, file.section_by_name(name)?))).collect();
     let patch = |(name, section): &(&str, object::Section<'_, '_>)| {
         let mut data = section.uncompressed_data().unwrap_or(Cow::Borrowed(&[])).into_owned();
-        patch(&mut data, section, &values, file.is_little_endian());
+        patch(&mut data, section, &values, file);
         (name.to_string(), data)
     };
     sections.par_iter().map(patch).collect()
 }
 
-fn patch(data: &mut [u8], section: &object::Section<'_, '_>, values: &FxHashMap<usize, u64>, little: bool) {
+fn patch(data: &mut [u8], section: &object::Section<'_, '_>, values: &FxHashMap<usize, u64>, file: &object::File<'_>) {
+    let little = file.is_little_endian();
+    let file_is_riscv = matches!(file.architecture(), object::Architecture::Riscv32 | object::Architecture::Riscv64);
     for (offset, record) in section.relocations() {
         let RelocationTarget::Symbol(symbol) = record.target() else { continue };
         let Some(value) = values.get(&symbol.0) else { continue };
-        let size = usize::from(record.size() / 8);
+        let flags = record.flags();
+        let kind = if let object::RelocationFlags::Elf { r_type } = flags { r_type.0 } else { 0 };
+        let riscv_width = file_is_riscv.then(|| riscv_width(kind)).flatten();
+        let size = riscv_width.unwrap_or(usize::from(record.size() / 8));
         let start = offset as usize;
         let Some(field) = start.checked_add(size).and_then(|end| data.get_mut(start..end)) else { continue };
         let old = if record.has_implicit_addend() { read(field, little) } else { 0 };
         let value = value.wrapping_add(record.addend() as u64);
-        let new = match (record.kind(), record.flags()) {
-            (RelocationKind::Absolute, _) => old.wrapping_add(value),
-            (_, object::RelocationFlags::Elf { r_type }) => match riscv(r_type.0, read(field, little), value) {
-                Some(new) => new,
-                None => continue,
-            },
+        let new = match record.kind() {
+            _ if riscv_width.is_some() => riscv(kind, read(field, little), value),
+            RelocationKind::Absolute => old.wrapping_add(value),
             _ => continue,
         };
         write(field, new, little);
     }
 }
 
-/// RISC-V spells a difference as an addition and a subtraction (psABI: `R_RISCV_ADD8` 33 … `ADD64` 36, `SUB8` 37 … `SUB64` 40).
-fn riscv(kind: u32, old: u64, value: u64) -> Option<u64> {
-    match kind {
-        33..=36 => Some(old.wrapping_add(value)),
-        37..=40 => Some(old.wrapping_sub(value)),
-        _ => None,
-    }
+/// RISC-V spells a difference as an addition and a subtraction (psABI: `R_RISCV_ADD8` 33 to `ADD64` 36, `SUB8` 37 to `SUB64` 40).
+/// Gives the bytes that such a record changes.
+fn riscv_width(kind: u32) -> Option<usize> {
+    matches!(kind, 33..=40).then(|| 1 << ((kind - 33) % 4))
+}
+
+fn riscv(kind: u32, old: u64, value: u64) -> u64 {
+    if kind <= 36 { old.wrapping_add(value) } else { old.wrapping_sub(value) }
 }
 
 fn read(field: &[u8], little: bool) -> u64 {

@@ -19,6 +19,8 @@ pub struct RawSymbol<'n> {
     pub global: bool,
     /// End of the section that it lies in: no symbol reaches beyond.
     pub limit: u64,
+    /// Size that the file states, as ELF does; 0 when it states none.
+    pub size: u64,
     /// Of several names at one address the one with the lowest rank answers, among equals the first.
     pub rank: u16,
 }
@@ -26,7 +28,8 @@ pub struct RawSymbol<'n> {
 /// How sure it is that a symbol's function reaches an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Reach {
-    /// The next symbol or function start lies above the address, and the file kept its local symbols or a list of functions.
+    /// The next symbol or function start lies above the address, and the file kept its local symbols, or a list of functions, or states
+    /// a size that reaches the address.
     Contains,
     /// Nothing in the symbol table says where the function ends: the local symbols are gone.
     Unknown,
@@ -55,6 +58,8 @@ struct Entry {
     limit: u64,
     /// Next symbol, next function, or end of the section.
     end: u64,
+    /// Where the function ends by its own account; its start when it gives none.
+    own_end: u64,
     name: (u32, u32),
     rank: u16,
 }
@@ -113,6 +118,7 @@ impl SymbolTable {
                 start: symbol.address,
                 limit: symbol.limit,
                 end: symbol.limit,
+                own_end: symbol.address.saturating_add(symbol.size),
                 name: (from as u32, to),
                 rank: symbol.rank,
             });
@@ -180,7 +186,7 @@ impl SymbolTable {
         let entry = Some(&self.entries[first]).filter(|entry| at.0 < entry.limit)?;
         let reach = if at.0 >= entry.end {
             Reach::Behind
-        } else if self.has_locals || !self.starts.is_empty() {
+        } else if self.has_locals || !self.starts.is_empty() || at.0 < entry.own_end {
             Reach::Contains
         } else {
             Reach::Unknown
@@ -226,7 +232,7 @@ mod tests {
     fn table(symbols: &[(u64, &str, bool)], starts: &[u64]) -> SymbolTable {
         let raw = symbols.iter().map(|(address, name, global)| {
             let (address, global) = (*address, *global);
-            RawSymbol { address, name: name.as_bytes(), global, limit: 100, rank: u16::from(!global) }
+            RawSymbol { address, name: name.as_bytes(), global, limit: 100, size: 0, rank: u16::from(!global) }
         });
         SymbolTable::new(raw, starts.to_vec())
     }
@@ -256,7 +262,7 @@ mod tests {
             let symbols: Vec<(u64, &'static str, bool)> = addresses.iter().map(|address| (*address, "s", false)).collect();
             let table = table(&symbols, &[]);
             let raw = |(address, name, global): &(u64, &'static str, bool)| {
-                Some(RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100, rank: u16::from(!*global) })
+                Some(RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100, size: 0, rank: u16::from(!*global) })
             };
             let part = SymbolTable::around(|| symbols.iter().map(|symbol| (symbol.0, *symbol)), raw, Vec::new(), &[Svma(probe)]);
             prop_assert_eq!(part.at(Svma(probe)), table.at(Svma(probe)));

@@ -50,7 +50,7 @@ impl TextSymbols {
         let raw = rows.iter().filter(text).map(|(address, kind, name)| {
             let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
             let global = kind.is_ascii_uppercase();
-            RawSymbol { address: *address, name, global, limit, rank: underscores }
+            RawSymbol { address: *address, name, global, limit, size: 0, rank: underscores }
         });
         let table = SymbolTable::new(raw, Vec::new());
         let arch = match low >> 32 {
