@@ -120,8 +120,8 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
         .map(|unit| {
             let context = Context::from_dwarf(sections.unit(unit[0].0)?).ok()?;
             let mut names = Names::default();
-            let directory = directory(&context, probes[unit[0].1].0);
-            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, directory.as_deref(), &mut names)).collect()
+            let directories = directories(&context, probes[unit[0].1].0);
+            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &directories, &mut names)).collect()
         })
         .collect();
     let mut answers = vec![Vec::new(); probes.len()];
@@ -133,7 +133,7 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
             let context = whole.get_or_insert_with(|| Context::from_dwarf(sections.whole()).ok());
             let mut one = |at: usize| {
                 let context = context.as_ref()?;
-                frames(context, probes[at].0, directory(context, probes[at].0).as_deref(), &mut names)
+                frames(context, probes[at].0, &directories(context, probes[at].0), &mut names)
             };
             let found: Vec<Option<Vec<Location>>> = unit.iter().map(|(_, at)| one(*at)).collect();
             if found.iter().any(Option::is_none) {
@@ -164,7 +164,7 @@ impl Names {
 }
 
 /// Locations of one address; `None` when the context cannot tell, as when a name lies outside of it.
-fn frames(context: &Context<'_>, probe: u64, directory: Option<&str>, names: &mut Names) -> Option<Vec<Location>> {
+fn frames(context: &Context<'_>, probe: u64, directories: &[String], names: &mut Names) -> Option<Vec<Location>> {
     let mut frames = context.find_frames(probe).skip_all_loads().ok()?;
     let mut locations = Vec::new();
     while let Some(frame) = frames.next().ok()? {
@@ -186,16 +186,19 @@ fn frames(context: &Context<'_>, probe: u64, directory: Option<&str>, names: &mu
     let known = locations.iter().any(|location| location.file.is_some() || location.function.is_some());
     for location in &mut locations {
         let file = location.file.as_deref().unwrap_or_default();
-        let rest = directory.and_then(|directory| file.strip_prefix(directory)).and_then(|rest| rest.strip_prefix('/'));
+        let rest = directories.iter().find_map(|directory| file.strip_prefix(directory.as_str())?.strip_prefix('/'));
         location.file_prefix = rest.map_or(0, |rest| file.len() - rest.len());
     }
     Some(if known { locations } else { Vec::new() })
 }
 
-/// `DW_AT_comp_dir` of the unit that covers `probe`.
-fn directory(context: &Context<'_>, probe: u64) -> Option<String> {
-    let unit = context.find_dwarf_and_unit(probe).skip_all_loads()?;
-    unit.comp_dir.map(|directory| directory.to_string_lossy().trim_end_matches('/').to_string())
+/// Directories that text output leaves out of a unit's paths: where it was compiled, else where its source file lies (a module that was
+/// built outside of the kernel tree).
+fn directories(context: &Context<'_>, probe: u64) -> Vec<String> {
+    let Some(unit) = context.find_dwarf_and_unit(probe).skip_all_loads() else { return Vec::new() };
+    let compiled = unit.comp_dir.map(|directory| directory.to_string_lossy().trim_end_matches('/').to_string());
+    let source = unit.name.and_then(|name| name.to_string_lossy().rsplit_once('/').map(|(directory, _)| directory.to_string()));
+    compiled.into_iter().chain(source).filter(|directory| directory.starts_with('/')).collect()
 }
 
 /// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.
