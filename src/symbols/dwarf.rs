@@ -109,10 +109,22 @@ fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_
 
 /// The locations of each probe, innermost inlined function first; empty where the file has none. Answers are in the order of `probes`.
 pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Vec<Vec<Location>> {
-    let mut by_unit: Vec<(usize, usize)> = Vec::with_capacity(probes.len());
-    for (at, unit) in index.units_of(sections, probes).into_iter().enumerate() {
-        by_unit.extend(unit.map(|unit| (unit, at)));
+    let mut answers = vec![Vec::new(); probes.len()];
+    let listed = index.listed(sections, probes);
+    let (found, missing): (Vec<usize>, Vec<usize>) = (0..probes.len()).partition(|at| listed[*at].is_some());
+    let known = found.into_iter().filter_map(|at| Some((listed[at]?, at))).collect();
+    let scan = || missing.iter().filter_map(|at| Some((index.scanned(sections, probes[*at])?, *at))).collect();
+    // The scan for what `.debug_aranges` leaves out takes as long as many a batch, and most often finds nothing.
+    let (located, scanned): (_, Vec<(usize, usize)>) = rayon::join(|| in_units(sections, index, probes, known), scan);
+    let late = if scanned.is_empty() { Vec::new() } else { in_units(sections, index, probes, scanned) };
+    for (at, locations) in located.into_iter().chain(late) {
+        answers[at] = locations;
     }
+    answers
+}
+
+/// Answers to probes, each a number in `probes`, in the units that hold them.
+fn in_units(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma], mut by_unit: Vec<(usize, usize)>) -> Vec<(usize, Vec<Location>)> {
     by_unit.sort_unstable();
     let units: Vec<&[(usize, usize)]> = by_unit.chunk_by(|a, b| a.0 == b.0).collect();
     let found: Vec<Option<Vec<Vec<Location>>>> = units
@@ -124,9 +136,9 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
             unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &directories, &mut names)).collect()
         })
         .collect();
-    let mut answers = vec![Vec::new(); probes.len()];
     let mut whole = None;
     let mut names = Names::default();
+    let mut answers = Vec::with_capacity(by_unit.len());
     for (unit, found) in units.iter().zip(found) {
         let found = found.unwrap_or_else(|| {
             // The unit needs its neighbours: the one context over the whole file, built once, answers for all of its kind.
@@ -141,9 +153,7 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
             }
             found.into_iter().map(Option::unwrap_or_default).collect()
         });
-        for ((_, at), locations) in unit.iter().zip(found) {
-            answers[*at] = locations;
-        }
+        answers.extend(unit.iter().map(|(_, at)| *at).zip(found));
     }
     answers
 }
@@ -204,7 +214,10 @@ fn directories(context: &Context<'_>, probe: u64) -> Vec<String> {
 /// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.
 pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, probe: Svma) -> Option<(String, Svma)> {
     let dwarf = sections.whole();
-    let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(index.units_of(sections, &[probe])[0]?)).ok()?;
+    let header = dwarf
+        .debug_info
+        .header_from_offset(gimli::DebugInfoOffset(index.listed(sections, &[probe])[0].or_else(|| index.scanned(sections, probe))?))
+        .ok()?;
     let unit = dwarf.unit(header).ok()?;
     let mut entries = unit.entries();
     while let Some(entry) = entries.next_dfs().ok()? {
@@ -231,11 +244,11 @@ impl UnitIndex {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// The unit of each probe. Few probes are looked for while reading `.debug_aranges`, many in a sorted copy of it.
-    fn units_of(&self, sections: &Sections<'_>, probes: &[Svma]) -> Vec<Option<usize>> {
+    /// The unit of each probe by `.debug_aranges`: few are looked for while reading it, many in a sorted copy.
+    fn listed(&self, sections: &Sections<'_>, probes: &[Svma]) -> Vec<Option<usize>> {
         let whole = sections.whole();
-        let mut units = vec![None; probes.len()];
         if probes.len() <= symtab::FEW && self.aranges.get().is_none() {
+            let mut units = vec![None; probes.len()];
             aranges(&whole, |range| {
                 for (probe, unit) in probes.iter().zip(&mut units) {
                     if (range.start..range.end).contains(&probe.0) {
@@ -243,18 +256,23 @@ impl UnitIndex {
                     }
                 }
             });
-        } else {
-            let listed = self.aranges.get_or_init(|| {
-                let mut ranges = Vec::new();
-                aranges(&whole, |range| ranges.push(range));
-                sorted(ranges)
-            });
-            units = probes.iter().map(|probe| find(listed, probe.0)).collect();
+            return units;
         }
-        for (probe, unit) in probes.iter().zip(&mut units).filter(|(_, unit)| unit.is_none()) {
-            *unit = find(self.scanned.get_or_init(|| sorted(root_ranges(&whole))), probe.0);
+        let listed = self.aranges.get_or_init(|| {
+            let mut ranges = Vec::new();
+            aranges(&whole, |range| ranges.push(range));
+            sorted(ranges)
+        });
+        probes.iter().map(|probe| find(listed, probe.0)).collect()
+    }
+
+    /// The unit of a probe by the root entries of all units, which are read once.
+    fn scanned(&self, sections: &Sections<'_>, probe: Svma) -> Option<usize> {
+        if self.scanned.get().is_none() {
+            // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
+            let _ = self.scanned.set(sorted(root_ranges(&sections.whole())));
         }
-        units
+        find(self.scanned.get()?, probe.0)
     }
 }
 
@@ -302,5 +320,5 @@ fn root_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
         }
         found
     };
-    headers.iter().flat_map(one).collect()
+    headers.par_iter().flat_map_iter(one).collect()
 }

@@ -161,8 +161,11 @@ impl Elf {
             return Some(Sections::load(&file));
         }
         let bases = |section: usize| self.place(object::SectionIndex(section)).map(|place| place.base);
-        let patched = self.relocated.get_or_init(|| reloc::apply(&file, bases));
-        Some(Sections::patched(&file, patched))
+        if self.relocated.get().is_none() {
+            // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
+            let _ = self.relocated.set(reloc::apply(&file, bases));
+        }
+        Some(Sections::patched(&file, self.relocated.get()?))
     }
 }
 
