@@ -65,6 +65,12 @@ impl<'d> Sections<'d> {
         Sections { sections, endian }
     }
 
+    /// Whether reading the root entries of all units takes noticeable time.
+    fn is_large(&self) -> bool {
+        const LARGE: usize = 16 << 20;
+        self.whole().debug_info.reader().len() > LARGE
+    }
+
     /// Readers over all sections.
     fn whole(&self) -> Dwarf<'_> {
         self.sections.borrow(|section| EndianSlice::new(section, self.endian))
@@ -112,11 +118,17 @@ pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Ve
     let mut answers = vec![Vec::new(); probes.len()];
     let listed = index.listed(sections, probes);
     let (found, missing): (Vec<usize>, Vec<usize>) = (0..probes.len()).partition(|at| listed[*at].is_some());
-    let known = found.into_iter().filter_map(|at| Some((listed[at]?, at))).collect();
-    let scan = || missing.iter().filter_map(|at| Some((index.scanned(sections, probes[*at])?, *at))).collect();
-    // The scan for what `.debug_aranges` leaves out takes as long as many a batch, and most often finds nothing.
-    let (located, scanned): (_, Vec<(usize, usize)>) = rayon::join(|| in_units(sections, index, probes, known), scan);
-    let late = if scanned.is_empty() { Vec::new() } else { in_units(sections, index, probes, scanned) };
+    let mut known: Vec<(usize, usize)> = found.into_iter().filter_map(|at| Some((listed[at]?, at))).collect();
+    let scan = || -> Vec<(usize, usize)> { missing.iter().filter_map(|at| Some((index.scanned(sections, probes[*at])?, *at))).collect() };
+    // In a whole kernel the scan for what `.debug_aranges` leaves out takes as long as a batch, and most often finds nothing: it runs
+    // beside the batch. In a small file it is nothing, and reading a unit twice would cost more.
+    let (located, late) = if sections.is_large() && !missing.is_empty() {
+        let (located, scanned) = rayon::join(|| in_units(sections, index, probes, known), scan);
+        (located, in_units(sections, index, probes, scanned))
+    } else {
+        known.extend(scan());
+        (in_units(sections, index, probes, known), Vec::new())
+    };
     for (at, locations) in located.into_iter().chain(late) {
         answers[at] = locations;
     }
