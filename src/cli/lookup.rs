@@ -12,7 +12,6 @@ use super::{output, term};
 use crate::model::addr::{Arch, Avma, Svma, parse_hex};
 use crate::model::capture::Capture;
 use crate::model::frame::{Answer, Trust};
-use crate::model::image::Basis;
 use crate::model::stack::Lookup;
 use crate::place::{self, Layout};
 use crate::render::Style;
@@ -70,12 +69,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 /// Addresses are in the world of the load addresses given; with `--slide`, they are run-time addresses.
 fn layout(args: &Args, inputs: &Inputs) -> Layout {
     let options = args.symbols.place_options();
-    let listed = inputs.maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
-    let basis = if options.slide.is_some() { Some(Basis::Runtime) } else { listed };
     // A small number may be an offset into a file of any architecture.
     let high = args.queries.iter().filter_map(|query| address(query)).find(|value| value >> 63 == 1);
     let arch = high.and_then(|value| Arch::of_darwin_address(Avma(value)));
-    let capture = Capture { basis, arch, ..Capture::default() };
+    let capture = Capture { arch, ..Capture::default() };
     place::place(&capture, b"", &inputs.maps, &inputs.library, options)
 }
 

@@ -40,8 +40,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         inputs.reports.iter().map(|input| input.source.name.clone()).zip(inputs.place(&args.symbols)).collect();
     if layouts.is_empty() {
         // Load maps alone: their own addresses are the world that everything is placed in.
-        let world = inputs.maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
-        let capture = Capture { basis: world, ..Capture::default() };
+        let capture = Capture::default();
         let names: Vec<&str> = inputs.maps.iter().map(|(name, _)| name.as_str()).collect();
         layouts.push((names.join(", "), place::place(&capture, b"", &inputs.maps, &inputs.library, args.symbols.place_options())));
     }

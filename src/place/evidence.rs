@@ -3,7 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Image;
-use crate::model::addr::{Avma, Slide, Svma};
+use crate::model::addr::{Arch, Avma, Slide, Svma};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
 use crate::model::stack::Lookup;
@@ -81,9 +81,10 @@ impl Tally {
         self.agree * 10 >= self.all * 9 && self.delta.is_multiple_of(0x1000)
     }
 
-    /// As [`Tally::is_base`], and on a multiple of what xnu slides kernels by: 0x200000 on x86_64, 0x4000 at least on arm64.
-    pub fn is_slide(&self) -> bool {
-        self.is_base() && self.delta.is_multiple_of(0x4000) && self.delta < 1 << 40
+    /// As [`Tally::is_base`], and on a multiple of what kernels are slid by: 2 MiB on x86_64 (xnu and Linux), a page of 16 KiB elsewhere.
+    pub fn is_slide(&self, arch: Arch) -> bool {
+        let step = if arch == Arch::X86_64 { SLIDE_STEP } else { 0x4000 };
+        self.is_base() && self.delta.is_multiple_of(step) && self.delta < 1 << 40
     }
 }
 

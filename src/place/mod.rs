@@ -134,7 +134,9 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     for image in &mut images {
         assign::verify(image, options.allow_mismatch, &mut notes);
     }
-    let mut placer = Placer { capture, options, text, pairs: &pairs, notes };
+    let listed = maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
+    let unsaid = if options.slide.is_some() { Basis::Runtime } else { listed.unwrap_or_default() };
+    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes };
     let (slide, slide_from) = placer.kernel(&mut images);
     let map_slide = placer.map_slide(&images, slide);
     for image in images.iter_mut().filter(|image| !image.kernel) {
@@ -182,14 +184,15 @@ struct Placer<'a> {
     options: PlaceOptions,
     text: &'a [u8],
     pairs: &'a [Pair],
+    /// What a format that does not say is taken for: run-time addresses once a slide is given, else those of the load maps.
+    unsaid: Basis,
     notes: Vec<Note>,
 }
 
 impl Placer<'_> {
-    /// Whether the report's addresses have the slide in them. A format that does not say is taken as run-time once a slide is given.
+    /// Whether the report's addresses have the slide in them.
     fn basis(&self) -> Basis {
-        let unsaid = if self.options.slide.is_some() { Basis::Runtime } else { Basis::Unslid };
-        self.capture.basis.unwrap_or(unsaid)
+        self.capture.basis.unwrap_or(self.unsaid)
     }
 
     fn warn(&mut self, text: String) {
@@ -205,6 +208,8 @@ impl Placer<'_> {
         };
         let Some(image) = images.iter_mut().find(|image| image.kernel) else { return stated };
         let Some(program) = image.program.clone() else { return stated };
+        let own = program.info().linked_at_runtime;
+        let stated = if own { (Some(Slide(0)), "the symbol file's addresses are those of the running kernel".to_string()) } else { stated };
         let anchored = if self.options.slide.is_none() { linux::slide_by_anchors(&program, &image.claims) } else { None };
         let stated = anchored.map_or(stated, |(slide, from)| (Some(slide), from));
         let (slide, from) = self.kernel_slide(&program, image.given.as_ref(), stated);
@@ -241,11 +246,20 @@ impl Placer<'_> {
         if stated.0 == Some(Slide(tally.delta)) || self.options.slide.is_some() {
             return (stated.0, if stated.0 == Some(Slide(tally.delta)) { says } else { stated.1 });
         }
-        if stated.0.is_none() || (tally.is_slide() && agree >= 2) {
+        let convincing = match stated.0 {
+            None => tally.is_base(),
+            Some(_) => tally.is_slide(program.info().arch) && agree >= 2,
+        };
+        if convincing {
             if let Some(stated) = stated.0 {
                 self.warn(format!("the kernel's addresses are slid by {:#x}, not {stated}: {says} say so", tally.delta));
             }
             return (Some(Slide(tally.delta)), says);
+        }
+        if stated.0.is_none() {
+            self.warn(format!(
+                "the kernel's slide cannot be told: only {says} agree on one; bare addresses in the kernel are not resolved, give --slide"
+            ));
         }
         stated
     }

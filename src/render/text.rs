@@ -12,6 +12,7 @@ use crate::model::capture::Os;
 use crate::model::frame::Answer;
 use crate::model::stack::RawFrame;
 use crate::note::Note;
+use crate::place::Image;
 
 /// The output.
 pub struct Text;
@@ -49,8 +50,13 @@ fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
 
 /// Without a wish, that of the report's system.
 fn idiom(report: &Report<'_>, style: Style) -> Idiom {
-    let own = if report.capture.os == Some(Os::Linux) { Idiom::Linux } else { Idiom::Atos };
-    style.frames.unwrap_or(own)
+    style.frames.unwrap_or(if is_linux(report) { Idiom::Linux } else { Idiom::Atos })
+}
+
+/// Whether the report is of Linux, or of no system and its symbols are.
+fn is_linux(report: &Report<'_>) -> bool {
+    let by_symbols = || report.layout.images.iter().any(Image::is_linux);
+    report.capture.os.map_or_else(by_symbols, |os| os == Os::Linux)
 }
 
 struct Writer<'a, 'o> {
@@ -85,25 +91,22 @@ impl Writer<'_, '_> {
         let line = frame.line_start as usize;
         let (from, to) = (line + frame.text.start as usize, line + frame.text.end as usize);
         let next = self.line_end(to);
-        let appended =
-            new.line.is_empty() || (self.style.frames.is_none() && !frame.symbol.is_empty() && new.place.is_some() && self.is_linux());
-        if appended {
+        let in_place = is_linux(self.report) && self.style.frames.is_none();
+        if new.line.is_empty() || in_place {
             // The kernel's own words stay; only what they do not say is added.
             self.copy(done, to)?;
-            self.say(new.place.as_deref().unwrap_or_default())?;
+            let bare = frame.symbol.is_empty() && !new.line.is_empty();
+            let added = if bare { format!(" {}", new.line) } else { new.place.clone().unwrap_or_default() };
+            self.say(&added)?;
         } else {
             self.copy(done, from)?;
             self.say(&new.line)?;
         }
         self.copy(to, next)?;
         // A log stays a log: what is added has the stamp of its frame.
-        let prefix = if self.is_linux() { line..from } else { line..line + crate::parse::lex::indent(&self.report.text[line..next]) };
+        let prefix = if in_place { line..from } else { line..line + crate::parse::lex::indent(&self.report.text[line..next]) };
         self.below(prefix, line, next, new)?;
         Ok((0..frame.notes).fold(next, |at, _| self.line_end(at)))
-    }
-
-    fn is_linux(&self) -> bool {
-        self.report.capture.os == Some(Os::Linux)
     }
 
     /// Lines below a frame begin with `prefix` of it and have its line ending.

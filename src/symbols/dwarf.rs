@@ -220,7 +220,7 @@ fn directories(context: &Context<'_>, probe: u64) -> Vec<String> {
     let Some(unit) = context.find_dwarf_and_unit(probe).skip_all_loads() else { return Vec::new() };
     let compiled = unit.comp_dir.map(|directory| directory.to_string_lossy().trim_end_matches('/').to_string());
     let source = unit.name.and_then(|name| name.to_string_lossy().rsplit_once('/').map(|(directory, _)| directory.to_string()));
-    compiled.into_iter().chain(source).filter(|directory| directory.starts_with('/')).collect()
+    compiled.into_iter().chain(source).filter(|directory| !directory.is_empty()).collect()
 }
 
 /// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.

@@ -53,6 +53,8 @@ impl TextSymbols {
             RawSymbol { address: *address, name, global, limit, size: 0, rank: underscores }
         });
         let table = SymbolTable::new(raw, Vec::new());
+        // Only a running kernel has modules among its symbols; a System.map states what the kernel was linked at.
+        let live = memchr::memmem::find(bytes, b"\t[").is_some();
         let arch = match low >> 32 {
             0xffff_ffff => Arch::X86_64,
             0xffff_8000..=0xffff_fff0 => Arch::Arm64,
@@ -67,7 +69,7 @@ impl TextSymbols {
             id: None,
             segments: vec![segment],
             has_debug_info: false,
-            linked_at_runtime: false,
+            linked_at_runtime: live,
             is_elf: true,
             encrypted: false,
         };
