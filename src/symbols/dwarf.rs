@@ -1,7 +1,7 @@
 //! DWARF: from an address to its source line and the chain of inlined functions.
 //!
-//! Only the compilation units that hold a looked-up address are read. `.debug_aranges` says which those are; where it is
-//! silent, the root entries of all units are scanned once. Units are worked on in parallel, each with a context of its own that
+//! Only the compilation units that hold a looked-up address are read. `.debug_aranges` says which those are; the root entries of
+//! units that it leaves out are scanned once. Units are worked on in parallel, each with a context of its own that
 //! is dropped afterwards, so memory does not grow with the size of the file.
 
 use std::borrow::Cow;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use gimli::{EndianSlice, RunTimeEndian, Section};
 use object::{Object, ObjectSection};
 use rayon::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::symtab;
 use crate::model::addr::Svma;
@@ -65,12 +65,6 @@ impl<'d> Sections<'d> {
         Sections { sections, endian }
     }
 
-    /// Whether reading the root entries of all units takes noticeable time.
-    fn is_large(&self) -> bool {
-        const LARGE: usize = 16 << 20;
-        self.whole().debug_info.reader().len() > LARGE
-    }
-
     /// Readers over all sections.
     fn whole(&self) -> Dwarf<'_> {
         self.sections.borrow(|section| EndianSlice::new(section, self.endian))
@@ -115,28 +109,8 @@ fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_
 
 /// The locations of each probe, innermost inlined function first; empty where the file has none. Answers are in the order of `probes`.
 pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Vec<Vec<Location>> {
-    let mut answers = vec![Vec::new(); probes.len()];
-    let listed = index.listed(sections, probes);
-    let (found, missing): (Vec<usize>, Vec<usize>) = (0..probes.len()).partition(|at| listed[*at].is_some());
-    let mut known: Vec<(usize, usize)> = found.into_iter().filter_map(|at| Some((listed[at]?, at))).collect();
-    let scan = || -> Vec<(usize, usize)> { missing.iter().filter_map(|at| Some((index.scanned(sections, probes[*at])?, *at))).collect() };
-    // In a whole kernel the scan for what `.debug_aranges` leaves out takes as long as a batch, and most often finds nothing: it runs
-    // beside the batch. In a small file it is nothing, and reading a unit twice would cost more.
-    let (located, late) = if sections.is_large() && !missing.is_empty() {
-        let (located, scanned) = rayon::join(|| in_units(sections, index, probes, known), scan);
-        (located, in_units(sections, index, probes, scanned))
-    } else {
-        known.extend(scan());
-        (in_units(sections, index, probes, known), Vec::new())
-    };
-    for (at, locations) in located.into_iter().chain(late) {
-        answers[at] = locations;
-    }
-    answers
-}
-
-/// Answers to probes, each a number in `probes`, in the units that hold them.
-fn in_units(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma], mut by_unit: Vec<(usize, usize)>) -> Vec<(usize, Vec<Location>)> {
+    let units = index.units_of(sections, probes);
+    let mut by_unit: Vec<(usize, usize)> = units.iter().enumerate().filter_map(|(at, unit)| Some(((*unit)?, at))).collect();
     by_unit.sort_unstable();
     let units: Vec<&[(usize, usize)]> = by_unit.chunk_by(|a, b| a.0 == b.0).collect();
     let found: Vec<Option<Vec<Vec<Location>>>> = units
@@ -150,7 +124,7 @@ fn in_units(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma], mut by_
         .collect();
     let mut whole = None;
     let mut names = Names::default();
-    let mut answers = Vec::with_capacity(by_unit.len());
+    let mut answers = vec![Vec::new(); probes.len()];
     for (unit, found) in units.iter().zip(found) {
         let found = found.unwrap_or_else(|| {
             // The unit needs its neighbours: the one context over the whole file, built once, answers for all of its kind.
@@ -165,7 +139,9 @@ fn in_units(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma], mut by_
             }
             found.into_iter().map(Option::unwrap_or_default).collect()
         });
-        answers.extend(unit.iter().map(|(_, at)| *at).zip(found));
+        for ((_, at), locations) in unit.iter().zip(found) {
+            answers[*at] = locations;
+        }
     }
     answers
 }
@@ -226,10 +202,7 @@ fn directories(context: &Context<'_>, probe: u64) -> Vec<String> {
 /// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.
 pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, probe: Svma) -> Option<(String, Svma)> {
     let dwarf = sections.whole();
-    let header = dwarf
-        .debug_info
-        .header_from_offset(gimli::DebugInfoOffset(index.listed(sections, &[probe])[0].or_else(|| index.scanned(sections, probe))?))
-        .ok()?;
+    let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(index.units_of(sections, &[probe])[0]?)).ok()?;
     let unit = dwarf.unit(header).ok()?;
     let mut entries = unit.entries();
     while let Some(entry) = entries.next_dfs().ok()? {
@@ -278,13 +251,13 @@ impl UnitIndex {
         probes.iter().map(|probe| find(listed, probe.0)).collect()
     }
 
-    /// The unit of a probe by the root entries of all units, which are read once.
-    fn scanned(&self, sections: &Sections<'_>, probe: Svma) -> Option<usize> {
-        if self.scanned.get().is_none() {
-            // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
-            let _ = self.scanned.set(sorted(root_ranges(&sections.whole())));
+    /// The unit of each probe.
+    fn units_of(&self, sections: &Sections<'_>, probes: &[Svma]) -> Vec<Option<usize>> {
+        let mut units = self.listed(sections, probes);
+        for (probe, unit) in probes.iter().zip(&mut units).filter(|(_, unit)| unit.is_none()) {
+            *unit = find(self.scanned.get_or_init(|| sorted(unlisted_ranges(&sections.whole()))), probe.0);
         }
-        find(self.scanned.get()?, probe.0)
+        units
     }
 }
 
@@ -313,24 +286,23 @@ fn aranges(dwarf: &Dwarf<'_>, mut take: impl FnMut(UnitRange)) {
     }
 }
 
-/// The ranges of every unit's root entry.
-fn root_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
-    let mut headers = Vec::new();
+/// The ranges of the root entries of units that `.debug_aranges` leaves out. A unit that it lists is taken to be listed whole, as
+/// compilers and dsymutil do; reading the root entries of all units would take longer than a thousand lookups.
+fn unlisted_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
+    let mut listed = FxHashSet::default();
+    let mut headers = dwarf.debug_aranges.headers();
+    while let Ok(Some(header)) = headers.next() {
+        listed.insert(header.debug_info_offset().0);
+    }
+    let mut found = Vec::new();
     let mut units = dwarf.units();
     while let Ok(Some(header)) = units.next() {
-        headers.push(header);
-    }
-    let one = |header: &gimli::UnitHeader<Reader<'_>>| -> Vec<UnitRange> {
-        let Some(offset) = header.debug_info_offset() else { return Vec::new() };
-        let mut found = Vec::new();
-        if let Ok(unit) = dwarf.unit(*header)
-            && let Ok(mut ranges) = dwarf.unit_ranges(&unit)
-        {
-            while let Ok(Some(range)) = ranges.next() {
-                found.push(UnitRange { start: range.begin, end: range.end, unit: offset.0 });
-            }
+        let Some(offset) = header.debug_info_offset().filter(|offset| !listed.contains(&offset.0)) else { continue };
+        let Ok(unit) = dwarf.unit(header) else { continue };
+        let Ok(mut ranges) = dwarf.unit_ranges(&unit) else { continue };
+        while let Ok(Some(range)) = ranges.next() {
+            found.push(UnitRange { start: range.begin, end: range.end, unit: offset.0 });
         }
-        found
-    };
-    headers.par_iter().flat_map_iter(one).collect()
+    }
+    found
 }
