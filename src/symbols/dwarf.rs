@@ -13,13 +13,15 @@ use object::{Object, ObjectSection};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::symtab;
 use crate::model::addr::Svma;
 use crate::model::frame::Location;
 
 type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
 type Dwarf<'d> = gimli::Dwarf<Reader<'d>>;
 type Context<'d> = addr2line::Context<Reader<'d>>;
+
+/// Up to this many addresses are looked for while `.debug_aranges` is read, rather than in a sorted copy of it.
+const FEW: usize = 16;
 
 /// Which unit covers which addresses, kept between lookups in one file.
 #[derive(Default)]
@@ -232,7 +234,7 @@ impl UnitIndex {
     /// The unit of each probe by `.debug_aranges`: few are looked for while reading it, many in a sorted copy.
     fn listed(&self, sections: &Sections<'_>, probes: &[Svma]) -> Vec<Option<usize>> {
         let whole = sections.whole();
-        if probes.len() <= symtab::FEW && self.aranges.get().is_none() {
+        if probes.len() <= FEW && self.aranges.get().is_none() {
             let mut units = vec![None; probes.len()];
             aranges(&whole, |range| {
                 for (probe, unit) in probes.iter().zip(&mut units) {

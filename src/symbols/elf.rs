@@ -11,7 +11,7 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
 
 use super::dwarf::{self, Sections, UnitIndex};
 use super::reloc;
-use super::symtab::{self, Near, RawSymbol, SymbolTable};
+use super::symtab::{Near, RawSymbol, SymbolTable};
 use super::{FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
@@ -182,7 +182,7 @@ impl Symbols for Elf {
     }
 
     fn near(&self, probes: &[Svma]) -> Near<'_> {
-        if let Some(file) = self.file().filter(|_| self.table.get().is_none() && probes.len() <= symtab::FEW) {
+        if let Some(file) = self.file().filter(|_| self.table.get().is_none()) {
             let symbols = || self.symbols(&file).map(|(address, symbol)| (address, (address, symbol)));
             return Near::Part(SymbolTable::around(symbols, |(address, symbol)| self.code_symbol(*address, symbol), Vec::new(), probes));
         }

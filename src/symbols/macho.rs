@@ -8,7 +8,7 @@ use object::read::macho::{FatArch, MachHeader, MachOFatFile32, MachOFatFile64};
 use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
 
 use super::dwarf::{self, Sections, UnitIndex};
-use super::symtab::{self, Near, RawSymbol, SymbolTable};
+use super::symtab::{Near, RawSymbol, SymbolTable};
 use super::{FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
@@ -157,7 +157,7 @@ impl Symbols for MachO {
     }
 
     fn near(&self, probes: &[Svma]) -> Near<'_> {
-        if let Some(file) = self.file().filter(|_| self.table.get().is_none() && probes.len() <= symtab::FEW) {
+        if let Some(file) = self.file().filter(|_| self.table.get().is_none()) {
             let symbols = || file.symbols().map(|symbol| (symbol.address(), symbol));
             return Near::Part(SymbolTable::around(symbols, |symbol| code_symbol(symbol, &self.code), Header::of(&file).starts, probes));
         }

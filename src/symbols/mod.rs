@@ -93,8 +93,8 @@ pub trait Symbols: Send + Sync {
     fn info(&self) -> &FileInfo;
     /// Its code symbols; read on first use.
     fn table(&self) -> &SymbolTable;
-    /// A table that answers for `probes`, all of it or, where they are few, the part that is needed: sorting every symbol of a
-    /// kernel for one address would take most of the time.
+    /// A table that answers for `probes`: the whole one if it is there already, else the part that is needed. Sorting every symbol of
+    /// a kernel for one address would take most of the time.
     fn near(&self, probes: &[Svma]) -> Near<'_>;
     /// How many code symbols there are, without reading their names.
     fn symbol_count(&self) -> usize;

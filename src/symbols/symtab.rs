@@ -72,9 +72,6 @@ impl Found<'_> {
     }
 }
 
-/// Up to this many addresses are looked up by going through all symbols rather than by sorting them.
-pub const FEW: usize = 16;
-
 /// A table that answers for some addresses.
 pub enum Near<'t> {
     /// The table of the whole file.
@@ -149,22 +146,22 @@ impl SymbolTable {
         starts: Vec<u64>,
         probes: &[Svma],
     ) -> SymbolTable {
-        let mut bounds: Vec<(Option<u64>, u64)> = vec![(None, u64::MAX); probes.len()];
+        let mut probes: Vec<u64> = probes.iter().map(|probe| probe.0).collect();
+        probes.sort_unstable();
+        probes.dedup();
+        // Between two probes only the lowest and the highest symbol can be next to one of them.
+        let mut between: Vec<Option<(u64, u64)>> = vec![None; probes.len() + 1];
         let mut has_locals = false;
         for (address, symbol) in symbols() {
             has_locals = has_locals || load(&symbol).is_some_and(|symbol| !symbol.global);
-            for (probe, (below, above)) in probes.iter().zip(&mut bounds) {
-                if address <= probe.0 {
-                    if *below < Some(address) && load(&symbol).is_some() {
-                        *below = Some(address);
-                    }
-                } else if address < *above && load(&symbol).is_some() {
-                    *above = address;
-                }
+            let gap = &mut between[probes.partition_point(|probe| *probe < address)];
+            let (low, high) = gap.unwrap_or((u64::MAX, 0));
+            if (address < low || address > high || gap.is_none()) && load(&symbol).is_some() {
+                *gap = Some((low.min(address), high.max(address)));
             }
         }
-        let needed = |address: u64| bounds.iter().any(|(below, above)| *below == Some(address) || *above == address);
-        let part = symbols().filter(|(address, _)| needed(*address)).filter_map(|(_, symbol)| load(&symbol));
+        let needed: Vec<u64> = between.iter().flatten().flat_map(|(low, high)| [*low, *high]).collect();
+        let part = symbols().filter(|(address, _)| needed.binary_search(address).is_ok()).filter_map(|(_, symbol)| load(&symbol));
         SymbolTable { has_locals, ..SymbolTable::new(part, starts) }
     }
 
@@ -258,13 +255,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_linear_search(addresses in prop::collection::vec(0u64..100, 1..40), probe in 0u64..120) {
+        fn agrees_with_a_linear_search(
+            addresses in prop::collection::vec(0u64..100, 1..40),
+            probe in 0u64..120,
+            others in prop::collection::vec(0u64..120, 0..6),
+        ) {
             let symbols: Vec<(u64, &'static str, bool)> = addresses.iter().map(|address| (*address, "s", false)).collect();
             let table = table(&symbols, &[]);
             let raw = |(address, name, global): &(u64, &'static str, bool)| {
                 Some(RawSymbol { address: *address, name: name.as_bytes(), global: *global, limit: 100, size: 0, rank: u16::from(!*global) })
             };
-            let part = SymbolTable::around(|| symbols.iter().map(|symbol| (symbol.0, *symbol)), raw, Vec::new(), &[Svma(probe)]);
+            let probes: Vec<Svma> = others.into_iter().chain([probe]).map(Svma).collect();
+            let part = SymbolTable::around(|| symbols.iter().map(|symbol| (symbol.0, *symbol)), raw, Vec::new(), &probes);
             prop_assert_eq!(part.at(Svma(probe)), table.at(Svma(probe)));
             let nearest = addresses.iter().filter(|a| **a <= probe).max();
             prop_assert_eq!(table.at(Svma(probe)).map(|f| f.start.0), nearest.copied().filter(|_| probe < 100));
