@@ -4,7 +4,6 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=${1:-$here/target/bench}
-runs=${RUNS:-5}
 peer=$(command -v llvm-symbolizer-14 || command -v llvm-symbolizer) || { echo "llvm-symbolizer is missing" >&2; exit 2; }
 cargo build --release --quiet --manifest-path "$here/Cargo.toml"
 "$here/benches/make-darwin.sh" "$work"
@@ -13,25 +12,8 @@ modules=()
 for ((k = 0; k < 40; k++)); do modules+=(-m "$work/bench$k.kext"); done
 kernel=(-k "$here/fixtures/symbols/darwin/legacy/mach_kernel")
 
-# best NAME INPUT COMMAND...: best wall time and the memory of that run.
-best() {
-	local name=$1 input=$2
-	shift 2
-	python3 - "$name" "$input" "$runs" "$@" <<'PY'
-import os, resource, subprocess, sys, time
-name, source, runs, command = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-times, peak = [], 0
-for _ in range(runs):
-    with open(source) as given, open(os.devnull, "w") as void:
-        start = time.monotonic()
-        child = subprocess.Popen(command, stdin=given, stdout=void, stderr=void)
-        _, status, usage = os.wait4(child.pid, 0)
-        times.append(time.monotonic() - start)
-        peak = max(peak, usage.ru_maxrss)
-        assert status == 0, (command[:3], status)
-print(f"{name:52} {min(times) * 1000:9.1f} ms {peak / 1024:7.1f} MiB")
-PY
-}
+# shellcheck source=benches/best.sh
+. "$here/benches/best.sh"
 
 # The same look-ups at load addresses, for `lookup`.
 python3 - "$work" <<'PY'

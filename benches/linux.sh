@@ -4,7 +4,6 @@
 # Peers that are not installed are left out: llvm-symbolizer, addr2line, eu-addr2line, blazecli.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
-runs=${RUNS:-5}
 vmlinux=${KSTACK_VMLINUX:?give the kernel with debug info in KSTACK_VMLINUX}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,25 +22,8 @@ for count in (1, 1000, 10000):
         out.writelines(f"{random.choice(text) + random.randrange(1, 8):#x}\n" for _ in range(count))
 ' "$work"
 
-# best NAME INPUT COMMAND...
-best() {
-	local name=$1 input=$2
-	shift 2
-	command -v "$1" >/dev/null || { echo "$name: $1 is not installed"; return 0; }
-	python3 - "$name" "$input" "$runs" "$@" <<'PY'
-import os, subprocess, sys, time
-name, source, runs, command = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4:]
-times, peak = [], 0
-for _ in range(runs):
-    with open(source) as given, open(os.devnull, "w") as void:
-        start = time.monotonic()
-        child = subprocess.Popen(command, stdin=given, stdout=void, stderr=void)
-        _, status, usage = os.wait4(child.pid, 0)
-        times.append(time.monotonic() - start)
-        peak = max(peak, usage.ru_maxrss)
-print(f"{name:44} {min(times) * 1000:9.1f} ms {peak / 1024:7.1f} MiB")
-PY
-}
+# shellcheck source=benches/best.sh
+. "$here/benches/best.sh"
 
 for count in 1 1000 10000; do
 	best "kstack lookup, $count" "$work/$count" "$kstack" lookup -k "$vmlinux"

@@ -54,6 +54,9 @@ pub struct Candidate {
     pub fits: bool,
 }
 
+/// Where kernels before 6.1 cut a name (`KSYM_NAME_LEN` 128 with its end).
+const CUT_NAME: usize = 127;
+
 /// Every symbol of that name, in every image that `module` names, or in all images when it is empty. Without one of that name
 /// and size, those that the compiler split off it (`.cold`, `.isra.0` …) and that have the size.
 pub fn symbols(layout: &Layout, module: &str, symbol: &str, size: Option<u64>) -> Vec<Candidate> {
@@ -66,7 +69,12 @@ pub fn symbols(layout: &Layout, module: &str, symbol: &str, size: Option<u64>) -
         if named.is_empty() {
             named = table.named(plain);
         }
-        let fits = |found: &Found<'_>| size.is_none_or(|size| found.fits(size));
+        if named.is_empty() && symbol.len() == CUT_NAME {
+            named = table.beginning(symbol);
+        }
+        // The last symbol of a section fits many sizes; one that has the very size is meant before it.
+        let exact = named.iter().any(|found| Some(found.size) == size);
+        let fits = |found: &Found<'_>| size.is_none_or(|size| if exact { found.size == size } else { found.fits(size) });
         if !named.iter().any(fits) && size.is_some() {
             named.extend(table.split_off(plain).into_iter().filter(fits));
         }

@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 
 use super::evidence::Pair;
 use super::{Image, Placer};
-use crate::model::addr::{Avma, Slide};
+use crate::model::addr::{Arch, Avma, Slide};
 use crate::model::image::ImageClaim;
 use crate::symbols::find::Program;
 use crate::symbols::{FileInfo, Segment};
@@ -43,15 +43,19 @@ impl Placer<'_> {
                 break;
             }
         }
-        let own: Vec<&Pair> = self.pairs.iter().filter(|pair| image.is_called(&pair.module)).collect();
-        let base = image.given.as_ref().map(|given| given.at).or(image.load);
+        if let Some(given) = &image.given {
+            // What the user says about a section, `.text` unless named, is above what a map says.
+            placed = given_section(info, given.segment.as_deref().unwrap_or(".text"), given.at, given.segment.is_some());
+            image.placed_by = "the address given with -m".to_string();
+        }
         if placed.is_empty() {
+            let own: Vec<&Pair> = self.pairs.iter().filter(|pair| image.is_called(&pair.module)).collect();
             placed = by_symbols(program, &image.claims, &own);
             if !placed.is_empty() {
                 image.placed_by = "symbols whose address is printed".to_string();
             }
         }
-        if let Some(base) = base.filter(|_| placed.is_empty()) {
+        if let Some(base) = image.load.filter(|_| placed.is_empty()) {
             placed = by_base(info, base);
         }
         image.load = image.load.or(placed.iter().find(|(segment, _)| segment.name == ".text").map(|(_, at)| *at));
@@ -59,9 +63,22 @@ impl Placer<'_> {
     }
 }
 
+/// A section at the address given for it. Those behind `.text` follow it, as [`by_base`] has them, if it is the first.
+fn given_section(info: &FileInfo, name: &str, at: Avma, alone: bool) -> Vec<(Segment, Avma)> {
+    let following = by_base(info, at);
+    match following.first() {
+        Some((first, _)) if first.name == name && !alone => following,
+        _ => info.segment(name).map(|segment| (segment.clone(), at)).into_iter().collect(),
+    }
+}
+
 /// From the base of a module's text: code sections follow one another in the order of the file, each aligned as it needs
-/// (kernel/module/main.c, `layout_sections`); `.init` and what only module removal needs come elsewhere.
+/// (kernel/module/main.c, `layout_sections`); `.init` and what only module removal needs come elsewhere. Other architectures put
+/// tables of a size that only the running kernel knows in between (`.plt` on arm64), so that nothing can be said there.
 fn by_base(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
+    if !matches!(info.arch, Arch::X86_64 | Arch::I386) {
+        return Vec::new();
+    }
     let mut at = base.0;
     let mut placed = Vec::new();
     for segment in info.segments.iter().filter(|segment| segment.executable && !segment.name.starts_with(".init")) {
@@ -101,7 +118,7 @@ fn by_symbols(program: &Program, claims: &[ImageClaim], pairs: &[&Pair]) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::addr::{Arch, Svma};
+    use crate::model::addr::Svma;
     use crate::symbols::FileKind;
 
     #[test]
@@ -124,7 +141,13 @@ mod tests {
             is_elf: true,
             encrypted: false,
         };
-        let placed: Vec<(String, u64)> = by_base(&info, Avma(0x1000)).into_iter().map(|(segment, at)| (segment.name, at.0)).collect();
+        let names = |placed: Vec<(Segment, Avma)>| placed.into_iter().map(|(segment, at)| (segment.name, at.0)).collect::<Vec<_>>();
+        let placed = names(by_base(&info, Avma(0x1000)));
         assert_eq!(placed, [(".text".into(), 0x1000), (".text.unlikely".into(), 0x1101), (".exit.text".into(), 0x1130)]);
+        assert_eq!(names(given_section(&info, ".text", Avma(0x1000), false)), placed);
+        assert_eq!(names(given_section(&info, ".init.text", Avma(0x9000), true)), [(".init.text".into(), 0x9000)]);
+        let arm = FileInfo { arch: Arch::Arm64, ..info };
+        assert!(by_base(&arm, Avma(0x1000)).is_empty(), "a .plt of unknown size may stand in front");
+        assert_eq!(names(given_section(&arm, ".text", Avma(0x1000), false)), [(".text".into(), 0x1000)]);
     }
 }

@@ -208,6 +208,11 @@ impl SymbolTable {
         index.get(name).into_iter().flatten().map(|at| self.found(*at as usize)).collect()
     }
 
+    /// Every symbol whose name begins so.
+    pub fn beginning(&self, start: &str) -> Vec<Found<'_>> {
+        (0..self.entries.len()).map(|at| self.found(at)).filter(|found| found.name.starts_with(start)).collect()
+    }
+
     /// Every symbol that a compiler split off a function of that name: `NAME.cold`, `NAME.isra.0`, `NAME.part.0.constprop.1`.
     pub fn split_off(&self, name: &str) -> Vec<Found<'_>> {
         let is_part = |found: &Found<'_>| found.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
@@ -251,6 +256,17 @@ mod tests {
         let with_starts = table(&[(10, "f", true)], &[10, 40]);
         assert_eq!(with_starts.at(Svma(39)).unwrap().reach, Reach::Contains);
         assert_eq!(with_starts.at(Svma(50)).unwrap().reach, Reach::Behind);
+    }
+
+    #[test]
+    fn the_last_symbol_of_a_section_may_reach_further_and_parts_and_cut_names_are_found() {
+        let table = table(&[(10, "f", false), (20, "f.cold", false), (30, "f.isra.0", false)], &[]);
+        assert!(table.named("f")[0].fits(10) && !table.named("f")[0].fits(11));
+        let last = table.named("f.isra.0")[0];
+        assert!(last.fits(70) && last.fits(4000) && !last.fits(69));
+        let names = |found: Vec<Found<'_>>| found.iter().map(|found| found.name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(table.split_off("f")), ["f.cold", "f.isra.0"]);
+        assert_eq!(names(table.beginning("f.is")), ["f.isra.0"]);
     }
 
     proptest! {
