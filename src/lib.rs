@@ -23,6 +23,7 @@ pub mod note;
 pub mod parse;
 pub mod place;
 pub mod render;
+pub mod report;
 pub mod resolve;
 pub mod space;
 pub mod symbols;

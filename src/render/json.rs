@@ -1,5 +1,6 @@
 //! JSON (`kstack/1`): one object for all reports, or one line for each stack. Addresses are strings, absent facts `null`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
@@ -8,11 +9,9 @@ use serde::ser::SerializeSeq;
 
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
-use crate::model::capture::Os;
-use crate::model::frame::{Answer, Location, Trust};
-use crate::model::stack::{RawFrame, Role, Span, Stack};
+use crate::model::frame::{Answer, Location};
+use crate::model::stack::{RawFrame, Role, Stack};
 use crate::note::Note;
-use crate::parse::lex;
 use crate::place::Image;
 
 /// The version of the form; fields may be added to it, not renamed.
@@ -196,7 +195,7 @@ struct JsonStack<'a> {
     count: u64,
     line: u32,
     frames: Vec<JsonFrame<'a>>,
-    user_frames: Vec<UserFrame>,
+    user_frames: Vec<UserFrame<'a>>,
 }
 
 impl<'a> JsonStack<'a> {
@@ -223,8 +222,8 @@ impl<'a> JsonStack<'a> {
 struct JsonFrame<'a> {
     line: u32,
     address: Option<String>,
-    module: Option<String>,
-    symbol: Option<String>,
+    module: Option<Cow<'a, str>>,
+    symbol: Option<Cow<'a, str>>,
     offset: Option<u64>,
     size: Option<u64>,
     reliable: bool,
@@ -249,30 +248,24 @@ struct After<'a> {
 impl<'a> JsonFrame<'a> {
     fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
         let answer = report.resolved.answer(stack, n);
-        // Linux prints no module for the kernel itself.
-        let unnamed = |image: &&Image| image.kernel && report.capture.os == Some(Os::Linux);
-        let image = answer.image.map(|image| &report.layout.images[image]).filter(|image| !unnamed(image)).map(|image| image.name.clone());
-        let printed = |span: Span| Some(span).filter(|span| !span.is_empty()).map(|span| lex::text(span.of(report.text, frame.line_start)));
-        let named = answer.named();
-        // What the report itself names stays named; nobody has compared it with a file.
-        let by_report = named.is_none() && !frame.symbol.is_empty();
+        let named = report.name_of(frame, answer);
         JsonFrame {
             line: frame.line,
             address: frame.address.map(hex),
-            module: image.or_else(|| printed(frame.module)),
-            symbol: named.map(|symbol| symbol.name.to_string()).or_else(|| printed(frame.symbol)),
-            offset: if by_report { frame.offset } else { answer.offset.filter(|_| named.is_some()) },
-            size: frame.size.or(named.and_then(|symbol| symbol.size)),
+            module: named.module,
+            symbol: named.symbol,
+            offset: named.offset,
+            size: named.size,
             reliable: frame.reliable,
             role: frame.role.name(),
-            trust: if by_report { Trust::Unverified.name() } else { answer.trust.name() },
+            trust: named.trust.name(),
             reason: answer.reason.map(super::summary::advice),
             after: answer
                 .symbol
                 .as_ref()
                 .filter(|symbol| !symbol.contains)
                 .map(|symbol| After { symbol: &symbol.name, offset: answer.offset }),
-            locations: locations(report, frame, answer, by_report),
+            locations: locations(report, frame, answer, named.by_report),
             candidates: answer.candidates.iter().map(|places| places.iter().map(JsonLocation::of).collect()).collect(),
         }
     }
@@ -283,10 +276,9 @@ fn locations<'a>(report: &Report<'a>, frame: &RawFrame, answer: &'a Answer, by_r
     if !by_report || frame.location.is_empty() {
         return answer.locations.iter().map(JsonLocation::of).collect();
     }
-    let span = |span: Span| std::str::from_utf8(span.of(report.text, frame.line_start)).ok();
-    let (file, line) = span(frame.location).and_then(|place| place.rsplit_once(':')).unzip();
-    let line = line.and_then(|line| line.parse().ok());
-    vec![JsonLocation { function: span(frame.symbol), file, line, column: None, inlined: frame.role == Role::Inline }]
+    let (file, line) = report.printed_location(frame).unzip();
+    let function = std::str::from_utf8(frame.symbol.of(report.text, frame.line_start)).ok();
+    vec![JsonLocation { function, file, line: line.flatten(), column: None, inlined: frame.role == Role::Inline }]
 }
 
 /// A source location; also what `lookup --format json` prints.
@@ -313,22 +305,21 @@ impl<'a> JsonLocation<'a> {
 }
 
 #[derive(Serialize)]
-struct UserFrame {
+struct UserFrame<'a> {
     line: u32,
     address: Option<String>,
-    module: Option<String>,
-    symbol: Option<String>,
+    module: Option<Cow<'a, str>>,
+    symbol: Option<Cow<'a, str>>,
     offset: Option<u64>,
 }
 
-impl UserFrame {
-    fn of(report: &Report<'_>, frame: &RawFrame) -> UserFrame {
-        let printed = |span: Span| Some(lex::text(span.of(report.text, frame.line_start))).filter(|text| !text.is_empty());
+impl<'a> UserFrame<'a> {
+    fn of(report: &Report<'a>, frame: &RawFrame) -> UserFrame<'a> {
         UserFrame {
             line: frame.line,
             address: frame.address.map(hex),
-            module: printed(frame.module),
-            symbol: printed(frame.symbol),
+            module: report.printed(frame, frame.module),
+            symbol: report.printed(frame, frame.symbol),
             offset: frame.offset,
         }
     }

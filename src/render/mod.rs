@@ -11,24 +11,8 @@ pub mod text;
 
 use std::io::{self, Write};
 
-use crate::model::capture::Capture;
 use crate::note::Note;
-use crate::place::Layout;
-use crate::resolve::Resolved;
-
-/// One report with everything found out about it.
-pub struct Report<'a> {
-    /// Where it came from.
-    pub source: &'a str,
-    /// Its bytes.
-    pub text: &'a [u8],
-    /// What it says.
-    pub capture: &'a Capture,
-    /// Its images.
-    pub layout: &'a Layout,
-    /// The answers to its frames.
-    pub resolved: &'a Resolved,
-}
+pub use crate::report::Report;
 
 /// How text is written; decided once, by the binary.
 #[derive(Clone, Copy, Default, Debug)]
