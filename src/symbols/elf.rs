@@ -203,7 +203,7 @@ impl Symbols for Elf {
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let sections = self.debug();
-        sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.units, probes))
+        sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.bytes, &self.units, probes))
     }
 
     fn damaged_units(&self) -> usize {
