@@ -17,8 +17,10 @@
 pub mod cli;
 pub mod error;
 pub mod fuzzing;
+pub mod group;
 pub mod input;
 pub mod model;
+pub mod names;
 pub mod note;
 pub mod parse;
 pub mod place;

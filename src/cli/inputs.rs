@@ -35,11 +35,12 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Opens everything. `need_report` says whether standard input is read when no report is named.
+    /// Opens everything. `need_report` says whether standard input is read when no report is named, `filters` whether `-m` may name
+    /// a module instead of a file.
     ///
     /// # Errors
     /// Only when the command line makes no sense; what cannot be opened becomes a note.
-    pub fn open(input: &InputArgs, symbols: &SymbolArgs, need_report: bool) -> anyhow::Result<Inputs> {
+    pub fn open(input: &InputArgs, symbols: &SymbolArgs, need_report: bool, filters: bool) -> anyhow::Result<Inputs> {
         let mut inputs = Inputs::default();
         let progress = Progress::new("reading");
         let forced = input.format_in.as_deref().and_then(parse::by_id);
@@ -53,12 +54,12 @@ impl Inputs {
             inputs.path(path, forced);
         }
         drop(progress);
-        inputs.symbols(symbols);
+        inputs.symbols(symbols, filters);
         Ok(inputs)
     }
 
     /// Opens load maps and symbol files.
-    pub fn symbols(&mut self, args: &SymbolArgs) {
+    pub fn symbols(&mut self, args: &SymbolArgs, filters: bool) {
         for path in &args.load_maps {
             self.load_map(path);
         }
@@ -66,7 +67,7 @@ impl Inputs {
             let progress = Progress::new("symbol files");
             self.library.index(folder, &mut self.notes, &|done, all| progress.at(done, all));
         }
-        self.library.add(args.given(), &mut self.notes);
+        self.library.add(args.given(filters), &mut self.notes);
     }
 
     fn path(&mut self, path: &Path, forced: Option<&'static dyn Format>) {

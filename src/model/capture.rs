@@ -1,6 +1,7 @@
 //! One parsed input: what a single report or load map said.
 
 use super::addr::{Arch, Slide};
+use super::frame::Answer;
 use super::image::{Basis, ImageClaim};
 use super::stack::Stack;
 use crate::note::Note;
@@ -45,6 +46,8 @@ pub struct Capture {
     pub images: Vec<ImageClaim>,
     /// Stacks, in the order of the report.
     pub stacks: Vec<Stack>,
+    /// What an earlier run of kstack found out about frames, where its output is the report.
+    pub known: Vec<Answer>,
     /// Damage and oddities met while reading.
     pub notes: Vec<Note>,
 }

@@ -3,5 +3,6 @@
 pub mod addr;
 pub mod capture;
 pub mod frame;
+pub mod group;
 pub mod image;
 pub mod stack;

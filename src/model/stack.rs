@@ -1,6 +1,7 @@
 //! One stack as its report prints it: who it belongs to, and its frames, nothing resolved.
 
 use super::addr::Avma;
+use super::group::Tally;
 
 /// What a stack is. The names are those of the JSON form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -23,6 +24,15 @@ pub enum StackKind {
 }
 
 impl StackKind {
+    /// Every kind.
+    pub const ALL: [StackKind; 7] =
+        [StackKind::Thread, StackKind::Crash, StackKind::Irq, StackKind::Alloc, StackKind::Free, StackKind::Lock, StackKind::Sample];
+
+    /// The kind of that JSON name.
+    pub fn by_name(name: &str) -> Option<StackKind> {
+        StackKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,6 +74,8 @@ pub struct Stack {
     pub line: u32,
     /// Kernel frames, innermost first.
     pub frames: Vec<RawFrame>,
+    /// Who stands here, where the report is one of groups; `count` says how many.
+    pub tally: Option<Box<Tally>>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.
     pub user_frames: Vec<RawFrame>,
 }
@@ -126,6 +138,10 @@ impl Span {
     }
 }
 
+/// Index into [`super::capture::Capture::known`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Known(pub u32);
+
 /// One frame as printed. Names are spans of the report, so that a dump of a million frames costs no million strings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RawFrame {
@@ -157,6 +173,8 @@ pub struct RawFrame {
     pub role: Role,
     /// Whether the report holds the frame for part of the chain; false for `? ` frames and their like.
     pub reliable: bool,
+    /// What an earlier run of kstack found out about the frame, where its output is the report.
+    pub known: Option<Known>,
 }
 
 impl RawFrame {

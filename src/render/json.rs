@@ -76,7 +76,8 @@ impl Output for NdJson {
     }
 }
 
-fn texts(notes: &[Note]) -> Vec<String> {
+/// Notes as the JSON's `warnings`.
+pub fn texts(notes: &[Note]) -> Vec<String> {
     notes.iter().map(Note::to_string).collect()
 }
 
@@ -106,8 +107,9 @@ impl Serialize for Stacks<'_> {
     }
 }
 
+/// What a report is, without its images and stacks.
 #[derive(Serialize)]
-struct Head<'a> {
+pub struct Head<'a> {
     source: &'a str,
     format: &'static str,
     os: Option<&'static str>,
@@ -120,7 +122,8 @@ struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn of(report: &Report<'a>) -> Head<'a> {
+    /// The head of `report`.
+    pub fn of(report: &Report<'a>) -> Head<'a> {
         let (capture, layout) = (report.capture, report.layout);
         Head {
             source: report.source,
@@ -218,8 +221,9 @@ impl<'a> JsonStack<'a> {
     }
 }
 
+/// A frame.
 #[derive(Serialize)]
-struct JsonFrame<'a> {
+pub struct JsonFrame<'a> {
     line: u32,
     address: Option<String>,
     module: Option<Cow<'a, str>>,
@@ -246,7 +250,8 @@ struct After<'a> {
 }
 
 impl<'a> JsonFrame<'a> {
-    fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
+    /// The JSON form of frame `n` of stack `stack`.
+    pub fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
         let answer = report.resolved.answer(stack, n);
         let named = report.name_of(frame, answer);
         JsonFrame {

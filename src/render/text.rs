@@ -10,7 +10,7 @@ use super::{Output, Report, Style, sanitize};
 use crate::model::addr::{Avma, Svma};
 use crate::model::capture::Os;
 use crate::model::frame::Answer;
-use crate::model::stack::RawFrame;
+use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
 use crate::place::Image;
 
@@ -75,14 +75,45 @@ impl Writer<'_, '_> {
         if !frames.is_sorted_by_key(|(frame, _)| frame.line_start) {
             frames.sort_by_key(|(frame, _)| frame.line_start);
         }
-        let mut done = 0;
-        for (frame, at) in frames {
-            // Of two frames in one line only the first is written anew.
-            if frame.line_start as usize >= done && super::frames::improves(frame, &resolved.answers[at]) {
-                done = self.frame(done, frame, at)?;
+        let mut frames = frames.into_iter().peekable();
+        for wanted in self.wanted() {
+            let mut done = wanted.start;
+            while let Some((frame, at)) = frames.next_if(|(frame, _)| (frame.line_start as usize) < wanted.end) {
+                // Of two frames in one line only the first is written anew.
+                if frame.line_start as usize >= done && super::frames::improves(frame, &resolved.answers[at]) {
+                    done = self.frame(done, frame, at)?;
+                }
+            }
+            self.copy(done, wanted.end.max(done))?;
+        }
+        Ok(())
+    }
+
+    /// The parts of the text that are written: all of it, or for an excerpt each stack from its heading to its last frame.
+    fn wanted(&self) -> Vec<Range<usize>> {
+        if !self.style.excerpt {
+            return std::iter::once(0..self.report.text.len()).collect();
+        }
+        let mut parts: Vec<Range<usize>> = self.report.capture.stacks.iter().filter_map(|stack| self.part(stack)).collect();
+        parts.sort_unstable_by_key(|part| part.start);
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for part in parts {
+            match merged.last_mut().filter(|last| last.end >= part.start) {
+                Some(last) => last.end = last.end.max(part.end),
+                None => merged.push(part),
             }
         }
-        self.copy(done, self.report.text.len())
+        merged
+    }
+
+    /// Where a stack stands in the text.
+    fn part(&self, stack: &Stack) -> Option<Range<usize>> {
+        let frames = || stack.frames.iter().chain(&stack.user_frames);
+        let (first, last) = (frames().min_by_key(|frame| frame.line_start)?, frames().max_by_key(|frame| frame.line_start)?);
+        let above = &self.report.text[..first.line_start as usize];
+        let heading = first.line.saturating_sub(stack.line) as usize;
+        let start = memchr::memrchr_iter(b'\n', above).nth(heading).map_or(0, |at| at + 1);
+        Some(start..(0..last.notes).fold(self.line_end(last.line_start as usize), |at, _| self.line_end(at)))
     }
 
     /// Writes everything from `done` to the end of the frame's line and what belongs below it; gives back where the text goes on.

@@ -1,0 +1,50 @@
+//! Function names without what a compiler adds to them, so that names of different builds can be compared.
+
+/// `name` without compiler suffixes (`.isra.0`, `.constprop.0`, `.part.0`, `.cold`, `.llvm.123`, `.lto_priv.0`) and without the
+/// `__pfx_` of Linux' padding symbols (since 6.3).
+///
+/// ```
+/// # use kstack::names::base_name;
+/// assert_eq!(base_name("rwsem_down_write_slowpath.constprop.0.isra.1"), "rwsem_down_write_slowpath");
+/// assert_eq!(base_name("zio_wait.cold"), "zio_wait");
+/// assert_eq!(base_name("core::fmt::write"), "core::fmt::write");
+/// ```
+pub fn base_name(name: &str) -> &str {
+    const SUFFIXES: &[&str] = &["isra", "constprop", "part", "cold", "llvm", "lto_priv", "localalias", "clone"];
+    let mut base = name.strip_prefix("__pfx_").unwrap_or(name);
+    let mut rest = base;
+    while let Some((front, word)) = rest.rsplit_once('.') {
+        if SUFFIXES.contains(&word) && !front.is_empty() {
+            base = front;
+        } else if word.is_empty() || !word.bytes().all(|b| b.is_ascii_digit()) {
+            break;
+        }
+        rest = front;
+    }
+    base
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base_name;
+
+    #[test]
+    fn only_known_suffixes_go() {
+        for (name, base) in [
+            ("f", "f"),
+            ("f.isra.0", "f"),
+            ("f.part.3.cold", "f"),
+            ("f.llvm.1234567", "f"),
+            ("f.constprop.0.isra.0", "f"),
+            ("__pfx_kthread", "kthread"),
+            (".cold", ".cold"),
+            ("f.0", "f.0"),
+            ("f.", "f."),
+            ("a.b.c", "a.b.c"),
+            ("", ""),
+            ("<T as core::ops::Drop>::drop", "<T as core::ops::Drop>::drop"),
+        ] {
+            assert_eq!(base_name(name), base, "{name}");
+        }
+    }
+}
