@@ -137,11 +137,16 @@ impl Inputs {
         }
         let detected = parse::detect(&source.data).filter(|format| !in_directory || format.sniff(&source.data) > Confidence::Fallback);
         match forced.or(detected) {
-            Some(format) => {
+            Some(format) if format.holds() == Holds::LoadMap => {
                 let capture = self.parse(format, &source);
-                match format.holds() {
-                    Holds::LoadMap => self.maps.push((source.name, capture)),
-                    Holds::Stacks => self.reports.push(Input { source, capture }),
+                self.maps.push((source.name, capture));
+            }
+            Some(format) => {
+                for part in format.parts(&source.data) {
+                    self.placed_notes(&source.name, &part.capture);
+                    let name = part.source.unwrap_or_else(|| source.name.clone());
+                    let source = Source { name, data: source.data.clone(), notes: Vec::new() };
+                    self.reports.push(Input { source, capture: part.capture });
                 }
             }
             None if in_directory => {}
@@ -156,9 +161,14 @@ impl Inputs {
 
     fn parse(&mut self, format: &dyn Format, source: &Source) -> Capture {
         let capture = format.parse(&source.data);
-        let placed = |note: &Note| Note { place: source.name.clone(), ..note.clone() };
-        self.notes.extend(capture.notes.iter().map(placed));
+        self.placed_notes(&source.name, &capture);
         capture
+    }
+
+    /// Keeps what a reader says about `source`.
+    fn placed_notes(&mut self, source: &str, capture: &Capture) {
+        let placed = |note: &Note| Note { place: source.to_string(), ..note.clone() };
+        self.notes.extend(capture.notes.iter().map(placed));
     }
 
     /// Reads a load map: a file, or a directory or archive with load maps and trees of `/sys/module` in it.

@@ -16,6 +16,11 @@ pub enum Os {
 }
 
 impl Os {
+    /// The system of that JSON name.
+    pub fn by_name(name: &str) -> Option<Os> {
+        [Os::Darwin, Os::Linux].into_iter().find(|os| os.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {

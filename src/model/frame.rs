@@ -55,6 +55,11 @@ pub enum Trust {
 }
 
 impl Trust {
+    /// The trust of that JSON name.
+    pub fn by_name(name: &str) -> Option<Trust> {
+        [Trust::Verified, Trust::Unverified, Trust::Mismatched, Trust::Unresolved].into_iter().find(|trust| trust.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {

@@ -105,6 +105,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role of that JSON name.
+    pub fn by_name(name: &str) -> Option<Role> {
+        [Role::Call, Role::Fault, Role::Regs, Role::Inline].into_iter().find(|role| role.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {

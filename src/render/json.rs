@@ -10,7 +10,7 @@ use serde::ser::SerializeSeq;
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
 use crate::model::frame::{Answer, Location};
-use crate::model::stack::{RawFrame, Role, Stack};
+use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
 use crate::place::Image;
 
@@ -151,6 +151,7 @@ pub struct JsonImage<'a> {
     file_uuid: Option<String>,
     status: &'static str,
     debug_info: bool,
+    kernel: bool,
     placed_by: Option<&'a str>,
     reason: Option<&'a str>,
     pairs_agree: Option<usize>,
@@ -172,6 +173,7 @@ impl<'a> JsonImage<'a> {
             file_uuid: file_id.map(|id| id.to_string()),
             status: image.status().name(),
             debug_info: image.program.as_ref().is_some_and(|program| program.has_debug_info()),
+            kernel: image.kernel,
             placed_by: Some(image.placed_by.as_str()).filter(|from| !from.is_empty()),
             reason: image.refused.as_ref().map(|refused| refused.why.as_str()).or(image.other_build.as_deref()),
             pairs_agree: image.pairs.map(|(agree, _)| agree),
@@ -231,6 +233,8 @@ pub struct JsonFrame<'a> {
     offset: Option<u64>,
     size: Option<u64>,
     reliable: bool,
+    /// Whether the address is the very instruction, not a return address.
+    exact: bool,
     role: &'static str,
     trust: &'static str,
     /// Why there is no symbol.
@@ -262,6 +266,7 @@ impl<'a> JsonFrame<'a> {
             offset: named.offset,
             size: named.size,
             reliable: frame.reliable,
+            exact: frame.lookup == Lookup::Exact,
             role: frame.role.name(),
             trust: named.trust.name(),
             reason: answer.reason.map(super::summary::advice),

@@ -5,6 +5,7 @@
 pub mod frames;
 pub mod groups;
 pub mod json;
+pub mod listing;
 pub mod modules;
 pub mod sanitize;
 pub mod summary;

@@ -5,17 +5,19 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::frames::{self, Idiom, Paint, Rewritten};
+use super::frames::{self, Paint, Rewritten};
+use super::listing::{self, idiom, is_linux};
 use super::{Output, Report, Style, sanitize};
 use crate::model::addr::{Avma, Svma};
-use crate::model::capture::Os;
 use crate::model::frame::Answer;
 use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
-use crate::place::Image;
 
 /// The output.
 pub struct Text;
+
+/// The format whose text is not for people: its stacks are listed instead.
+pub const JSON: &str = "kstack-json";
 
 impl Output for Text {
     fn id(&self) -> &'static str {
@@ -25,7 +27,10 @@ impl Output for Text {
         "the report with its frames rewritten in place"
     }
     fn write(&self, reports: &[Report<'_>], _: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
-        reports.iter().try_for_each(|report| Writer { report, style, written: &written(report, style), out: &mut *out }.report())
+        reports.iter().try_for_each(|report| match report.capture.format {
+            JSON => listing::write(report, style, out),
+            _ => Writer { report, style, written: &written(report, style), out: &mut *out }.report(),
+        })
     }
 }
 
@@ -46,17 +51,6 @@ fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
         frames::rewrite(address.or_else(place), answer, image, idiom, Paint::new(style.colour))
     };
     resolved.answers.par_iter().zip(addresses).map(one).collect()
-}
-
-/// Without a wish, that of the report's system.
-fn idiom(report: &Report<'_>, style: Style) -> Idiom {
-    style.frames.unwrap_or(if is_linux(report) { Idiom::Linux } else { Idiom::Atos })
-}
-
-/// Whether the report is of Linux, or of no system and its symbols are.
-fn is_linux(report: &Report<'_>) -> bool {
-    let by_symbols = || report.layout.images.iter().any(Image::is_linux);
-    report.capture.os.map_or_else(by_symbols, |os| os == Os::Linux)
 }
 
 struct Writer<'a, 'o> {

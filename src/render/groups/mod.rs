@@ -10,12 +10,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::Style;
-use super::frames::{self, Idiom, Paint, Rewritten};
+use super::frames::Rewritten;
+use super::{Style, listing};
 use crate::group::{Group, Groups, StackRef};
-use crate::model::capture::Os;
 use crate::note::Note;
-use crate::place::Image;
 
 /// How groups are shown.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,35 +51,7 @@ pub fn by_id(id: &str) -> Option<&'static dyn GroupOutput> {
 
 /// Frame `n` of a stack as one line and lines below it, in the idiom of its report.
 pub fn frame(groups: &Groups<'_, '_>, at: StackRef, n: usize, style: Style) -> Rewritten {
-    let report = &groups.reports[at.report as usize];
-    let frame = &groups.stack(at).frames[n];
-    let answer = report.resolved.answer(at.stack as usize, n);
-    let image = answer.image.map(|image| &report.layout.images[image]);
-    let linux = report.capture.os.map_or_else(|| report.layout.images.iter().any(Image::is_linux), |os| os == Os::Linux);
-    let idiom = style.frames.unwrap_or(if linux { Idiom::Linux } else { Idiom::Atos });
-    let written =
-        if frames::improves(frame, answer) { frames::rewrite(frame.address, answer, image, idiom, Paint::new(style.colour)) } else { None };
-    let printed = || String::from_utf8_lossy(frame.text.of(report.text, frame.line_start)).trim().to_string();
-    match written {
-        Some(written) if written.line.is_empty() => Rewritten { line: printed() + written.place.as_deref().unwrap_or_default(), ..written },
-        Some(written) => written,
-        None => Rewritten { line: own_name(groups, at, n).unwrap_or_else(printed), ..Rewritten::default() },
-    }
-}
-
-/// A frame in the words of the report, without what it prints around them: `zio_wait+0x12/0x2f0 [zfs]`.
-fn own_name(groups: &Groups<'_, '_>, at: StackRef, n: usize) -> Option<String> {
-    let report = &groups.reports[at.report as usize];
-    let named = report.named(at.stack as usize, n);
-    let mut text = named.symbol?.into_owned();
-    if let Some(offset) = named.offset {
-        text.push_str(&format!("+{offset:#x}"));
-    }
-    text.extend(named.size.map(|size| format!("/{size:#x}")));
-    text.extend(named.module.map(|module| format!(" [{module}]")));
-    let place = report.printed_location(&groups.stack(at).frames[n]);
-    text.extend(place.map(|(file, line)| line.map_or(format!(" {file}"), |line| format!(" {file}:{line}"))));
-    Some(text)
+    listing::frame(&groups.reports[at.report as usize], at.stack as usize, n, style)
 }
 
 /// What names a group: its interesting frame.
