@@ -2,6 +2,7 @@
 
 use super::addr::{Arch, Slide};
 use super::image::{Basis, ImageClaim};
+use super::lock::TaskLocks;
 use super::stack::Stack;
 use crate::note::Note;
 
@@ -45,6 +46,8 @@ pub struct Capture {
     pub images: Vec<ImageClaim>,
     /// Stacks, in the order of the report.
     pub stacks: Vec<Stack>,
+    /// Locks of tasks that have no stack here, in the order of the report.
+    pub tasks_with_locks: Vec<TaskLocks>,
     /// Damage and oddities met while reading.
     pub notes: Vec<Note>,
 }

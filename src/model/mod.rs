@@ -4,4 +4,5 @@ pub mod addr;
 pub mod capture;
 pub mod frame;
 pub mod image;
+pub mod lock;
 pub mod stack;

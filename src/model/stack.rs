@@ -1,6 +1,7 @@
 //! One stack as its report prints it: who it belongs to, and its frames, nothing resolved.
 
 use super::addr::Avma;
+use super::lock::Annotations;
 
 /// What a stack is. The names are those of the JSON form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -66,6 +67,8 @@ pub struct Stack {
     pub frames: Vec<RawFrame>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.
     pub user_frames: Vec<RawFrame>,
+    /// What the report says about the task beside its frames: locks, work queue. Few stacks have any.
+    pub annotations: Option<Box<Annotations>>,
 }
 
 /// Which byte of code a frame's address stands for.

@@ -7,11 +7,13 @@
 use super::lex;
 use super::linux_frame::{self, Trace};
 use super::linux_headings::{Heading, heading};
+use super::linux_locks::{self, LockReader, Told};
 use super::linux_pc::{self, Pc};
 use super::linux_prefix::{Context, Record};
 use super::linux_symbol;
 use super::linux_task::{self, Who};
 use crate::model::addr::Arch;
+use crate::model::lock::Annotations;
 use crate::model::stack::{RawFrame, Role, Stack, StackKind};
 
 /// How many foreign lines may stand between a heading and the first frame.
@@ -33,6 +35,8 @@ pub struct Found {
     pub callers: bool,
     /// The latest line was no part of a stack and can hold facts about the machine.
     pub facts: bool,
+    /// What was said about the locks of tasks.
+    pub locks: Vec<Told>,
 }
 
 /// The reader of one context.
@@ -62,6 +66,9 @@ pub struct Reader {
     pc: Option<RawFrame>,
     /// The report is over; what is dumped again belongs to no stack.
     over: bool,
+    /// The work queue that the next stack serves.
+    workqueue: Option<String>,
+    locks: LockReader,
 }
 
 impl Reader {
@@ -82,6 +89,8 @@ impl Reader {
             who: Who::default(),
             pc: None,
             over: false,
+            workqueue: None,
+            locks: LockReader::default(),
         }
     }
 
@@ -111,7 +120,7 @@ impl Reader {
             self.announce(StackKind::Thread, who);
         } else if let Some(who) = linux_task::dumped(line) {
             self.close(found);
-            (self.who, self.over) = (who, false);
+            (self.who, self.over, self.workqueue) = (who, false, None);
             self.patience = PATIENCE;
             found.facts = true;
         } else if line.starts_with(b"Code: ") {
@@ -125,12 +134,14 @@ impl Reader {
             self.foreign = 0;
         } else {
             found.facts = true;
+            self.locks.line(line, record.line, &mut found.locks);
             self.foreign(report, found);
         }
     }
 
     fn announce(&mut self, kind: StackKind, who: Who) {
         (self.kind, self.who, self.patience, self.pc, self.over) = (kind, who, PATIENCE, None, false);
+        self.workqueue = None;
     }
 
     fn heading(&mut self, heading: Heading, line: &[u8], record: &Record<'_>, report: &[u8], found: &mut Found) {
@@ -143,9 +154,14 @@ impl Reader {
             }
             Heading::Stack(kind) => {
                 (self.kind, self.title, self.who) = (kind, Some(lex::text(line)), linux_task::mentioned(line));
-                self.pc = None;
+                (self.pc, self.workqueue) = (None, None);
             }
             Heading::Report(kind) => {
+                if let Some(told) = linux_locks::blocked(line, record.line) {
+                    // Not a report of its own: what follows is the stack of the owner.
+                    found.locks.push(told);
+                    return;
+                }
                 (self.kind, self.over) = (kind, false);
                 if self.title.is_none() || !SECOND.iter().any(|second| line.starts_with(second)) {
                     (self.title, self.who) = (Some(lex::text(line)), linux_task::mentioned(line));
@@ -155,8 +171,15 @@ impl Reader {
             Heading::End => {
                 self.over = line.starts_with(b"---[ end ");
                 (self.patience, self.pc, self.title) = (0, None, None);
+                self.locks.reset();
+                self.locks.listed = line.starts_with(b"Showing all locks held");
             }
-            Heading::Facts => found.facts = true,
+            Heading::Facts => {
+                found.facts = true;
+                if let Some(queue) = line.strip_prefix(b"Workqueue:") {
+                    self.workqueue = Some(lex::text(queue.trim_ascii()));
+                }
+            }
         }
     }
 
@@ -251,6 +274,7 @@ impl Reader {
 
     fn open(&mut self, frame: &RawFrame) {
         let who = std::mem::take(&mut self.who);
+        let workqueue = self.workqueue.take();
         let current = matches!(self.kind, StackKind::Crash | StackKind::Irq);
         let (task, cpu) = match self.context {
             Context::Task(id) if current => (i64::try_from(id).ok(), None),
@@ -268,6 +292,7 @@ impl Reader {
             state: who.state,
             count: 1,
             line: pc.map_or(frame.line, |pc| pc.line),
+            annotations: workqueue.map(|queue| Box::new(Annotations { workqueue: Some(queue), ..Annotations::default() })),
             ..Stack::default()
         });
         self.frames.extend(pc);

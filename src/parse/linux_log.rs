@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::lex;
 use super::linux_context::{Found, Reader};
 use super::linux_frame;
+use super::linux_owners;
 use super::linux_prefix::{self, Context, Record};
 use super::linux_symbol;
 use super::linux_task;
@@ -188,6 +189,7 @@ impl<'t> Log<'t> {
         self.found.arch = self.found.arch.or_else(by_entry);
         // Contexts end their stacks in another order than they began them.
         self.found.stacks.sort_by_key(|stack| stack.line);
+        let tasks_with_locks = linux_owners::attach(self.found.locks, &mut self.found.stacks);
         Capture {
             format: LinuxLog.id(),
             os: Some(Os::Linux),
@@ -197,6 +199,7 @@ impl<'t> Log<'t> {
             basis: Some(Basis::Runtime),
             images: self.images,
             stacks: self.found.stacks,
+            tasks_with_locks,
             ..Capture::default()
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod frames;
 pub mod json;
+mod locks;
 pub mod modules;
 pub mod sanitize;
 pub mod summary;
