@@ -115,7 +115,7 @@ fn compressed_debug_sections_and_packed_files_give_the_same() {
     let of = |file: &str| common::stdout(&common::run(&[&["lookup"], &queries[..], &["-m", &format!("unit={file}")]].concat()));
     let plain = of("symbols/linux/unit.ko");
     assert_eq!(plain.matches("src/").count(), 9, "{plain}");
-    for file in ["symbols/linux/unit-zlib.ko", "symbols/linux/unit-zstd.ko", "symbols/linux/unit.ko.xz"] {
+    for file in ["symbols/linux/unit-zlib.ko", "symbols/linux/unit-zstd.ko", "symbols/linux/unit.ko.xz", "symbols/linux/unit.ko.zst"] {
         assert_eq!(of(file), plain, "{file}");
     }
     let folder = common::stdout(&common::run(&["lookup", "unit_init+0x8", "-m", "unit=symbols/linux/unit.ko.xz"]));

@@ -163,6 +163,7 @@ impl Reader {
                     return;
                 }
                 (self.kind, self.over) = (kind, false);
+                self.locks.reset();
                 if self.title.is_none() || !SECOND.iter().any(|second| line.starts_with(second)) {
                     (self.title, self.who) = (Some(lex::text(line)), linux_task::mentioned(line));
                 }
@@ -199,7 +200,7 @@ impl Reader {
             Pc::Before(_) if self.dump && self.frames.last().is_some_and(|frame| frame.role == Role::Regs) => {}
             Pc::Saved(frame) if inside => {
                 let role = if frame.role == Role::Inline { Role::Inline } else { Role::Regs };
-                self.push(RawFrame { role, ..frame });
+                self.push(RawFrame { role, ..frame }, found);
                 self.dump = true;
             }
             // The innermost function that was inlined there is the first of several lines; the one that has the code is the last.
@@ -241,14 +242,14 @@ impl Reader {
                 if self.stack.is_none() && self.patience == 0 && (bare || frame.offset.is_none()) {
                     return;
                 }
-                self.push(frame);
+                self.push(frame, found);
             }
             Trace::Pair(callee, caller) => {
                 found.arch = found.arch.or(Some(Arch::Arm));
                 if !self.continues(&callee, record, report) {
-                    self.push(callee);
+                    self.push(callee, found);
                 }
-                self.push(caller);
+                self.push(caller, found);
             }
             Trace::Filler => {}
         }
@@ -264,16 +265,27 @@ impl Reader {
     }
 
     /// Adds a frame, to a new stack if there is none.
-    fn push(&mut self, frame: RawFrame) {
+    fn push(&mut self, frame: RawFrame, found: &Found) {
         (self.foreign, self.dump) = (0, false);
         if self.stack.is_none() {
-            self.open(&frame);
+            self.open(&frame, found);
         }
         self.frames.push(frame);
     }
 
-    fn open(&mut self, frame: &RawFrame) {
+    /// Who the next stack belongs to. Old kernels say it with the locks only.
+    fn take_who(&mut self, told: &[Told]) -> Who {
         let who = std::mem::take(&mut self.who);
+        if self.kind != StackKind::Crash || who.pid.is_some() || who.comm.is_some() {
+            return who;
+        }
+        let same = |pid| !matches!(self.context, Context::Task(id) if i64::try_from(id) != Ok(pid));
+        let subject = self.locks.subject(told).filter(|subject| same(subject.pid));
+        subject.map_or(who.clone(), |subject| Who { pid: Some(subject.pid), comm: Some(subject.process.clone()), ..who })
+    }
+
+    fn open(&mut self, frame: &RawFrame, found: &Found) {
+        let who = self.take_who(&found.locks);
         let workqueue = self.workqueue.take();
         let current = matches!(self.kind, StackKind::Crash | StackKind::Irq);
         let (task, cpu) = match self.context {

@@ -48,6 +48,8 @@ pub struct LockReader {
     expect: Expect,
     /// The task that is trying to acquire a lock.
     current: Option<usize>,
+    /// The task that the report is about: the one that prints it.
+    subject: Option<usize>,
     /// Whether the list of all locks is being printed.
     pub listed: bool,
 }
@@ -62,6 +64,11 @@ impl LockReader {
         *self = LockReader::default();
     }
 
+    /// The task that printed the report about locks whose own stack comes next, once.
+    pub fn subject<'t>(&mut self, told: &'t [Told]) -> Option<&'t TaskLocks> {
+        told.get(self.subject.take()?).map(|told| &told.locks)
+    }
+
     /// Takes a line without the blanks around it, which is of no stack.
     pub fn line(&mut self, line: &[u8], number: u32, told: &mut Vec<Told>) {
         match line[0] {
@@ -74,10 +81,11 @@ impl LockReader {
     fn sentence(&mut self, line: &[u8], number: u32, told: &mut Vec<Told>) {
         if let Some((count, process, pid)) = holder(line) {
             self.expect = Expect::Held(told.len(), count);
+            self.subject = Some(told.len()).filter(|_| !self.listed);
             let locks = TaskLocks { process, pid, held: Some(Vec::new()), line: number, ..TaskLocks::default() };
             told.push(Told { locks, listed: self.listed });
         } else if let Some((process, pid)) = wanting(line) {
-            (self.expect, self.current) = (Expect::Wanted(told.len()), Some(told.len()));
+            (self.expect, self.current, self.subject) = (Expect::Wanted(told.len()), Some(told.len()), Some(told.len()));
             told.push(Told { locks: TaskLocks { process, pid, line: number, ..TaskLocks::default() }, listed: false });
         } else if let Some(current) = self.current.filter(|_| HOLDS.contains(&line)) {
             self.expect = Expect::Holding(current);
@@ -223,20 +231,25 @@ mod tests {
             assert_eq!((lock.class.as_deref(), lock.address, lock.at.as_deref()), (Some(class), address.map(Avma), Some(at)), "{line}");
         }
         assert_eq!(read(&["no locks held by dd/1."])[0].locks.held, Some(Vec::new()));
-        assert_eq!(read(&["1 lock on stack by dd/1:", "#0: <RELEASED>", "#0: (x){}, at: f+0x1/0x2"])[0].locks.held.as_ref().unwrap().len(), 1);
+        assert_eq!(
+            read(&["1 lock on stack by dd/1:", "#0: <RELEASED>", "#0: (x){}, at: f+0x1/0x2"])[0].locks.held.as_ref().unwrap().len(),
+            1
+        );
     }
 
     #[test]
     fn lockdep_says_what_is_wanted_and_what_is_held() {
-        let told = read(&[
-            "dd/12 [HC0[0]:SC0[2]:HE1:SE0] is trying to acquire:",
-            "ffffffff81e2d740 (a){+.+.}, at: f+0x1/0x2",
-            "",
-            "and this task is already holding:",
-            " (b){+.+.}, at: [<0000000012345678>] g+0x1/0x2",
-            "which lock already depends on the new lock.",
-        ]
-        .map(|line| if line.is_empty() { "the existing dependency chain is" } else { line }));
+        let told = read(
+            &[
+                "dd/12 [HC0[0]:SC0[2]:HE1:SE0] is trying to acquire:",
+                "ffffffff81e2d740 (a){+.+.}, at: f+0x1/0x2",
+                "",
+                "and this task is already holding:",
+                " (b){+.+.}, at: [<0000000012345678>] g+0x1/0x2",
+                "which lock already depends on the new lock.",
+            ]
+            .map(|line| if line.is_empty() { "the existing dependency chain is" } else { line }),
+        );
         let [Told { locks, .. }] = &told[..] else { panic!("{told:?}") };
         let wait = locks.waits_for.as_ref().unwrap();
         assert_eq!((wait.what.as_str(), wait.lock.identity().as_deref()), ("lock", Some("0xffffffff81e2d740")));

@@ -274,3 +274,28 @@ pub(super) fn inside_parentheses(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame
     frame.text = cursor.span(start, cursor.at);
     (known && closed).then_some(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_code_is_known_by_its_module_or_its_name() {
+        for (module, symbol) in [
+            ("bpf", "bpf_prog_1"),
+            ("__builtin__ftrace", "ftrace_trampoline"),
+            ("", "bpf_trampoline_6442536467"),
+            ("", "bpf_prog_6deef7357e7b4530_on_enter"),
+        ] {
+            assert!(is_generated(module.as_bytes(), symbol.as_bytes()), "{symbol}");
+        }
+        for (module, symbol) in [
+            ("", "bpf_prog_alloc_no_stats"),
+            ("", "bpf_trampoline_enter"),
+            ("", "bpf_dispatcher_xdp_func"),
+            ("zfs", "bpf_prog_6deef7357e7b4530"),
+        ] {
+            assert!(!is_generated(module.as_bytes(), symbol.as_bytes()), "{symbol}");
+        }
+    }
+}
