@@ -37,7 +37,7 @@ impl Output for Json {
             reports: Vec<WholeReport<'a>>,
             warnings: Vec<String>,
         }
-        let reports = reports.iter().map(|report| WholeReport::of(report)).collect();
+        let reports = reports.iter().map(WholeReport::of).collect();
         let all = All { schema: SCHEMA, reports, warnings: texts(warnings) };
         serde_json::to_writer(&mut *out, &all)?;
         out.write_all(b"\n")
