@@ -23,6 +23,7 @@ use super::lex;
 use super::linux_context::{Found, Reader};
 use super::linux_frame;
 use super::linux_owners;
+use super::linux_parts;
 use super::linux_prefix::{self, Context, Record};
 use super::linux_symbol;
 use super::linux_task;
@@ -77,9 +78,7 @@ impl Format for LinuxLog {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut log = Log::new(text);
-        for line in lex::lines(text) {
-            linux_prefix::records(&line, |record| log.record(record));
-        }
+        linux_parts::lines(text, |line| linux_prefix::records(line, |record| log.record(record)));
         log.finish()
     }
 }
@@ -304,6 +303,14 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_can_cross_the_parts_of_pstore() {
+        let text = "Oops#1 Part1\n<4>[    1.000003]  b+0x1/0x2\n<4>[    1.000004]  </TASK>\nOops#1 Part2\n<4>[    1.000001] Call Trace:\n\
+            <4>[    1.000002]  a+0x1/0x2\n";
+        assert_eq!(read(text), ["crash - -: a b"]);
+        assert_eq!(LinuxLog.parse(text.as_bytes()).stacks[0].line, 6);
+    }
+
+    #[test]
     fn locks_come_to_the_stack_of_their_task() {
         let text = "[    1.000001] INFO: task dd:7 blocked for more than 5 seconds.\n\
             [    1.000002] task:dd              state:D stack:0     pid:7     tgid:5     ppid:2      flags:0x00004000\n\
@@ -343,7 +350,7 @@ mod tests {
             Just("[    1.000001]"), Just("[   T1]"), Just("[    C1]"), Just(" "), Just("\n"), Just("Call Trace:\n"), Just(" f+0x1/0x2"), Just(" [zfs]"),
             Just("[<ffffffff8168b899>]"), Just("[<80de0078>] (a) from "), Just("(b+0x28/0x2c)"), Just("? "), Just("RIP: 0010:"), Just("-> #0"),
             Just("task:"), Just(" state:"), Just(" a.c:1"), Just(" [inline]"), Just("<IRQ>"), Just("\x1b[0m"), Just("CPU: "), Just("Comm: "), Just("\u{e9}"), Just("("), Just("0x"),
-            Just("1 lock held by a/1:\n"), Just(" #0: (x){}, at: f"), Just("\"msg\": \""), Just("\\n"), Just("INFO: task a:1 is blocked on a mutex"),
+            Just("1 lock held by a/1:\n"), Just("Oops#1 Part1\n"), Just("\nOops#1 Part2\n"), Just(" #0: (x){}, at: f"), Just("\"msg\": \""), Just("\\n"), Just("INFO: task a:1 is blocked on a mutex"),
         ], 0..60)) {
             let text = pieces.concat();
             let capture = LinuxLog.parse(text.as_bytes());

@@ -14,6 +14,7 @@ pub mod linux_locks;
 pub mod linux_log;
 pub mod linux_modules;
 pub mod linux_owners;
+pub mod linux_parts;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
