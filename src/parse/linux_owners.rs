@@ -13,34 +13,46 @@ use crate::model::stack::{Stack, StackKind};
 const MOST_LOCKS: usize = 64;
 
 /// Whose a stack is: thread id and command name, where known.
-type Key = (i64, Option<String>);
+type Key<'s> = (i64, Option<&'s str>);
 
 /// Adds what was told to the stacks, which are in the order of their lines; gives back what belongs to none of them.
 pub fn attach(told: Vec<Told>, stacks: &mut [Stack]) -> Vec<TaskLocks> {
     if told.is_empty() {
         return Vec::new();
     }
-    let mut own: FxHashMap<Key, Vec<usize>> = FxHashMap::default();
+    let owners = owners(&told, stacks);
+    let given = told.into_iter().zip(owners).filter_map(|(told, owner)| match owner {
+        Some(at) => give(told.locks, stacks[at].annotations.get_or_insert_default()),
+        None => Some(told.locks),
+    });
+    given.collect()
+}
+
+/// The stack that each of those told about has.
+fn owners(told: &[Told], stacks: &[Stack]) -> Vec<Option<usize>> {
+    let mut own: FxHashMap<Key<'_>, Vec<usize>> = FxHashMap::default();
     for (at, stack) in stacks.iter().enumerate() {
-        own.entry(key(stack)).or_default().push(at);
+        if let Some(key) = key(stack) {
+            own.entry(key).or_default().push(at);
+        }
     }
-    told.into_iter().filter_map(|told| give(told, &own, stacks)).collect()
+    let owner = |Told { locks, listed }: &Told| {
+        let keys = [(locks.pid, Some(locks.process.as_str())), (locks.pid, None)];
+        let near = keys.iter().filter_map(|key| nearest(own.get(key)?, stacks, locks.line, *listed));
+        near.min_by_key(|(distance, _)| *distance).map(|(_, at)| at)
+    };
+    told.iter().map(owner).collect()
 }
 
 /// What stood there at another time, or was printed about an object, is not the stack that the task has now.
-fn key(stack: &Stack) -> Key {
+fn key(stack: &Stack) -> Option<Key<'_>> {
     let current = matches!(stack.kind, StackKind::Thread | StackKind::Crash | StackKind::Irq);
     let thread = stack.tid.as_deref().map_or(stack.pid, |tid| tid.parse().ok());
-    thread.filter(|_| current).map_or((-1, None), |thread| (thread, stack.process.clone()))
+    thread.filter(|_| current).map(|thread| (thread, stack.process.as_deref()))
 }
 
-/// Hands one task's locks to its stack; gives back what no stack takes.
-fn give(told: Told, own: &FxHashMap<Key, Vec<usize>>, stacks: &mut [Stack]) -> Option<TaskLocks> {
-    let Told { mut locks, listed } = told;
-    let keys = [(locks.pid, Some(locks.process.clone())), (locks.pid, None)];
-    let near = keys.iter().filter_map(|key| nearest(own.get(key)?, stacks, locks.line, listed)).min_by_key(|(distance, _)| *distance);
-    let Some((_, at)) = near else { return Some(locks) };
-    let mine = stacks[at].annotations.get_or_insert_default();
+/// Hands a task's locks to its stack; gives back what the stack does not take.
+fn give(mut locks: TaskLocks, mine: &mut Annotations) -> Option<TaskLocks> {
     locks.held = locks.held.and_then(|held| hold(mine, held));
     if mine.waits_for.is_none() {
         mine.waits_for = locks.waits_for.take();
