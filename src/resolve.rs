@@ -13,6 +13,7 @@ use crate::model::frame::{Answer, Location, SymbolHit, Trust, Unresolved};
 use crate::model::image::ImageStatus;
 use crate::model::stack::{Known, Lookup, RawFrame, Stack};
 use crate::parse::lex;
+use crate::parse::linux_symbol::is_generated;
 use crate::place::{Image, Layout};
 use crate::space::Owner;
 use crate::symbols::code;
@@ -296,6 +297,9 @@ const MOST_PLACES: usize = 128;
 /// A frame that prints its symbol: one symbol of that name and size, in the image that it prints or else in the kernel, or in any
 /// image when the report's system has no such rule.
 fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Option<u64>, lookup: Lookup) -> Placed {
+    if size.is_some() && is_generated(module.as_bytes(), symbol.as_bytes()) {
+        return Placed::Not(Answer::unresolved(None, Unresolved::Generated));
+    }
     let kernel = || layout.images.iter().find(|image| image.kernel).map_or("", |image| image.name.as_str());
     let module = if module.is_empty() && size.is_some() { kernel() } else { module };
     let mut found = symbols(layout, module, symbol, size);

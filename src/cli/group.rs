@@ -53,8 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let format = groups::by_id(&args.format).unwrap_or(GROUP_OUTPUTS[0]);
     output::write(&args.output, |out| format.write(&groups, &session.notes, view, out))?;
     std::mem::forget(groups);
-    drop(reports);
-    Ok(Exit::of(session.close(args.output.quiet), false))
+    Ok(Exit::of(session.complain(args.output.quiet), false))
 }
 
 /// The functions that only stand for waiting.

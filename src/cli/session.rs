@@ -91,12 +91,16 @@ impl Session {
         inputs.map(report).collect()
     }
 
-    /// Says what went wrong; gives back whether something could not be used. The process ends soon: giving a million small pieces
-    /// back one by one would only take time.
-    pub fn close(self, quiet: bool) -> bool {
-        let failed = term::report(&self.notes, quiet);
-        std::mem::forget(self);
-        failed
+    /// Says what went wrong; gives back whether something could not be used.
+    pub fn complain(&self, quiet: bool) -> bool {
+        term::report(&self.notes, quiet)
+    }
+}
+
+impl Drop for Session {
+    /// The process ends soon: giving a million small pieces back one by one would only take time.
+    fn drop(&mut self) {
+        std::mem::forget((std::mem::take(&mut self.inputs), std::mem::take(&mut self.layouts), std::mem::take(&mut self.resolved)));
     }
 }
 

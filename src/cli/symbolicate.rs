@@ -37,9 +37,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let session = Session::open(&args.input, &args.symbols, &args.filters, !args.no_demangle)?;
     let reports = session.reports();
     write(args, &session, &reports)?;
+    let failed = session.complain(args.output.quiet);
     let proven = summarize(args, &reports);
-    drop(reports);
-    Ok(Exit::of(session.close(args.output.quiet), args.strict && !proven))
+    Ok(Exit::of(failed, args.strict && !proven))
 }
 
 fn write(args: &Args, session: &Session, reports: &[Report<'_>]) -> anyhow::Result<()> {

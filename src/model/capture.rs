@@ -3,6 +3,7 @@
 use super::addr::{Arch, Slide};
 use super::frame::Answer;
 use super::image::{Basis, ImageClaim};
+use super::lock::TaskLocks;
 use super::stack::Stack;
 use crate::note::Note;
 
@@ -53,6 +54,8 @@ pub struct Capture {
     pub stacks: Vec<Stack>,
     /// What an earlier run of kstack found out about frames, where its output is the report.
     pub known: Vec<Answer>,
+    /// Locks of tasks that have no stack here, in the order of the report.
+    pub tasks_with_locks: Vec<TaskLocks>,
     /// Damage and oddities met while reading.
     pub notes: Vec<Note>,
 }

@@ -86,6 +86,8 @@ pub enum Unresolved {
     OutsideSymbols,
     /// Behind a symbol that cannot be shown to reach the address: its file is stripped.
     AfterSymbol,
+    /// The kernel made the code while it ran, for BPF, ftrace or kprobes: no file has it.
+    Generated,
     /// The frame has neither address nor a symbol that a file knows.
     NoAddress,
     /// No symbol of the printed name has the printed size: the file is of another build.

@@ -5,4 +5,5 @@ pub mod capture;
 pub mod frame;
 pub mod group;
 pub mod image;
+pub mod lock;
 pub mod stack;

@@ -2,6 +2,7 @@
 
 use super::addr::Avma;
 use super::group::Tally;
+use super::lock::Annotations;
 
 /// What a stack is. The names are those of the JSON form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -78,6 +79,8 @@ pub struct Stack {
     pub tally: Option<Box<Tally>>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.
     pub user_frames: Vec<RawFrame>,
+    /// What the report says about the task beside its frames: locks, work queue. Few stacks have any.
+    pub annotations: Option<Box<Annotations>>,
 }
 
 /// Which byte of code a frame's address stands for.

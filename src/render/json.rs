@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
+use super::locks::{JsonLock, JsonTask, JsonWait};
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
 use crate::model::frame::{Answer, Location};
@@ -36,8 +37,7 @@ impl Output for Json {
             reports: Vec<WholeReport<'a>>,
             warnings: Vec<String>,
         }
-        let reports =
-            reports.iter().map(|report| WholeReport { head: Head::of(report), images: images(report), stacks: Stacks(report) }).collect();
+        let reports = reports.iter().map(WholeReport::of).collect();
         let all = All { schema: SCHEMA, reports, warnings: texts(warnings) };
         serde_json::to_writer(&mut *out, &all)?;
         out.write_all(b"\n")
@@ -59,6 +59,8 @@ impl Output for NdJson {
             head: Head<'a>,
             images: Vec<JsonImage<'a>>,
             stack: JsonStack<'a>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            tasks_with_locks: Vec<JsonTask<'a>>,
             warnings: &'a [String],
         }
         let warnings = texts(warnings);
@@ -66,8 +68,10 @@ impl Output for NdJson {
             for (at, stack) in report.capture.stacks.iter().enumerate() {
                 let used: BTreeSet<usize> = (0..stack.frames.len()).filter_map(|n| report.resolved.answer(at, n).image).collect();
                 let images = used.iter().map(|image| JsonImage::of(&report.layout.images[*image])).collect();
-                let line =
-                    Line { schema: SCHEMA, head: Head::of(report), images, stack: JsonStack::of(report, at, stack), warnings: &warnings };
+                // On the first line only: there can be as many of them as of stacks.
+                let tasks_with_locks = if at == 0 { JsonTask::all(report.capture) } else { Vec::new() };
+                let stack = JsonStack::of(report, at, stack);
+                let line = Line { schema: SCHEMA, head: Head::of(report), images, stack, tasks_with_locks, warnings: &warnings };
                 serde_json::to_writer(&mut *out, &line)?;
                 out.write_all(b"\n")?;
             }
@@ -90,7 +94,16 @@ struct WholeReport<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     images: Vec<JsonImage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tasks_with_locks: Vec<JsonTask<'a>>,
     stacks: Stacks<'a>,
+}
+
+impl<'a> WholeReport<'a> {
+    fn of(report: &'a Report<'a>) -> WholeReport<'a> {
+        let tasks_with_locks = JsonTask::all(report.capture);
+        WholeReport { head: Head::of(report), images: images(report), tasks_with_locks, stacks: Stacks(report) }
+    }
 }
 
 /// Written one by one, so that a dump of a million frames is never in memory twice.
@@ -199,6 +212,12 @@ struct JsonStack<'a> {
     wait_channel: Option<&'a str>,
     count: u64,
     line: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workqueue: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_locks: Option<Vec<JsonLock<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<JsonWait<'a>>,
     frames: Vec<JsonFrame<'a>>,
     user_frames: Vec<UserFrame<'a>>,
 }
@@ -217,6 +236,9 @@ impl<'a> JsonStack<'a> {
             wait_channel: stack.wait_channel.as_deref(),
             count: stack.count,
             line: stack.line,
+            workqueue: stack.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
+            held_locks: JsonLock::held(&stack.annotations),
+            waits_for: JsonWait::waiting(&stack.annotations),
             frames: stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
             user_frames: stack.user_frames.iter().map(|frame| UserFrame::of(report, frame)).collect(),
         }
@@ -234,6 +256,7 @@ pub struct JsonFrame<'a> {
     size: Option<u64>,
     reliable: bool,
     /// Whether the address is the very instruction, not a return address.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     exact: bool,
     role: &'static str,
     trust: &'static str,

@@ -6,6 +6,7 @@ pub mod frames;
 pub mod groups;
 pub mod json;
 pub mod listing;
+mod locks;
 pub mod modules;
 pub mod sanitize;
 pub mod summary;

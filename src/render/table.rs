@@ -28,11 +28,11 @@ pub fn write_table(
     table.add_rows(rows);
     for (at, align) in columns {
         let Some(column) = table.column_mut(*at) else { continue };
-        let _ = match align {
-            Align::Right => column.set_cell_alignment(CellAlignment::Right),
-            Align::Whole if width.is_some() => column.set_constraint(ColumnConstraint::ContentWidth),
-            Align::Whole => column,
-        };
+        if *align == Align::Right {
+            column.set_cell_alignment(CellAlignment::Right);
+        } else if width.is_some() {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     let Some(width) = width else {
         table.load_style(presets::NOTHING);

@@ -1,5 +1,6 @@
 //! The report again, byte for byte, with resolved frames rewritten in place.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::Range;
 
@@ -12,6 +13,8 @@ use crate::model::addr::{Avma, Svma};
 use crate::model::frame::Answer;
 use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
+use crate::parse::lex;
+use crate::parse::linux_prefix;
 
 /// The output.
 pub struct Text;
@@ -53,6 +56,19 @@ fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
     resolved.answers.par_iter().zip(addresses).map(one).collect()
 }
 
+/// `text` as it stands in a JSON string; our own colour sequences stay.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' && c != '\x1b' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 struct Writer<'a, 'o> {
     report: &'a Report<'a>,
     style: Style,
@@ -66,17 +82,15 @@ impl Writer<'_, '_> {
         let pairs = stacks.iter().zip(&resolved.frames).flat_map(|(stack, answers)| stack.frames.iter().zip(answers));
         let mut frames: Vec<(&RawFrame, usize)> = pairs.map(|(frame, at)| (frame, *at as usize)).collect();
         // Stacks of several CPUs are interleaved in the text.
-        if !frames.is_sorted_by_key(|(frame, _)| frame.line_start) {
-            frames.sort_by_key(|(frame, _)| frame.line_start);
+        let place = |(frame, _): &(&RawFrame, usize)| (frame.line_start, frame.text.start);
+        if !frames.is_sorted_by_key(place) {
+            frames.sort_by_key(place);
         }
-        let mut frames = frames.into_iter().peekable();
+        let mut lines = frames.chunk_by(|a, b| a.0.line_start == b.0.line_start).peekable();
         for wanted in self.wanted() {
             let mut done = wanted.start;
-            while let Some((frame, at)) = frames.next_if(|(frame, _)| (frame.line_start as usize) < wanted.end) {
-                // Of two frames in one line only the first is written anew.
-                if frame.line_start as usize >= done && super::frames::improves(frame, &resolved.answers[at]) {
-                    done = self.frame(done, frame, at)?;
-                }
+            while let Some(line) = lines.next_if(|line| (line[0].0.line_start as usize) < wanted.end) {
+                done = self.line(done, line)?;
             }
             self.copy(done, wanted.end.max(done))?;
         }
@@ -110,28 +124,81 @@ impl Writer<'_, '_> {
         Some(start..(0..last.notes).fold(self.line_end(last.line_start as usize), |at, _| self.line_end(at)))
     }
 
-    /// Writes everything from `done` to the end of the frame's line and what belongs below it; gives back where the text goes on.
-    fn frame(&mut self, done: usize, frame: &RawFrame, at: usize) -> io::Result<usize> {
-        let Some(new) = &self.written[at] else { return Ok(done) };
+    /// Writes everything from `done` to the end of a line with those frames in it, and what belongs below it; gives back where the text
+    /// goes on.
+    fn line(&mut self, mut done: usize, frames: &[(&RawFrame, usize)]) -> io::Result<usize> {
+        let mut below: Vec<(&RawFrame, &Rewritten)> = Vec::new();
+        let Some((first, _)) = frames.first() else { return Ok(done) };
+        let line = first.line_start as usize;
+        let json = linux_prefix::json_message(&self.report.text[line..]).is_some();
+        for (frame, at) in frames {
+            let Some(new) = &self.written[*at] else { continue };
+            let from = line + frame.text.start as usize;
+            // A line of notes below the frame before was replaced with it.
+            if from < done || !super::frames::improves(frame, &self.report.resolved.answers[*at]) {
+                continue;
+            }
+            done = self.frame(done, frame, new, json)?;
+            if json {
+                done = self.within_json(done, new)?;
+            } else {
+                below.push((frame, new));
+            }
+        }
+        if below.is_empty() {
+            return Ok(done);
+        }
+        let next = self.line_end(done);
+        self.copy(done, next)?;
+        let prefix = self.prefix(first, next);
+        for (_, new) in &below {
+            self.below(prefix.clone(), line, next, new)?;
+        }
+        let notes = below.iter().map(|(frame, _)| frame.notes).max().unwrap_or(0);
+        Ok((0..notes).fold(next, |at, _| self.line_end(at)))
+    }
+
+    /// Whether what is found out is added to the kernel's own words.
+    fn in_place(&self) -> bool {
+        is_linux(self.report) && self.style.frames.is_none()
+    }
+
+    /// Writes everything from `done` to the end of the frame's text; gives back where that is.
+    fn frame(&mut self, done: usize, frame: &RawFrame, new: &Rewritten, json: bool) -> io::Result<usize> {
+        let said = |text| if json { escaped(text).into() } else { Cow::Borrowed(text) };
         let line = frame.line_start as usize;
         let (from, to) = (line + frame.text.start as usize, line + frame.text.end as usize);
-        let next = self.line_end(to);
-        let in_place = is_linux(self.report) && self.style.frames.is_none();
-        if new.line.is_empty() || in_place {
+        if new.line.is_empty() || self.in_place() {
             // The kernel's own words stay; only what they do not say is added.
             self.copy(done, to)?;
             let bare = frame.symbol.is_empty() && !new.line.is_empty();
             let added = if bare { format!(" {}", new.line) } else { new.place.clone().unwrap_or_default() };
-            self.say(&added)?;
+            self.say(&said(&added))?;
         } else {
             self.copy(done, from)?;
-            self.say(&new.line)?;
+            self.say(&said(&new.line))?;
         }
-        self.copy(to, next)?;
-        // A log stays a log: what is added has the stamp of its frame.
-        let prefix = if in_place { line..from } else { line..line + crate::parse::lex::indent(&self.report.text[line..next]) };
-        self.below(prefix, line, next, new)?;
-        Ok((0..frame.notes).fold(next, |at, _| self.line_end(at)))
+        Ok(to)
+    }
+
+    /// Below a frame in a JSON string further lines of that string follow.
+    fn within_json(&mut self, done: usize, new: &Rewritten) -> io::Result<usize> {
+        let end = done + linux_prefix::json_line_end(&self.report.text[done..]);
+        self.copy(done, end)?;
+        new.below.iter().try_for_each(|extra| self.say(&format!("\\n{}", escaped(extra))))?;
+        Ok(end)
+    }
+
+    /// What lines below the first frame of a line begin with. A log stays a log: they have the stamp of their frame, but not what arm
+    /// prints before it.
+    fn prefix(&self, frame: &RawFrame, next: usize) -> Range<usize> {
+        let line = frame.line_start as usize;
+        let before = &self.report.text[line..line + frame.text.start as usize];
+        if !self.in_place() {
+            return line..line + lex::indent(&self.report.text[line..next]);
+        }
+        let half = if before.ends_with(b" from ") { linux_prefix::message(before) } else { before.len() };
+        line..line + half
     }
 
     /// Lines below a frame begin with `prefix` of it and have its line ending.
