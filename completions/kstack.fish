@@ -29,6 +29,8 @@ complete -c kstack -n "__fish_kstack_needs_command" -s V -l version -d 'Print ve
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "sym" -d 'Print the report again with every kernel frame named'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "group" -d 'Show the distinct stacks, most frequent first'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "top" -d 'Count in how many stacks each function occurs'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
@@ -161,7 +163,87 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -l allow-mismatch -
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-members -d 'List every member of a group, not the first few'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-frames -d 'Show the frames of waiting and the unreliable ones too'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l triage -d 'Say what the report looks like (crash, lockup, deadlock, storage, userspace) and on which lines that rests'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l dot -d 'Write who waits for whom as a graph for Graphviz, a deadlock in red, and nothing else'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l similar -d 'Put groups that differ in one or two frames under one heading, the differing frames marked'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l format-in -d 'Read both as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
+linux-proc-stack\t''
+linux-log\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l all-members -d 'Name every thread, not the first few of each place'
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
+linux-proc-stack\t''
+linux-log\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l pc -d 'Say only in how many stacks this address occurs' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l function -d 'Say only in how many stacks this function occurs; NAME, or `NAME [MODULE]`' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s n -l rows -d 'Rows of the table; 0 for all' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l format -d 'Form of the output' -r -f -a "text\t''
+json\t''
+ndjson\t''
+markdown\t''
+csv\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
 darwin-kextstat\t''
@@ -216,11 +298,13 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s h -l help -d 'P
 complete -c kstack -n "__fish_kstack_using_subcommand formats" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand man" -s h -l help -d 'Print help'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "top" -d 'Count in how many stacks each function occurs'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -29,6 +29,7 @@ pub mod report;
 pub mod resolve;
 pub mod space;
 pub mod symbols;
+pub mod triage;
 
 pub use error::{Error, Result};
 pub use note::Note;

@@ -11,6 +11,7 @@ use crate::group::naming::Naming;
 use crate::group::plumbing::{NameList, Plumbing};
 use crate::group::{By, Groups};
 use crate::render::groups::{self, GROUP_OUTPUTS, View};
+use crate::triage;
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -34,6 +35,15 @@ pub struct Args {
     /// Show the frames of waiting and the unreliable ones too
     #[arg(long)]
     all_frames: bool,
+    /// Say what the report looks like (crash, lockup, deadlock, storage, userspace) and on which lines that rests
+    #[arg(long)]
+    triage: bool,
+    /// Write who waits for whom as a graph for Graphviz, a deadlock in red, and nothing else
+    #[arg(long, conflicts_with_all = ["triage", "format"])]
+    dot: bool,
+    /// Put groups that differ in one or two frames under one heading, the differing frames marked
+    #[arg(long)]
+    similar: bool,
     /// Functions that only stand for waiting, one a line, instead of the list that is built in
     #[arg(long, value_name = "FILE")]
     plumbing: Option<PathBuf>,
@@ -47,11 +57,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let view = View {
         style: output::style(&args.output, None),
         width: term::width().unwrap_or(100),
+        triage: args.triage,
+        similar: args.similar,
         all_members: args.all_members,
         all_frames: args.all_frames,
     };
     let format = groups::by_id(&args.format).unwrap_or(GROUP_OUTPUTS[0]);
-    output::write(&args.output, |out| format.write(&groups, &session.notes, view, out))?;
+    output::write(&args.output, |out| match args.dot {
+        true => triage::graphs(&groups).try_for_each(|graph| write!(out, "{}", graph.dot())),
+        false => format.write(&groups, &session.notes, view, out),
+    })?;
     std::mem::forget(groups);
     Ok(Exit::of(session.complain(args.output.quiet), false))
 }

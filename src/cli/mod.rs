@@ -1,5 +1,6 @@
 //! The command line: what users type, and the table from command to function.
 
+mod diff;
 mod exit;
 mod filters;
 mod formats;
@@ -13,6 +14,7 @@ mod output;
 mod session;
 mod symbolicate;
 mod term;
+mod top;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,14 @@ enum Command {
     ///
     /// For each: how many threads stand there and which, their states and wait channels, and the frames once. Stacks are the same when they run through the same functions; --by compares them otherwise. Output of kstack in JSON is a report too, so groups of many machines merge by grouping them again.
     Group(Box<group::Args>),
+    /// Compare two captures of one machine: what is stuck, what moves
+    ///
+    /// Threads are told apart by id and name. A thread is stuck when its stack is the same to the byte, moving when it runs through the same functions at other offsets. Groups that grew come first.
+    Diff(Box<diff::Args>),
+    /// Count in how many stacks each function occurs
+    ///
+    /// What gdb's countpcs did for one address of a zone log, for every function of every report: stacks that run through it, and stacks that wait in it.
+    Top(Box<top::Args>),
     /// List every image with its load address, UUID and symbol file
     Modules(modules::Args),
     /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
@@ -65,6 +75,8 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Symbolicate(args) => symbolicate::run(&args),
         Command::Group(args) => group::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Modules(args) => modules::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Formats => formats::run(),

@@ -24,7 +24,8 @@ pub struct InputArgs {
     pub format_in: Option<String>,
 }
 
-fn format_ids() -> Vec<&'static str> {
+/// The formats that can be forced.
+pub fn format_ids() -> Vec<&'static str> {
     crate::parse::FORMATS.iter().map(|format| format.id()).collect()
 }
 

@@ -3,11 +3,14 @@
 //! [`Groups::of`] compares the stacks of all reports by what [`By`] says, most often by the functions of their [`fingerprint`]. A group
 //! keeps its members as numbers; [`Groups::tally`] counts who they are when somebody wants to know.
 
+pub mod diff;
 pub mod filter;
 pub mod fingerprint;
 pub mod key;
 pub mod naming;
 pub mod plumbing;
+pub mod similar;
+pub mod top;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;

@@ -11,6 +11,7 @@ use crate::group::{Group, Groups};
 use crate::model::group::Tally;
 use crate::note::Note;
 use crate::render::json::{Head, JsonFrame, SCHEMA, texts};
+use crate::triage::{Verdict, triage};
 
 /// One object.
 pub struct Json;
@@ -24,17 +25,20 @@ impl GroupOutput for Json {
     fn about(&self) -> &'static str {
         "one JSON object with every group, its members and frames; kstack reads it as a report"
     }
-    fn write(&self, groups: &Groups<'_, '_>, notes: &[Note], _: View, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, groups: &Groups<'_, '_>, notes: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
         struct All<'a> {
             schema: &'static str,
             reports: Vec<Head<'a>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            triage: Option<Vec<Verdict>>,
             groups: Vec<JsonGroup<'a>>,
             warnings: Vec<String>,
         }
         let tallies: Vec<Tally> = groups.list.iter().map(|group| groups.tally(group)).collect();
         let list = groups.list.iter().zip(&tallies).map(|(group, tally)| JsonGroup::of(groups, group, tally)).collect();
-        let all = All { schema: SCHEMA, reports: groups.reports.iter().map(Head::of).collect(), groups: list, warnings: texts(notes) };
+        let reports = groups.reports.iter().map(Head::of).collect();
+        let all = All { schema: SCHEMA, reports, triage: view.triage.then(|| triage(groups)), groups: list, warnings: texts(notes) };
         serde_json::to_writer(&mut *out, &all)?;
         out.write_all(b"\n")
     }

@@ -24,6 +24,10 @@ pub struct View {
     pub width: u16,
     /// Whether every member is listed instead of the first few.
     pub all_members: bool,
+    /// Whether verdicts are given.
+    pub triage: bool,
+    /// Whether groups that differ in a frame or two stand together.
+    pub similar: bool,
     /// Whether the frames below the interesting one are shown one by one, and unreliable ones too.
     pub all_frames: bool,
 }

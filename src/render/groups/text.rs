@@ -3,12 +3,15 @@
 use std::io::{self, Write};
 
 use super::{GroupOutput, View, frame, heading, numbered, ranked, thread_id};
+use crate::group::similar::{Cluster, MOST, Step, chain, clusters, steps};
 use crate::group::{Group, Groups};
 use crate::model::group::Tally;
 use crate::model::stack::{Role, StackKind};
 use crate::note::Note;
 use crate::render::frames::Paint;
 use crate::render::sanitize::{visible, visible_line};
+use crate::triage::rules::is_blocked;
+use crate::triage::triage;
 
 /// The output.
 pub struct Text;
@@ -25,12 +28,41 @@ impl GroupOutput for Text {
     }
     fn write(&self, groups: &Groups<'_, '_>, _: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
         header(groups, out)?;
-        for group in &groups.list {
-            writeln!(out)?;
-            one(groups, group, view, out)?;
+        if view.triage {
+            verdicts(groups, view, out)?;
         }
-        Ok(())
+        if !view.similar {
+            return groups.list.iter().try_for_each(|group| {
+                writeln!(out)?;
+                one(groups, group, view, out)
+            });
+        }
+        clusters(groups).iter().try_for_each(|cluster| near(groups, cluster, view, out))
     }
+}
+
+/// Near-equal groups: the most frequent in full, of the others who is in them and which frames differ.
+fn near(groups: &Groups<'_, '_>, cluster: &Cluster, view: View, out: &mut dyn Write) -> io::Result<()> {
+    let head = &groups.list[cluster.head];
+    writeln!(out)?;
+    if !cluster.others.is_empty() {
+        let all: u64 = cluster.others.iter().map(|other| groups.list[*other].count).sum::<u64>() + head.count;
+        writeln!(out, "{all} in {} similar groups", cluster.others.len() + 1)?;
+    }
+    one(groups, head, view, out)?;
+    for other in cluster.others.iter().map(|other| &groups.list[*other]) {
+        writeln!(out, "  ~ {} × {}", other.count, other.fingerprint)?;
+        members(&groups.tally(other), view, out)?;
+        for step in steps(&chain(groups, head), &chain(groups, other), MOST).into_iter().flatten() {
+            let (sign, name) = match step {
+                Step::Same(_) => continue,
+                Step::Gone(name) => ('-', name),
+                Step::New(name) => ('+', name),
+            };
+            writeln!(out, "      {sign} {}", visible_line(&groups.naming.name(name).to_string()))?;
+        }
+    }
+    Ok(())
 }
 
 /// What was read, and what stands out in it.
@@ -51,6 +83,24 @@ pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{all} stacks in {} groups{}", groups.list.len(), standing_out(groups, all))
 }
 
+/// The verdicts, each with its reason and evidence.
+fn verdicts(groups: &Groups<'_, '_>, view: View, out: &mut dyn Write) -> io::Result<()> {
+    let paint = Paint::new(view.style.colour);
+    let found = triage(groups);
+    if found.is_empty() {
+        writeln!(out, "\nverdict: none; no rule has evidence here")?;
+    }
+    for verdict in &found {
+        let source = if groups.reports.len() > 1 { format!("{}: ", verdict.source) } else { String::new() };
+        writeln!(out, "\n{}verdict: {}{}{}", visible_line(&source), paint.symbol, verdict.verdict, paint.reset)?;
+        writeln!(out, "    {}", visible_line(&verdict.why))?;
+        for evidence in &verdict.evidence {
+            writeln!(out, "    line {}: {}", evidence.line, visible_line(&evidence.text))?;
+        }
+    }
+    Ok(())
+}
+
 /// The largest group of threads, and how many cannot be interrupted.
 fn standing_out(groups: &Groups<'_, '_>, all: u64) -> String {
     let threads = || groups.list.iter().filter(|group| group.kind == StackKind::Thread);
@@ -65,11 +115,6 @@ fn standing_out(groups: &Groups<'_, '_>, all: u64) -> String {
         text.push_str(&format!("; {} of {all} in {}", group.count, visible_line(&name)));
     }
     text
-}
-
-/// Uninterruptible sleep: Linux' state D, Darwin's TH_UNINT.
-pub fn is_blocked(state: &str) -> bool {
-    state == "D" || state.starts_with("D ") || state.split('|').any(|flag| flag == "TH_UNINT")
 }
 
 fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
@@ -99,7 +144,8 @@ fn members(tally: &Tally, view: View, out: &mut dyn Write) -> io::Result<()> {
     let processes = if view.all_members { tally.processes.clone() } else { numbered(&tally.processes) };
     list(out, "", &counted(&processes), limit)?;
     list(out, "waiting on ", &counted(&tally.wait_channels), limit)?;
-    let ids: Vec<String> = tally.members.iter().filter_map(thread_id).collect();
+    let mut seen = rustc_hash::FxHashSet::default();
+    let ids: Vec<String> = tally.members.iter().filter_map(thread_id).filter(|id| seen.insert(id.clone())).collect();
     list(out, if ids.len() == 1 { "thread " } else { "threads " }, &ids, limit)
 }
 

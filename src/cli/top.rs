@@ -1,0 +1,135 @@
+//! `kstack top`.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::filters::FilterArgs;
+use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
+use super::session::Session;
+use super::{output, term};
+use crate::group::naming::Naming;
+use crate::group::plumbing::Plumbing;
+use crate::group::top::{self, Occurs};
+use crate::group::{By, Groups};
+use crate::model::addr::{Avma, parse_hex};
+use crate::names::base_name;
+use crate::render::json::SCHEMA;
+use crate::render::sanitize::visible_line;
+use crate::render::table::{Align, write_csv, write_markdown, write_table};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    symbols: SymbolArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Say only in how many stacks this address occurs
+    #[arg(long, value_name = "ADDR")]
+    pc: Vec<String>,
+    /// Say only in how many stacks this function occurs; NAME, or `NAME [MODULE]`
+    #[arg(long, value_name = "NAME")]
+    function: Vec<String>,
+    /// Rows of the table; 0 for all
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 40)]
+    rows: usize,
+    /// Form of the output
+    #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson", "markdown", "csv"])]
+    format: String,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let pcs: Vec<Avma> = args.pc.iter().map(|text| pc(text)).collect::<Result<_, Usage>>()?;
+    let session = Session::open(&args.input, &args.symbols, &args.filters, true)?;
+    let reports = session.reports();
+    let groups = Groups::of(&reports, Naming::of(&reports, &Plumbing::default()), By::Functions);
+    let all: u64 = groups.list.iter().map(|group| group.count).sum();
+    output::write(&args.output, |out| {
+        if pcs.is_empty() && args.function.is_empty() {
+            return table(args, &groups, all, out);
+        }
+        let pcs = pcs.iter().map(|pc| (pc.to_string(), top::with_pc(&groups, *pc)));
+        let functions = args.function.iter().map(|text| (text.clone(), with_function(&groups, text)));
+        pcs.chain(functions).try_for_each(|(what, count)| {
+            let percent = top::percent(count, all);
+            writeln!(out, "{} occurred {count} times in log ({percent}% of records)", visible_line(&what))
+        })
+    })?;
+    std::mem::forget(groups);
+    Ok(Exit::of(session.complain(args.output.quiet), false))
+}
+
+fn pc(text: &str) -> Result<Avma, Usage> {
+    parse_hex(text).map(Avma).ok_or_else(|| Usage(format!("--pc '{text}': expected a hexadecimal address")))
+}
+
+fn with_function(groups: &Groups<'_, '_>, text: &str) -> u64 {
+    let (name, module) = match text.strip_suffix(']').and_then(|text| text.split_once(" [")) {
+        Some((name, module)) => (name, Some(module)),
+        None => (text, None),
+    };
+    top::with_function(groups, base_name(name), module)
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    function: &'a str,
+    module: Option<&'a str>,
+    /// Stacks that run through it.
+    stacks: u64,
+    /// Stacks that wait or stand in it.
+    leaf: u64,
+    /// Of all stacks, in percent.
+    percent: f64,
+}
+
+impl<'a> Row<'a> {
+    fn of(groups: &'a Groups<'_, '_>, occurs: &Occurs, all: u64) -> Row<'a> {
+        let name = groups.naming.name(occurs.name);
+        let module = Some(&*name.module).filter(|module| !module.is_empty());
+        let tenths = (u128::from(occurs.stacks) * 1000).checked_div(u128::from(all)).unwrap_or(0);
+        Row { function: &name.function, module, stacks: occurs.stacks, leaf: occurs.leaf, percent: tenths as f64 / 10.0 }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let module = self.module.map(|module| format!(" [{module}]")).unwrap_or_default();
+        let numbers = [self.stacks.to_string(), format!("{:.1}%", self.percent), self.leaf.to_string()];
+        numbers.into_iter().chain([visible_line(&format!("{}{module}", self.function))]).collect()
+    }
+}
+
+const HEAD: [&str; 4] = ["Stacks", "Percent", "Waiting in", "Function"];
+
+fn table(args: &Args, groups: &Groups<'_, '_>, all: u64, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct All<'a> {
+        schema: &'static str,
+        stacks: u64,
+        functions: Vec<Row<'a>>,
+    }
+    let rows = if args.rows == 0 { usize::MAX } else { args.rows };
+    let functions: Vec<Row<'_>> = top::functions(groups).iter().take(rows).map(|occurs| Row::of(groups, occurs, all)).collect();
+    let cells = || functions.iter().map(Row::cells).collect::<Vec<_>>();
+    match args.format.as_str() {
+        "json" => {
+            serde_json::to_writer(&mut *out, &All { schema: SCHEMA, stacks: all, functions })?;
+            writeln!(out)
+        }
+        "ndjson" => functions.iter().try_for_each(|row| {
+            serde_json::to_writer(&mut *out, row)?;
+            writeln!(out)
+        }),
+        "markdown" => write_markdown(&HEAD, &cells(), out),
+        "csv" => write_csv(&HEAD, &cells(), out),
+        _ => {
+            let terminal = output::style(&args.output, None).terminal;
+            let right = [(0, Align::Right), (1, Align::Right), (2, Align::Right)];
+            write_table(&HEAD, &cells(), &right, terminal.then(|| term::width().unwrap_or(100)), out)
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! In how many stacks a function occurs: gdb's `countpcs` for any report.
+
+use super::Groups;
+use super::naming::NameId;
+use crate::model::addr::Avma;
+use crate::model::stack::Role;
+
+/// How often a function occurs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Occurs {
+    /// The function.
+    pub name: NameId,
+    /// Stacks that run through it, however often.
+    pub stacks: u64,
+    /// Stacks whose interesting frame it is: that wait or stand in it.
+    pub leaf: u64,
+}
+
+/// Every function of the reports, the most frequent first.
+pub fn functions(groups: &Groups<'_, '_>) -> Vec<Occurs> {
+    let mut all: Vec<Occurs> = (0..groups.naming.names().len() as u32).map(|name| Occurs { name, stacks: 0, leaf: 0 }).collect();
+    // Stacks of a group that was made by functions share their names; those of other groups need not.
+    for member in groups.list.iter().flat_map(|group| &group.members) {
+        let stack = groups.stack(*member);
+        let marks = |n| groups.mark(*member, n);
+        let chain = stack.frames.iter().enumerate().filter(|(_, frame)| frame.reliable && frame.role != Role::Inline);
+        let mut seen: Vec<NameId> = chain.map(|(n, _)| marks(n).name).collect();
+        seen.sort_unstable();
+        seen.dedup();
+        for name in seen {
+            all[name as usize].stacks += stack.count;
+        }
+        if let Some(n) = super::key::interesting(stack, marks) {
+            all[marks(n).name as usize].leaf += stack.count;
+        }
+    }
+    all.retain(|occurs| occurs.stacks > 0);
+    all.sort_by_key(|occurs| (std::cmp::Reverse((occurs.stacks, occurs.leaf)), occurs.name));
+    all
+}
+
+/// How many stacks hold a frame with that very address.
+pub fn with_pc(groups: &Groups<'_, '_>, pc: Avma) -> u64 {
+    count(groups, |member| groups.stack(member).frames.iter().any(|frame| frame.address == Some(pc)))
+}
+
+/// How many stacks run through a function of that base name, in the module if one is given.
+pub fn with_function(groups: &Groups<'_, '_>, function: &str, module: Option<&str>) -> u64 {
+    let named = |name: &super::naming::FrameName| *name.function == *function && module.is_none_or(|module| *name.module == *module);
+    let matching: Vec<bool> = groups.naming.names().iter().map(named).collect();
+    count(groups, |member| {
+        let frames = groups.stack(member).frames.iter().enumerate().filter(|(_, frame)| frame.reliable);
+        frames.into_iter().any(|(n, _)| matching[groups.mark(member, n).name as usize])
+    })
+}
+
+fn count(groups: &Groups<'_, '_>, holds: impl Fn(super::StackRef) -> bool) -> u64 {
+    let members = groups.list.iter().flat_map(|group| &group.members);
+    members.filter(|member| holds(**member)).map(|member| groups.stack(*member).count).sum()
+}
+
+/// `count` of `all` in percent, rounded down as `countpcs` did.
+pub fn percent(count: u64, all: u64) -> u64 {
+    (u128::from(count) * 100).checked_div(u128::from(all)).unwrap_or(0) as u64
+}

@@ -1,0 +1,205 @@
+//! Who waits for whom: edges from hung-task owner lines and from the lock checker's lists of held locks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::model::capture::Capture;
+use crate::model::lock::{Lock, Wait};
+
+/// A task.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Task {
+    /// Process or thread id.
+    pub pid: i64,
+    /// Command name.
+    pub name: String,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.pid)
+    }
+}
+
+/// `from` waits for what `to` holds.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Edge {
+    /// Who waits.
+    pub from: Task,
+    /// Who holds.
+    pub to: Task,
+    /// What: a lock's class and address, or its kind.
+    pub what: String,
+    /// Line of the report that says so, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} waits for {}, held by {}", self.from, self.what, self.to)
+    }
+}
+
+/// What one task holds and wants.
+struct Side<'c> {
+    task: Task,
+    held: &'c [Lock],
+    wants: Option<&'c Wait>,
+    /// The stack stands in a function that takes a lock, so that the last lock listed is not held yet.
+    asking: bool,
+}
+
+/// Readers of one lock can be thousands; these stand for all.
+const MOST_HOLDERS: usize = 16;
+/// Tasks from which circles are looked for.
+const MOST_STARTS: usize = 256;
+
+/// A wait graph.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// Sorted, each once.
+    pub edges: Vec<Edge>,
+}
+
+impl Graph {
+    /// The graph of a report. `asks` says of a stack by its number whether it stands in a function that takes a lock.
+    pub fn of(capture: &Capture, asks: impl Fn(usize) -> bool) -> Graph {
+        let sides = sides(capture, asks);
+        let mut holders: BTreeMap<u64, Vec<&Side<'_>>> = BTreeMap::new();
+        for side in &sides {
+            let count = side.held.len() - usize::from(side.asking && !side.held.is_empty());
+            for lock in side.held[..count].iter().filter(|lock| !side.wants.is_some_and(|wait| same(&wait.lock, lock))) {
+                if let Some(address) = lock.address {
+                    holders.entry(address.0).or_default().push(side);
+                }
+            }
+        }
+        let mut edges = BTreeSet::new();
+        for side in &sides {
+            edges.extend(side.wants.and_then(|wait| owner_edge(&side.task, wait)));
+            let wanted = side.wants.map(|wait| &wait.lock).filter(|lock| lock.address.is_some());
+            let Some(lock) = wanted.or_else(|| side.held.last().filter(|_| side.asking)) else { continue };
+            let holding = lock.address.and_then(|address| holders.get(&address.0)).into_iter().flatten().take(MOST_HOLDERS);
+            for holder in holding.filter(|holder| holder.task != side.task) {
+                edges.insert(Edge { from: side.task.clone(), to: holder.task.clone(), what: name(lock), line: lock.line });
+            }
+        }
+        Graph { edges: edges.into_iter().collect() }
+    }
+
+    /// The shortest circle, from its first task in order; `None` when nobody waits for himself in the end.
+    pub fn cycle(&self) -> Option<Vec<&Edge>> {
+        let mut next: BTreeMap<&Task, Vec<&Edge>> = BTreeMap::new();
+        self.in_circles().into_iter().for_each(|edge| next.entry(&edge.from).or_default().push(edge));
+        let circles = next.keys().take(MOST_STARTS).filter_map(|start| circle(&next, start));
+        circles.min_by_key(Vec::len)
+    }
+
+    /// The edges that are left when tasks that nobody waits for, or that wait for nobody, are taken away until there are none.
+    fn in_circles(&self) -> Vec<&Edge> {
+        let mut edges: Vec<&Edge> = self.edges.iter().collect();
+        loop {
+            let waiting: BTreeSet<&Task> = edges.iter().map(|edge| &edge.from).collect();
+            let holding: BTreeSet<&Task> = edges.iter().map(|edge| &edge.to).collect();
+            let count = edges.len();
+            edges.retain(|edge| waiting.contains(&edge.to) && holding.contains(&edge.from));
+            if edges.len() == count {
+                return edges;
+            }
+        }
+    }
+
+    /// The graph for Graphviz, its shortest circle in red.
+    pub fn dot(&self) -> String {
+        let circle = self.cycle().unwrap_or_default();
+        let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " "));
+        let mut text = "digraph waits {\n".to_string();
+        for edge in &self.edges {
+            let red = if circle.contains(&edge) { " color=red" } else { "" };
+            let (from, to) = (quote(&edge.from.to_string()), quote(&edge.to.to_string()));
+            text.push_str(&format!("  {from} -> {to} [label={}{red}];\n", quote(&edge.what)));
+        }
+        text + "}\n"
+    }
+}
+
+/// The shortest way from `start` back to it, breadth first.
+fn circle<'e>(next: &BTreeMap<&'e Task, Vec<&'e Edge>>, start: &Task) -> Option<Vec<&'e Edge>> {
+    let mut came: BTreeMap<&Task, &'e Edge> = BTreeMap::new();
+    let mut queue = std::collections::VecDeque::from([start]);
+    while let Some(task) = queue.pop_front() {
+        for edge in next.get(task).into_iter().flatten() {
+            if edge.to == *start {
+                let mut way = vec![*edge];
+                while way[way.len() - 1].from != *start {
+                    way.push(came[&way[way.len() - 1].from]);
+                }
+                way.reverse();
+                return Some(way);
+            }
+            if !came.contains_key(&edge.to) {
+                came.insert(&edge.to, edge);
+                queue.push_back(&edge.to);
+            }
+        }
+    }
+    None
+}
+
+fn same(a: &Lock, b: &Lock) -> bool {
+    a.address.is_some() && a.address == b.address
+}
+
+fn owner_edge(from: &Task, wait: &Wait) -> Option<Edge> {
+    let owner = wait.owner.as_ref()?;
+    let to = Task { pid: owner.pid, name: owner.process.clone() };
+    Some(Edge { from: from.clone(), to, what: format!("a {}", wait.what), line: wait.line })
+}
+
+fn name(lock: &Lock) -> String {
+    let address = lock.address.map(|address| address.to_string());
+    [lock.class.clone(), address].into_iter().flatten().collect::<Vec<_>>().join(" at ")
+}
+
+fn sides(capture: &Capture, asks: impl Fn(usize) -> bool) -> Vec<Side<'_>> {
+    let mut sides = Vec::new();
+    for (at, stack) in capture.stacks.iter().enumerate() {
+        let Some(annotations) = stack.annotations.as_deref() else { continue };
+        let id = stack.tid.as_deref().and_then(|tid| tid.parse().ok()).or(stack.pid);
+        let Some(pid) = id else { continue };
+        let task = Task { pid, name: stack.process.clone().unwrap_or_default() };
+        let asking = annotations.waits_for.is_none() && asks(at);
+        sides.push(Side { task, held: annotations.held.as_deref().unwrap_or_default(), wants: annotations.waits_for.as_ref(), asking });
+    }
+    for told in &capture.tasks_with_locks {
+        let task = Task { pid: told.pid, name: told.process.clone() };
+        sides.push(Side { task, held: told.held.as_deref().unwrap_or_default(), wants: told.waits_for.as_ref(), asking: false });
+    }
+    sides
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edge(from: i64, to: i64) -> Edge {
+        let task = |pid| Task { pid, name: format!("t{pid}") };
+        Edge { from: task(from), to: task(to), what: "a \"mutex\"".to_string(), line: from as u32 }
+    }
+
+    #[test]
+    fn the_shortest_circle_is_found_and_chains_are_none() {
+        let graph = Graph { edges: [(1, 2), (2, 3), (3, 1), (4, 5), (5, 4), (6, 1)].map(|(from, to)| edge(from, to)).to_vec() };
+        let cycle: Vec<i64> = graph.cycle().unwrap().iter().map(|edge| edge.from.pid).collect();
+        assert_eq!(cycle, [4, 5]);
+        assert_eq!(Graph { edges: vec![edge(1, 2), edge(2, 3)] }.cycle(), None);
+        assert_eq!(Graph::default().cycle(), None);
+        assert!(graph.dot().contains("\"t4 (4)\" -> \"t5 (5)\" [label=\"a \\\"mutex\\\"\" color=red];"), "{}", graph.dot());
+    }
+
+    #[test]
+    fn a_crowd_takes_no_time() {
+        let edges = (0..3000).flat_map(|from| (0..16).map(move |to| edge(from, 5000 + to))).collect();
+        assert_eq!(Graph { edges }.cycle(), None);
+    }
+}
