@@ -19,6 +19,7 @@ pub mod error;
 pub mod fuzzing;
 pub mod input;
 pub mod model;
+pub mod names;
 pub mod note;
 pub mod parse;
 pub mod place;
