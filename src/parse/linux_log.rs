@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::lex;
 use super::linux_context::{Found, Reader};
 use super::linux_frame;
+use super::linux_headings;
 use super::linux_prefix::{self, Context, Record};
 use super::linux_symbol;
 use super::linux_task;
@@ -59,15 +60,16 @@ impl Format for LinuxLog {
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
-        let (mut frames, mut stamps) = (0, 0);
+        let (mut frames, mut stamps, mut said) = (0, 0, 0);
         for line in lex::lines(head) {
             linux_prefix::records(&line, |record| {
                 stamps += usize::from(record.context != Context::Bare);
                 frames += usize::from(is_frame(record));
+                said += usize::from(record.context != Context::Bare && linux_headings::headline(record.text.trim_ascii()).is_some());
             });
         }
         let marked = MARKERS.iter().any(|marker| memmem::find(head, marker).is_some());
-        match (frames, marked, stamps) {
+        match (frames, marked || said > 0, stamps) {
             (1.., true, _) | (1.., _, 1..) => Confidence::Certain,
             (1.., ..) | (_, true, _) | (_, _, 2..) => Confidence::Likely,
             _ => Confidence::No,
@@ -197,6 +199,7 @@ impl<'t> Log<'t> {
             basis: Some(Basis::Runtime),
             images: self.images,
             stacks: self.found.stacks,
+            headlines: self.found.headlines,
             ..Capture::default()
         }
     }
