@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::inputs::Inputs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs};
 use super::output;
 use super::term::{self, Progress};
 use crate::note::Note;
@@ -10,6 +10,7 @@ use crate::render::frames::IDIOMS;
 use crate::render::summary::Summary;
 use crate::render::{self, OUTPUTS, Report};
 use crate::resolve::{self, ResolveOptions, Resolved};
+use crate::title::{self, Crash};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -17,6 +18,8 @@ pub struct Args {
     input: InputArgs,
     #[command(flatten)]
     symbols: SymbolArgs,
+    #[command(flatten)]
+    titles: TitleArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Form of the output
@@ -34,6 +37,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let skip = args.titles.skip_list()?;
     let mut inputs = Inputs::open(&args.input, &args.symbols, true)?;
     let progress = Progress::new("resolving");
     let layouts = inputs.place(&args.symbols);
@@ -46,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
     let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
     notes.extend(programs.filter_map(|program| program.damage()));
-    let reports: Vec<Report<'_>> = inputs
+    let mut reports: Vec<Report<'_>> = inputs
         .reports
         .iter()
         .zip(layouts.iter().zip(&resolved))
@@ -56,8 +60,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             capture: &input.capture,
             layout,
             resolved,
+            crash: None,
         })
         .collect();
+    let crashes: Vec<Option<Crash>> = reports.iter().map(|report| title::of(report, &skip)).collect();
+    for (report, crash) in reports.iter_mut().zip(&crashes) {
+        report.crash = crash.as_ref();
+    }
     write(args, &reports, &notes)?;
     let failed = term::report(&notes, args.output.quiet);
     let proven = summarize(args, &reports);
@@ -82,6 +91,9 @@ fn summarize(args: &Args, reports: &[Report<'_>]) -> bool {
         proven &= summary.is_proven();
         if !args.output.quiet {
             let source = if reports.len() > 1 { format!("{}: ", report.source) } else { String::new() };
+            if let Some(crash) = report.crash {
+                term::complain(&format!("{source}{}", title::sentence(crash)));
+            }
             term::complain(&format!("{source}{}", summary.text()));
         }
     }
