@@ -376,7 +376,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__symbolicate)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --format --frames --no-demangle --strict --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --skip-list --output --color --quiet --format --frames --no-demangle --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -419,6 +419,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip-list)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -49,6 +49,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l modul
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -80,6 +81,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
