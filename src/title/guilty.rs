@@ -58,7 +58,7 @@ const PC: &[&str] = &["RIP: ", "EIP: ", "pc : ", "PC is at ", "epc : ", "NIP ["]
 /// The first function with an offset in a line, and the first source file.
 fn mentioned(line: &str) -> Option<(String, Option<String>)> {
     let words = || line.split([' ', ',']);
-    let function = words().find_map(|word| word.split_once("+0x")?.0.rsplit(':').next()).filter(|name| !name.is_empty())?;
+    let function = words().find_map(|word| word.split_once("+0x")?.0.rsplit(':').next()).filter(|name| is_name(name))?;
     let is_source = |file: &&str| [".c", ".h", ".S", ".rs"].iter().any(|end| file.ends_with(end));
     let file = words().find_map(|word| Some(word.split_once(':')?.0).filter(is_source));
     Some((base_name(function).to_string(), file.map(str::to_string)))
@@ -67,9 +67,14 @@ fn mentioned(line: &str) -> Option<(String, Option<String>)> {
 /// The function in `[<ffffffff8168b899>] rtnl_lock+0x17/0x20`.
 fn place(text: &str) -> Option<&str> {
     let text = text.trim();
-    let text = text.strip_prefix("[<").and_then(|text| Some(text.split_once(']')?.1.trim())).unwrap_or(text);
-    let name = text.split(['+', ' ', '(']).next().filter(|name| !name.is_empty())?;
+    let text = if text.starts_with(['[', '<']) { text.split_once(']').map_or("", |(_, name)| name.trim()) } else { text };
+    let name = text.split(['+', ' ', '(']).next().filter(|name| is_name(name))?;
     Some(base_name(name))
+}
+
+/// Whether a word can be the name of a function.
+fn is_name(word: &str) -> bool {
+    word.starts_with(|first: char| first.is_alphabetic() || matches!(first, '_' | '.' | '<' | '$')) && !word.contains(char::is_control)
 }
 
 /// A function that the report names in words.
@@ -175,6 +180,8 @@ mod tests {
         assert_eq!(place("[<ffffffff8168b899>] rtnl_lock+0x17/0x20"), Some("rtnl_lock"));
         assert_eq!(place(" lock_sock include/net/sock.h:1 [inline]"), Some("lock_sock"));
         assert_eq!(place("[<      none      >] f.isra.1+0x1/0x2"), Some("f"));
+        assert_eq!(place("[<c0043b54>] mxs_mmc_irq+0x1/0x2 [mxs]"), Some("mxs_mmc_irq"));
+        assert_eq!(place("<ffffffff81329372>] blk_queue_bio"), Some("blk_queue_bio"));
         assert_eq!(place("  "), None);
     }
 

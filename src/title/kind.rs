@@ -147,6 +147,9 @@ static KINDS: &[Kind] = &[
     kind("BUG: Dentry * still in use", "BUG: Dentry still in use", Nowhere, ""),
     kind("BUG: *stack guard page was hit", "BUG: stack guard page was hit in {}", Trace, "overflow"),
     kind("kernel stack overflow", "kernel stack overflow in {}", Trace, "overflow"),
+    // Slab caches; the line below tells them from what user space says.
+    later("BUG * (*): *", &["-----"], "BUG: {3} in {}", Allocation, "leak"),
+    later("BUG *: *", &["-----"], "BUG: {2} in {}", Allocation, "leak"),
     vague("BUG * (*): *", "BUG: {3}", Trace),
     // Faults.
     kind("BUG: unable to handle kernel NULL pointer dereference", NULL, Trace, ""),
@@ -246,10 +249,11 @@ impl Case {
         for (n, text) in self.captured.iter().enumerate() {
             title = title.replace(&format!("{{{}}}", n + 1), &general(text));
         }
-        match function {
+        let title = match function {
             Some(function) => title.replace("{}", function),
             None => title.split(" in {}").next().unwrap_or_default().to_string(),
-        }
+        };
+        title.replace(char::is_control, " ")
     }
 }
 

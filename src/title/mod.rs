@@ -124,6 +124,14 @@ mod tests {
     }
 
     #[test]
+    fn what_slab_caches_find_is_blamed_on_who_allocated() {
+        let text = "BUG kmalloc-64 (Not tainted): Poison overwritten\n--------------------------\n\n\
+            INFO: Allocated in sas_host_new+0x4a/0x490 age=1688 cpu=1 pid=2004\n\t__slab_alloc+0x617/0x6c1\n\tsas_host_new+0x4a/0x490\n";
+        assert_eq!(about(text).unwrap().0, "BUG: Poison overwritten in sas_host_new");
+        assert_eq!(about("BUG UNIX (Not tainted): kasan: bad access detected\n"), None);
+    }
+
+    #[test]
     fn assertions_of_openzfs_keep_their_condition_and_not_its_values() {
         let text = "VERIFY3(a == b) failed (1319160994 == 3100762)\nPANIC at dbuf.c:12:dbuf_write()\nShowing stack for process 12";
         assert_eq!(title(text, "dump_stack spl_dumpstack spl_panic dbuf_write zio_done"), "VERIFY3(a == b) failed in dbuf_write");
