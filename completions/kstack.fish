@@ -28,13 +28,15 @@ complete -c kstack -n "__fish_kstack_needs_command" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_needs_command" -s V -l version -d 'Print version'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "sym" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "group" -d 'Show the distinct stacks, most frequent first'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "darwin-stackshot-text\t''
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -49,6 +51,16 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l modul
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l color -d 'Colour' -r -f -a "auto\t''
@@ -66,7 +78,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s q -l quiet
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l strict -d 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "darwin-stackshot-text\t''
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -81,6 +94,16 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l color -d 'Colour' -r -f -a "auto\t''
@@ -98,7 +121,51 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -s q -l quiet -d 'Say
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l strict -d 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "darwin-stackshot-text\t''
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
+linux-proc-stack\t''
+linux-log\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand group" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand group" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l by -d 'What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l format -d 'Form of the output' -r -f -a "text\t''
+table\t''
+json\t''
+ndjson\t''
+markdown\t''
+csv\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l plumbing -d 'Functions that only stand for waiting, one a line, instead of the list that is built in' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-members -d 'List every member of a group, not the first few'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-frames -d 'Show the frames of waiting and the unreliable ones too'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -151,10 +218,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s h -l help -d 'P
 complete -c kstack -n "__fish_kstack_using_subcommand formats" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand man" -s h -l help -d 'Print help'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

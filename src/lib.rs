@@ -18,6 +18,7 @@
 pub mod cli;
 pub mod error;
 pub mod fuzzing;
+pub mod group;
 pub mod input;
 pub mod model;
 pub mod names;

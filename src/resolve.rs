@@ -11,8 +11,9 @@ use crate::model::addr::{Avma, Svma};
 use crate::model::capture::Capture;
 use crate::model::frame::{Answer, Location, SymbolHit, Trust, Unresolved};
 use crate::model::image::ImageStatus;
-use crate::model::stack::{Lookup, RawFrame};
+use crate::model::stack::{Known, Lookup, RawFrame, Stack};
 use crate::parse::lex;
+use crate::parse::linux_symbol::is_generated;
 use crate::place::{Image, Layout};
 use crate::space::Owner;
 use crate::symbols::code;
@@ -32,14 +33,35 @@ pub struct ResolveOptions {
 pub struct Resolved {
     /// One answer for each distinct question.
     pub answers: Vec<Answer>,
-    /// For each stack, the index of each frame's answer.
+    /// For each stack, the index of each frame's answer. Frames that share one also share every name that they print.
     pub frames: Vec<Vec<u32>>,
+    /// For each answer, the first stack and frame that it belongs to.
+    pub firsts: Vec<(u32, u32)>,
 }
 
 impl Resolved {
     /// The answer to frame `frame` of stack `stack`.
     pub fn answer(&self, stack: usize, frame: usize) -> &Answer {
         &self.answers[self.frames[stack][frame] as usize]
+    }
+}
+
+/// Keeps the stacks for which `keep` holds, told their number, and the answers to their frames.
+pub fn retain(capture: &mut Capture, resolved: &mut Resolved, keep: impl Fn(usize) -> bool) {
+    let stacks = std::mem::take(&mut capture.stacks).into_iter().zip(std::mem::take(&mut resolved.frames));
+    (capture.stacks, resolved.frames) = stacks.enumerate().filter(|(n, _)| keep(*n)).map(|(_, kept)| kept).unzip();
+    let mut numbers = vec![u32::MAX; resolved.answers.len()];
+    let mut old: Vec<Option<Answer>> = std::mem::take(&mut resolved.answers).into_iter().map(Some).collect();
+    resolved.firsts.clear();
+    for (stack, frames) in resolved.frames.iter_mut().enumerate() {
+        for (n, answer) in frames.iter_mut().enumerate() {
+            if let Some(moved) = old[*answer as usize].take() {
+                numbers[*answer as usize] = resolved.answers.len() as u32;
+                resolved.answers.push(moved);
+                resolved.firsts.push((stack as u32, n as u32));
+            }
+            *answer = numbers[*answer as usize];
+        }
     }
 }
 
@@ -100,26 +122,52 @@ pub fn file_addresses(addresses: &[(usize, Svma, Lookup)], layout: &Layout, opti
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Question<'t> {
     Address(Avma, Lookup),
-    Symbol { module: &'t [u8], symbol: &'t [u8], offset: u64, size: Option<u64>, lookup: Lookup },
-    Nothing,
+    /// The same where the report names the address too.
+    NamedAddress {
+        address: Avma,
+        lookup: Lookup,
+        module: &'t [u8],
+        symbol: &'t [u8],
+    },
+    Symbol {
+        module: &'t [u8],
+        symbol: &'t [u8],
+        offset: u64,
+        size: Option<u64>,
+        lookup: Lookup,
+    },
+    Nothing {
+        module: &'t [u8],
+        symbol: &'t [u8],
+    },
 }
 
 /// Resolves every kernel frame of `capture`; `text` is the report it was read from.
 pub fn resolve(capture: &Capture, text: &[u8], layout: &Layout, options: ResolveOptions) -> Resolved {
-    let mut index: FxHashMap<Question<'_>, u32> = FxHashMap::default();
+    let mut index: FxHashMap<(Question<'_>, Option<Known>), u32> = FxHashMap::default();
     let mut questions: Vec<Question<'_>> = Vec::new();
-    let frames = capture.stacks.iter().map(|stack| {
-        let one = |frame: &RawFrame| {
+    let mut firsts = Vec::new();
+    let frames = capture.stacks.iter().enumerate().map(|(stack, Stack { frames, .. })| {
+        let one = |(n, frame): (usize, &RawFrame)| {
             let question = question(frame, text);
-            *index.entry(question).or_insert_with(|| {
+            *index.entry((question, frame.known)).or_insert_with(|| {
                 questions.push(question);
+                firsts.push((stack as u32, n as u32));
                 questions.len() as u32 - 1
             })
         };
-        stack.frames.iter().map(one).collect()
+        frames.iter().enumerate().map(one).collect()
     });
     let frames = frames.collect();
-    Resolved { answers: answers(&questions, layout, options), frames }
+    let mut answers = answers(&questions, layout, options);
+    for (answer, (stack, n)) in answers.iter_mut().zip(&firsts) {
+        let frame = &capture.stacks[*stack as usize].frames[*n as usize];
+        // What an earlier run found out holds until somebody knows better.
+        if let Some(known) = frame.known.and_then(|known| capture.known.get(known.0 as usize)).filter(|_| answer.named().is_none()) {
+            *answer = known.clone();
+        }
+    }
+    Resolved { answers, frames, firsts }
 }
 
 /// Answers to exact or return addresses, in their order.
@@ -136,8 +184,9 @@ fn question<'t>(frame: &RawFrame, text: &'t [u8]) -> Question<'t> {
         (_, Some(offset)) if by_name && !symbol.is_empty() => {
             Question::Symbol { module, symbol, offset, size: frame.size, lookup: frame.lookup }
         }
-        (Some(address), _) => Question::Address(address, frame.lookup),
-        (None, _) => Question::Nothing,
+        (Some(address), _) if symbol.is_empty() && module.is_empty() => Question::Address(address, frame.lookup),
+        (Some(address), _) => Question::NamedAddress { address, lookup: frame.lookup, module, symbol },
+        (None, _) => Question::Nothing { module, symbol },
     }
 }
 
@@ -160,11 +209,11 @@ fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions)
     let mut ambiguous: Vec<(usize, Range<usize>)> = Vec::new();
     for (at, question) in questions.iter().enumerate() {
         let placed = match question {
-            Question::Address(address, lookup) => by_address(layout, *address, *lookup),
+            Question::Address(address, lookup) | Question::NamedAddress { address, lookup, .. } => by_address(layout, *address, *lookup),
             Question::Symbol { module, symbol, offset, size, lookup } => {
                 by_symbol(layout, &lex::text(module), &lex::text(symbol), *offset, *size, *lookup)
             }
-            Question::Nothing => Placed::Not(Answer::unresolved(None, Unresolved::NoAddress)),
+            Question::Nothing { .. } => Placed::Not(Answer::unresolved(None, Unresolved::NoAddress)),
         };
         match placed {
             Placed::Not(answer) => answers[at] = answer,
@@ -248,6 +297,9 @@ const MOST_PLACES: usize = 128;
 /// A frame that prints its symbol: one symbol of that name and size, in the image that it prints or else in the kernel, or in any
 /// image when the report's system has no such rule.
 fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Option<u64>, lookup: Lookup) -> Placed {
+    if size.is_some() && is_generated(module.as_bytes(), symbol.as_bytes()) {
+        return Placed::Not(Answer::unresolved(None, Unresolved::Generated));
+    }
     let kernel = || layout.images.iter().find(|image| image.kernel).map_or("", |image| image.name.as_str());
     let module = if module.is_empty() && size.is_some() { kernel() } else { module };
     let mut found = symbols(layout, module, symbol, size);

@@ -115,11 +115,21 @@ fn compressed_debug_sections_and_packed_files_give_the_same() {
     let of = |file: &str| common::stdout(&common::run(&[&["lookup"], &queries[..], &["-m", &format!("unit={file}")]].concat()));
     let plain = of("symbols/linux/unit.ko");
     assert_eq!(plain.matches("src/").count(), 9, "{plain}");
-    for file in ["symbols/linux/unit-zlib.ko", "symbols/linux/unit-zstd.ko", "symbols/linux/unit.ko.xz"] {
+    for file in ["symbols/linux/unit-zlib.ko", "symbols/linux/unit-zstd.ko", "symbols/linux/unit.ko.xz", "symbols/linux/unit.ko.zst"] {
         assert_eq!(of(file), plain, "{file}");
     }
     let folder = common::stdout(&common::run(&["lookup", "unit_init+0x8", "-m", "unit=symbols/linux/unit.ko.xz"]));
     assert!(folder.contains("unit_init+0x8/0x36 [unit]"), "{folder}");
+}
+
+#[test]
+fn functions_of_powerpc_stand_where_their_descriptors_say() {
+    let log = b"[    1.0] Call Trace:\n[c000000049a87530] [c000000049a875a0] .second_entry+0x20/0x7c [unit] (unreliable)\n\
+        [c000000049a87710] [c0000000000286fc] .unlikely_path+0x8/0x2c [unit]\n";
+    let text = common::stdout(&common::run_with(&["sym", "-m", "unit=symbols/linux/unit-opd.ko"], log));
+    assert_eq!(text.matches("src/second.c:").count(), 2, "{text}");
+    let found = common::stdout(&common::run(&["lookup", "same_size+0x4", "-m", "unit=symbols/linux/unit-opd.ko"]));
+    assert!(found.starts_with("same_size+0x4/0x24 [unit] src/second.c:"), "{found}");
 }
 
 /// `file:line` of each level for offsets in one section, from GNU addr2line.

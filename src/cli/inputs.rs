@@ -35,11 +35,12 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// Opens everything. `need_report` says whether standard input is read when no report is named.
+    /// Opens everything. `need_report` says whether standard input is read when no report is named, `filters` whether `-m` may name
+    /// a module instead of a file.
     ///
     /// # Errors
     /// Only when the command line makes no sense; what cannot be opened becomes a note.
-    pub fn open(input: &InputArgs, symbols: &SymbolArgs, need_report: bool) -> anyhow::Result<Inputs> {
+    pub fn open(input: &InputArgs, symbols: &SymbolArgs, need_report: bool, filters: bool) -> anyhow::Result<Inputs> {
         let mut inputs = Inputs::default();
         let progress = Progress::new("reading");
         let forced = input.format_in.as_deref().and_then(parse::by_id);
@@ -53,12 +54,12 @@ impl Inputs {
             inputs.path(path, forced);
         }
         drop(progress);
-        inputs.symbols(symbols);
+        inputs.symbols(symbols, filters);
         Ok(inputs)
     }
 
     /// Opens load maps and symbol files.
-    pub fn symbols(&mut self, args: &SymbolArgs) {
+    pub fn symbols(&mut self, args: &SymbolArgs, filters: bool) {
         for path in &args.load_maps {
             self.load_map(path);
         }
@@ -66,7 +67,7 @@ impl Inputs {
             let progress = Progress::new("symbol files");
             self.library.index(folder, &mut self.notes, &|done, all| progress.at(done, all));
         }
-        self.library.add(args.given(), &mut self.notes);
+        self.library.add(args.given(filters), &mut self.notes);
     }
 
     fn path(&mut self, path: &Path, forced: Option<&'static dyn Format>) {
@@ -136,11 +137,16 @@ impl Inputs {
         }
         let detected = parse::detect(&source.data).filter(|format| !in_directory || format.sniff(&source.data) > Confidence::Fallback);
         match forced.or(detected) {
-            Some(format) => {
+            Some(format) if format.holds() == Holds::LoadMap => {
                 let capture = self.parse(format, &source);
-                match format.holds() {
-                    Holds::LoadMap => self.maps.push((source.name, capture)),
-                    Holds::Stacks => self.reports.push(Input { source, capture }),
+                self.maps.push((source.name, capture));
+            }
+            Some(format) => {
+                for part in format.parts(&source.data) {
+                    self.placed_notes(&source.name, &part.capture);
+                    let name = part.source.unwrap_or_else(|| source.name.clone());
+                    let source = Source { name, data: source.data.clone(), notes: Vec::new() };
+                    self.reports.push(Input { source, capture: part.capture });
                 }
             }
             None if in_directory => {}
@@ -155,9 +161,14 @@ impl Inputs {
 
     fn parse(&mut self, format: &dyn Format, source: &Source) -> Capture {
         let capture = format.parse(&source.data);
-        let placed = |note: &Note| Note { place: source.name.clone(), ..note.clone() };
-        self.notes.extend(capture.notes.iter().map(placed));
+        self.placed_notes(&source.name, &capture);
         capture
+    }
+
+    /// Keeps what a reader says about `source`.
+    fn placed_notes(&mut self, source: &str, capture: &Capture) {
+        let placed = |note: &Note| Note { place: source.to_string(), ..note.clone() };
+        self.notes.extend(capture.notes.iter().map(placed));
     }
 
     /// Reads a load map: a file, or a directory or archive with load maps and trees of `/sys/module` in it.

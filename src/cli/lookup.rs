@@ -52,7 +52,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("nothing to look up; give an address or SYMBOL+OFFSET".to_string()).into());
     }
     let mut inputs = Inputs::default();
-    inputs.symbols(&args.symbols);
+    inputs.symbols(&args.symbols, false);
     let layout = layout(args, &inputs);
     let mut notes = std::mem::take(&mut inputs.notes);
     let mut session = Session { args, layout: &layout, style: output::style(&args.output, None), unplaced: false, proven: true };

@@ -1,13 +1,16 @@
 //! The command line: what users type, and the table from command to function.
 
 mod exit;
+mod filters;
 mod formats;
 mod generate;
+mod group;
 mod inputs;
 mod lookup;
 mod modules;
 mod options;
 mod output;
+mod session;
 mod symbolicate;
 mod term;
 
@@ -33,7 +36,11 @@ enum Command {
     ///
     /// The report comes out byte for byte, with every kernel frame rewritten in place: symbol, offset and image, and below it file, line and inlined callers when the symbol files have debug info.
     #[command(visible_alias = "sym")]
-    Symbolicate(symbolicate::Args),
+    Symbolicate(Box<symbolicate::Args>),
+    /// Show the distinct stacks, most frequent first
+    ///
+    /// For each: how many threads stand there and which, their states and wait channels, and the frames once. Stacks are the same when they run through the same functions; --by compares them otherwise. Output of kstack in JSON is a report too, so groups of many machines merge by grouping them again.
+    Group(Box<group::Args>),
     /// List every image with its load address, UUID and symbol file
     Modules(modules::Args),
     /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
@@ -57,6 +64,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
         Command::Symbolicate(args) => symbolicate::run(&args),
+        Command::Group(args) => group::run(&args),
         Command::Modules(args) => modules::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Formats => formats::run(),

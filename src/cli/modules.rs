@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty())?;
+    let inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty(), false)?;
     let mut layouts: Vec<(String, Layout)> =
         inputs.reports.iter().map(|input| input.source.name.clone()).zip(inputs.place(&args.symbols)).collect();
     if layouts.is_empty() {

@@ -37,7 +37,7 @@ pub struct SymbolArgs {
     pub kernel: Option<String>,
     /// One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not
     ///
-    /// ADDR is the load address that kextstat or /proc/modules prints. NAME= says which image the file is for, by bundle identifier or by its last part. Where segments are placed apart (arm64), @SEGMENT=ADDR places one segment.
+    /// ADDR is the load address that kextstat or /proc/modules prints. NAME= says which image the file is for, by bundle identifier or by its last part. Where segments are placed apart (arm64), @SEGMENT=ADDR places one segment. A bare name that is no file (`--module zfs`, `--module '!zfs'`) is a filter: stacks with a frame in that module.
     #[arg(short, long = "module", value_name = "[NAME=]FILE[@ADDR]")]
     pub modules: Vec<String>,
     /// Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected
@@ -60,10 +60,16 @@ impl SymbolArgs {
         PlaceOptions { slide: self.slide.0, allow_mismatch: self.allow_mismatch }
     }
 
-    /// The files given with `-k` and `-m`.
-    pub fn given(&self) -> Vec<GivenFile> {
+    /// The files given with `-k` and `-m`; with `filters`, what `-m` names by a bare word is none.
+    pub fn given(&self, filters: bool) -> Vec<GivenFile> {
         let kernel = self.kernel.iter().map(|spec| given_file(spec, true));
-        kernel.chain(self.modules.iter().map(|spec| given_file(spec, false))).collect()
+        let modules = self.modules.iter().filter(|spec| !(filters && is_bare_name(spec)));
+        kernel.chain(modules.map(|spec| given_file(spec, false))).collect()
+    }
+
+    /// What `--module` names by a bare word: stacks through that module are wanted.
+    pub fn module_names(&self) -> impl Iterator<Item = &str> {
+        self.modules.iter().map(String::as_str).filter(|spec| is_bare_name(spec))
     }
 }
 
@@ -113,6 +119,13 @@ pub struct OutputArgs {
     /// Say nothing on standard error but errors
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Whether `--module`'s value names a module rather than a file: a word that no file or bundle is called, nor would be.
+fn is_bare_name(spec: &str) -> bool {
+    const FILES: &[&str] = &[".ko", ".xz", ".gz", ".zst", ".kext", ".dSYM", ".sym", ".debug", ".map"];
+    let word = spec.strip_prefix('!').unwrap_or(spec);
+    !word.contains(['/', '=', '@']) && !FILES.iter().any(|end| word.ends_with(end)) && !Path::new(word).exists()
 }
 
 /// Reads `[NAME=]FILE[@[SEGMENT=]ADDR]`. A file whose own name looks like that wins.

@@ -1,15 +1,13 @@
 //! `kstack symbolicate`.
 
 use super::exit::Exit;
-use super::inputs::Inputs;
+use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs};
-use super::output;
-use super::term::{self, Progress};
-use crate::note::Note;
+use super::session::Session;
+use super::{output, term};
 use crate::render::frames::IDIOMS;
 use crate::render::summary::Summary;
-use crate::render::{self, OUTPUTS, Report};
-use crate::resolve::{self, ResolveOptions, Resolved};
+use crate::render::{self, OUTPUTS, Report, Style};
 use crate::title::{self, Crash};
 
 #[derive(clap::Args, Debug)]
@@ -18,6 +16,8 @@ pub struct Args {
     input: InputArgs,
     #[command(flatten)]
     symbols: SymbolArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
     #[command(flatten)]
     titles: TitleArgs,
     #[command(flatten)]
@@ -38,49 +38,23 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let skip = args.titles.skip_list()?;
-    let mut inputs = Inputs::open(&args.input, &args.symbols, true)?;
-    let progress = Progress::new("resolving");
-    let layouts = inputs.place(&args.symbols);
-    let options = ResolveOptions { demangle: !args.no_demangle };
-    let answered = inputs.reports.iter().zip(&layouts);
-    let resolved: Vec<Resolved> =
-        answered.map(|(input, layout)| resolve::resolve(&input.capture, &input.source.data, layout, options)).collect();
-    drop(progress);
-    let mut notes = std::mem::take(&mut inputs.notes);
-    notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
-    let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
-    notes.extend(programs.filter_map(|program| program.damage()));
-    let mut reports: Vec<Report<'_>> = inputs
-        .reports
-        .iter()
-        .zip(layouts.iter().zip(&resolved))
-        .map(|(input, (layout, resolved))| Report {
-            source: &input.source.name,
-            text: &input.source.data,
-            capture: &input.capture,
-            layout,
-            resolved,
-            crash: None,
-        })
-        .collect();
+    let session = Session::open(&args.input, &args.symbols, &args.filters, !args.no_demangle)?;
+    let mut reports = session.reports();
     let crashes: Vec<Option<Crash>> = reports.iter().map(|report| title::of(report, &skip)).collect();
     for (report, crash) in reports.iter_mut().zip(&crashes) {
         report.crash = crash.as_ref();
     }
-    write(args, &reports, &notes)?;
-    let failed = term::report(&notes, args.output.quiet);
+    write(args, &session, &reports)?;
+    let failed = session.complain(args.output.quiet);
     let proven = summarize(args, &reports);
-    drop(reports);
-    // The process ends here; giving a million small pieces back one by one would only take time.
-    std::mem::forget((inputs, layouts, resolved));
     Ok(Exit::of(failed, args.strict && !proven))
 }
 
-fn write(args: &Args, reports: &[Report<'_>], notes: &[Note]) -> anyhow::Result<()> {
+fn write(args: &Args, session: &Session, reports: &[Report<'_>]) -> anyhow::Result<()> {
     let format = render::by_id(&args.format).unwrap_or(OUTPUTS[0]);
     let idiom = args.frames.as_deref().and_then(|name| IDIOMS.iter().find(|(id, _)| *id == name)).map(|(_, idiom)| *idiom);
-    let style = output::style(&args.output, idiom);
-    output::write(&args.output, |out| format.write(reports, notes, style, out))
+    let style = Style { excerpt: session.filtered, ..output::style(&args.output, idiom) };
+    output::write(&args.output, |out| format.write(reports, &session.notes, style, out))
 }
 
 /// Says how many frames were resolved; gives back whether all of them are proven.

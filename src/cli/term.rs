@@ -28,7 +28,8 @@ pub fn width() -> Option<u16> {
 
 /// An error, on standard error. Nothing is lost if nobody reads it.
 pub fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "kstack: {}", visible_line(text));
+    let lines: Vec<String> = text.lines().map(visible_line).collect();
+    let _ = writeln!(std::io::stderr(), "kstack: {}", lines.join("\n  "));
 }
 
 /// Notes on standard error: failures always, warnings unless `quiet`. Gives back whether there was a failure.

@@ -17,6 +17,17 @@ enum Store {
     Owned(Vec<u8>),
 }
 
+impl Bytes {
+    /// Lets go of the pages read so far; a mapped file stays as it is, and pages come back from it when they are read again.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if let Store::Mapped(map) = &*self.0 {
+            // SAFETY: the map is of a file and never written, so that the pages that come back are the same. Failing changes nothing.
+            let _ = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        }
+    }
+}
+
 impl Deref for Bytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {

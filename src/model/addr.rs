@@ -96,6 +96,26 @@ pub enum Arch {
 }
 
 impl Arch {
+    /// Every architecture.
+    pub const ALL: [Arch; 11] = [
+        Arch::X86_64,
+        Arch::I386,
+        Arch::Arm64,
+        Arch::Arm64e,
+        Arch::Arm,
+        Arch::Ppc,
+        Arch::Ppc64,
+        Arch::S390x,
+        Arch::Riscv64,
+        Arch::Mips,
+        Arch::LoongArch64,
+    ];
+
+    /// The architecture of that name.
+    pub fn by_name(name: &str) -> Option<Arch> {
+        Arch::ALL.into_iter().find(|arch| arch.name() == name)
+    }
+
     /// The name that JSON output and messages use.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,7 +1,9 @@
 //! One parsed input: what a single report or load map said.
 
 use super::addr::{Arch, Slide};
+use super::frame::Answer;
 use super::image::{Basis, ImageClaim};
+use super::lock::TaskLocks;
 use super::stack::{Span, Stack};
 use crate::note::Note;
 
@@ -15,6 +17,11 @@ pub enum Os {
 }
 
 impl Os {
+    /// The system of that JSON name.
+    pub fn by_name(name: &str) -> Option<Os> {
+        [Os::Darwin, Os::Linux].into_iter().find(|os| os.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,6 +54,10 @@ pub struct Capture {
     pub stacks: Vec<Stack>,
     /// Lines that announce a crash or hang, in the order of the report.
     pub headlines: Vec<Headline>,
+    /// What an earlier run of kstack found out about frames, where its output is the report.
+    pub known: Vec<Answer>,
+    /// Locks of tasks that have no stack here, in the order of the report.
+    pub tasks_with_locks: Vec<TaskLocks>,
     /// Damage and oddities met while reading.
     pub notes: Vec<Note>,
 }

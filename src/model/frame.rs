@@ -55,6 +55,11 @@ pub enum Trust {
 }
 
 impl Trust {
+    /// The trust of that JSON name.
+    pub fn by_name(name: &str) -> Option<Trust> {
+        [Trust::Verified, Trust::Unverified, Trust::Mismatched, Trust::Unresolved].into_iter().find(|trust| trust.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {
@@ -81,6 +86,8 @@ pub enum Unresolved {
     OutsideSymbols,
     /// Behind a symbol that cannot be shown to reach the address: its file is stripped.
     AfterSymbol,
+    /// The kernel made the code while it ran, for BPF, ftrace or kprobes: no file has it.
+    Generated,
     /// The frame has neither address nor a symbol that a file knows.
     NoAddress,
     /// No symbol of the printed name has the printed size: the file is of another build.

@@ -3,5 +3,7 @@
 pub mod addr;
 pub mod capture;
 pub mod frame;
+pub mod group;
 pub mod image;
+pub mod lock;
 pub mod stack;

@@ -1,6 +1,8 @@
 //! One stack as its report prints it: who it belongs to, and its frames, nothing resolved.
 
 use super::addr::Avma;
+use super::group::Tally;
+use super::lock::Annotations;
 
 /// What a stack is. The names are those of the JSON form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -23,6 +25,15 @@ pub enum StackKind {
 }
 
 impl StackKind {
+    /// Every kind.
+    pub const ALL: [StackKind; 7] =
+        [StackKind::Thread, StackKind::Crash, StackKind::Irq, StackKind::Alloc, StackKind::Free, StackKind::Lock, StackKind::Sample];
+
+    /// The kind of that JSON name.
+    pub fn by_name(name: &str) -> Option<StackKind> {
+        StackKind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,8 +75,12 @@ pub struct Stack {
     pub line: u32,
     /// Kernel frames, innermost first.
     pub frames: Vec<RawFrame>,
+    /// Who stands here, where the report is one of groups; `count` says how many.
+    pub tally: Option<Box<Tally>>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.
     pub user_frames: Vec<RawFrame>,
+    /// What the report says about the task beside its frames: locks, work queue. Few stacks have any.
+    pub annotations: Option<Box<Annotations>>,
 }
 
 /// Which byte of code a frame's address stands for.
@@ -93,6 +108,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// The role of that JSON name.
+    pub fn by_name(name: &str) -> Option<Role> {
+        [Role::Call, Role::Fault, Role::Regs, Role::Inline].into_iter().find(|role| role.name() == name)
+    }
+
     /// The JSON name.
     pub fn name(self) -> &'static str {
         match self {
@@ -126,6 +146,10 @@ impl Span {
     }
 }
 
+/// Index into [`super::capture::Capture::known`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Known(pub u32);
+
 /// One frame as printed. Names are spans of the report, so that a dump of a million frames costs no million strings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RawFrame {
@@ -157,6 +181,8 @@ pub struct RawFrame {
     pub role: Role,
     /// Whether the report holds the frame for part of the chain; false for `? ` frames and their like.
     pub reliable: bool,
+    /// What an earlier run of kstack found out about the frame, where its output is the report.
+    pub known: Option<Known>,
 }
 
 impl RawFrame {

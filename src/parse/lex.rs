@@ -62,6 +62,11 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// Number, from 1, of the line that holds byte `at`.
+pub fn line_number(text: &[u8], at: usize) -> usize {
+    memchr::memchr_iter(b'\n', &text[..at.min(text.len())]).count() + 1
+}
+
 /// The words of `bytes`, separated by blanks and tabs.
 pub fn words(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     bytes.split(|b| matches!(b, b' ' | b'\t')).filter(|word| !word.is_empty())

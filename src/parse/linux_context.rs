@@ -7,12 +7,14 @@
 use super::lex;
 use super::linux_frame::{self, Trace};
 use super::linux_headings::{Heading, heading, headline};
+use super::linux_locks::{self, LockReader, Told};
 use super::linux_pc::{self, Pc};
 use super::linux_prefix::{Context, Record};
 use super::linux_symbol;
 use super::linux_task::{self, Who};
 use crate::model::addr::Arch;
 use crate::model::capture::Headline;
+use crate::model::lock::Annotations;
 use crate::model::stack::{RawFrame, Role, Span, Stack, StackKind};
 
 /// How many foreign lines may stand between a heading and the first frame.
@@ -36,6 +38,8 @@ pub struct Found {
     pub callers: bool,
     /// The latest line was no part of a stack and can hold facts about the machine.
     pub facts: bool,
+    /// What was said about the locks of tasks.
+    pub locks: Vec<Told>,
 }
 
 /// The reader of one context.
@@ -61,10 +65,15 @@ pub struct Reader {
     kind: StackKind,
     title: Option<String>,
     who: Who,
+    /// Line of the first heading that the next stack has.
+    begins: Option<u32>,
     /// Where execution was, until a stack takes it.
     pc: Option<RawFrame>,
     /// The report is over; what is dumped again belongs to no stack.
     over: bool,
+    /// The work queue that the next stack serves.
+    workqueue: Option<String>,
+    locks: LockReader,
 }
 
 impl Reader {
@@ -83,8 +92,11 @@ impl Reader {
             kind: StackKind::Crash,
             title: None,
             who: Who::default(),
+            begins: None,
             pc: None,
             over: false,
+            workqueue: None,
+            locks: LockReader::default(),
         }
     }
 
@@ -112,10 +124,12 @@ impl Reader {
         found.headlines.extend(headline(line).map(|at| headline_at(at, record)));
         if let Some(who) = linux_task::shown(line) {
             self.close(found);
+            self.begins = Some(record.line);
             self.announce(StackKind::Thread, who);
         } else if let Some(who) = linux_task::dumped(line) {
             self.close(found);
-            (self.who, self.over) = (who, false);
+            (self.who, self.over, self.workqueue) = (who, false, None);
+            self.begins.get_or_insert(record.line);
             self.patience = PATIENCE;
             found.facts = true;
         } else if line.starts_with(b"Code: ") {
@@ -129,12 +143,14 @@ impl Reader {
             self.foreign = 0;
         } else {
             found.facts = true;
+            self.locks.line(line, record.line, &mut found.locks);
             self.foreign(report, found);
         }
     }
 
     fn announce(&mut self, kind: StackKind, who: Who) {
         (self.kind, self.who, self.patience, self.pc, self.over) = (kind, who, PATIENCE, None, false);
+        self.workqueue = None;
     }
 
     fn heading(&mut self, heading: Heading, line: &[u8], record: &Record<'_>, report: &[u8], found: &mut Found) {
@@ -143,14 +159,22 @@ impl Reader {
         match heading {
             Heading::Trace => {
                 self.trace = true;
+                self.begins.get_or_insert(record.line);
                 self.glued(record, report, found);
             }
             Heading::Stack(kind) => {
                 (self.kind, self.title, self.who) = (kind, Some(lex::text(line)), linux_task::mentioned(line));
-                self.pc = None;
+                (self.pc, self.workqueue, self.begins) = (None, None, Some(record.line));
             }
             Heading::Report(kind) => {
+                if let Some(told) = linux_locks::blocked(line, record.line) {
+                    // Not a report of its own: what follows is the stack of the owner.
+                    found.locks.push(told);
+                    return;
+                }
                 (self.kind, self.over) = (kind, false);
+                self.locks.reset();
+                self.begins.get_or_insert(record.line);
                 if self.title.is_none() || !SECOND.iter().any(|second| line.starts_with(second)) {
                     (self.title, self.who) = (Some(lex::text(line)), linux_task::mentioned(line));
                 }
@@ -158,9 +182,16 @@ impl Reader {
             Heading::Place => self.place = true,
             Heading::End => {
                 self.over = line.starts_with(b"---[ end ");
-                (self.patience, self.pc, self.title) = (0, None, None);
+                (self.patience, self.pc, self.title, self.begins) = (0, None, None, None);
+                self.locks.reset();
+                self.locks.listed = line.starts_with(b"Showing all locks held");
             }
-            Heading::Facts => found.facts = true,
+            Heading::Facts => {
+                found.facts = true;
+                if let Some(queue) = line.strip_prefix(b"Workqueue:") {
+                    self.workqueue = Some(lex::text(queue.trim_ascii()));
+                }
+            }
         }
     }
 
@@ -180,7 +211,7 @@ impl Reader {
             Pc::Before(_) if self.dump && self.frames.last().is_some_and(|frame| frame.role == Role::Regs) => {}
             Pc::Saved(frame) if inside => {
                 let role = if frame.role == Role::Inline { Role::Inline } else { Role::Regs };
-                self.push(RawFrame { role, ..frame });
+                self.push(RawFrame { role, ..frame }, found);
                 self.dump = true;
             }
             // The innermost function that was inlined there is the first of several lines; the one that has the code is the last.
@@ -222,14 +253,14 @@ impl Reader {
                 if self.stack.is_none() && self.patience == 0 && (bare || frame.offset.is_none()) {
                     return;
                 }
-                self.push(frame);
+                self.push(frame, found);
             }
             Trace::Pair(callee, caller) => {
                 found.arch = found.arch.or(Some(Arch::Arm));
                 if !self.continues(&callee, record, report) {
-                    self.push(callee);
+                    self.push(callee, found);
                 }
-                self.push(caller);
+                self.push(caller, found);
             }
             Trace::Filler => {}
         }
@@ -245,16 +276,28 @@ impl Reader {
     }
 
     /// Adds a frame, to a new stack if there is none.
-    fn push(&mut self, frame: RawFrame) {
+    fn push(&mut self, frame: RawFrame, found: &Found) {
         (self.foreign, self.dump) = (0, false);
         if self.stack.is_none() {
-            self.open(&frame);
+            self.open(&frame, found);
         }
         self.frames.push(frame);
     }
 
-    fn open(&mut self, frame: &RawFrame) {
+    /// Who the next stack belongs to. Old kernels say it with the locks only.
+    fn take_who(&mut self, told: &[Told]) -> Who {
         let who = std::mem::take(&mut self.who);
+        if self.kind != StackKind::Crash || who.pid.is_some() || who.comm.is_some() {
+            return who;
+        }
+        let same = |pid| !matches!(self.context, Context::Task(id) if i64::try_from(id) != Ok(pid));
+        let subject = self.locks.subject(told).filter(|subject| same(subject.pid));
+        subject.map_or(who.clone(), |subject| Who { pid: Some(subject.pid), comm: Some(subject.process.clone()), ..who })
+    }
+
+    fn open(&mut self, frame: &RawFrame, found: &Found) {
+        let who = self.take_who(&found.locks);
+        let workqueue = self.workqueue.take();
         let current = matches!(self.kind, StackKind::Crash | StackKind::Irq);
         let (task, cpu) = match self.context {
             Context::Task(id) if current => (i64::try_from(id).ok(), None),
@@ -271,7 +314,8 @@ impl Reader {
             cpu: who.cpu.or(cpu),
             state: who.state,
             count: 1,
-            line: pc.map_or(frame.line, |pc| pc.line),
+            line: self.begins.take().unwrap_or(pc.map_or(frame.line, |pc| pc.line)),
+            annotations: workqueue.map(|queue| Box::new(Annotations { workqueue: Some(queue), ..Annotations::default() })),
             ..Stack::default()
         });
         self.frames.extend(pc);
@@ -283,6 +327,7 @@ impl Reader {
         if self.stack.is_none() {
             self.patience = self.patience.saturating_sub(1);
             self.trace &= self.patience > 0;
+            self.begins = self.begins.filter(|_| self.patience > 0);
             return;
         }
         self.foreign += 1;

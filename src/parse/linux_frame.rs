@@ -211,6 +211,7 @@ fn arm(cursor: &mut Cursor<'_, '_>, start: usize, address: Option<Avma>) -> Opti
     let mut callee = inside_parentheses(cursor)?;
     callee.text.start = cursor.record.at + start as u32;
     callee.address = callee.address.or(address);
+    located_behind(cursor, &mut callee);
     if !cursor.eat(b" from ") {
         return None;
     }
@@ -225,23 +226,39 @@ fn pair(cursor: &mut Cursor<'_, '_>, mut callee: RawFrame, bracketed: bool) -> O
     let mut caller = if cursor.peek() == Some(b'(') { inside_parentheses(cursor)? } else { addressed(cursor, start, None)? };
     caller.text.start = cursor.record.at + start as u32;
     caller.address = caller.address.or(address);
+    located_behind(cursor, &mut caller);
     callee.lookup = Lookup::Exact;
     Some(Trace::Pair(callee, caller))
 }
 
-/// `Function entered at [<80de0078>] from [<80de0574>]`: arm without symbols.
+/// A place that stands behind the parentheses, unless there was one in them.
+fn located_behind(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
+    if frame.location.is_empty() {
+        located(cursor, frame);
+    }
+}
+
+/// `Function entered at [<80de0078>] from [<80de0574>]`: arm without symbols. Behind each half may stand what an earlier run found.
 fn entered(cursor: &mut Cursor<'_, '_>) -> Option<Trace> {
-    let start = cursor.at;
-    let address = cursor.address()?.value?;
-    let mut callee = cursor.frame(start, cursor.at);
-    (callee.address, callee.lookup) = (Some(address), Lookup::Exact);
+    let callee = entered_half(cursor)?;
     if !cursor.eat(b" from ") {
         return None;
     }
+    Some(Trace::Pair(RawFrame { lookup: Lookup::Exact, ..callee }, entered_half(cursor)?))
+}
+
+fn entered_half(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
     let start = cursor.at;
     let address = cursor.address()?.value?;
-    let caller = RawFrame { address: Some(address), ..cursor.frame(start, cursor.at) };
-    Some(Trace::Pair(callee, caller))
+    let bare = cursor.frame(start, cursor.at);
+    let frame = if cursor.eat(b" ") { cursor.symbol() } else { None };
+    let mut frame = frame.map_or(bare, |frame| RawFrame { text: cursor.span(start, cursor.at), ..frame });
+    frame.address = Some(address);
+    located(cursor, &mut frame);
+    if frame.symbol.is_empty() && frame.location.is_empty() {
+        cursor.at = (frame.text.end - cursor.record.at) as usize;
+    }
+    Some(frame)
 }
 
 /// `([<000003ff8086d036>] will_oops_init+0x36/0x1000 [will_oops])`: what s390 does not rely on.

@@ -23,6 +23,8 @@ use super::lex;
 use super::linux_context::{Found, Reader};
 use super::linux_frame;
 use super::linux_headings;
+use super::linux_owners;
+use super::linux_parts;
 use super::linux_prefix::{self, Context, Record};
 use super::linux_symbol;
 use super::linux_task;
@@ -78,9 +80,7 @@ impl Format for LinuxLog {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut log = Log::new(text);
-        for line in lex::lines(text) {
-            linux_prefix::records(&line, |record| log.record(record));
-        }
+        linux_parts::lines(text, |line| linux_prefix::records(line, |record| log.record(record)));
         log.finish()
     }
 }
@@ -125,12 +125,21 @@ impl<'t> Log<'t> {
 
     fn record(&mut self, record: &Record<'_>) {
         self.found.callers |= matches!(record.context, Context::Task(_) | Context::Cpu(_));
-        let reader = self.reader(record.context);
+        let context = self.context(record);
+        let record = &Record { context, ..*record };
+        let reader = self.reader(context);
         self.readers[reader].1.record(record, self.text, &mut self.found);
         if self.found.facts {
             self.found.facts = false;
             self.facts(record);
         }
+    }
+
+    /// Who printed a record. Where a message has several lines, dmesg and journalctl write blanks in place of the stamp.
+    fn context(&self, record: &Record<'_>) -> Context {
+        const STAMP: &[u8] = b"            ";
+        let goes_on = record.context == Context::Bare && record.at == 0 && record.text.starts_with(STAMP);
+        self.readers.get(self.latest).filter(|_| goes_on).map_or(record.context, |(latest, _)| *latest)
     }
 
     fn reader(&mut self, context: Context) -> usize {
@@ -190,6 +199,7 @@ impl<'t> Log<'t> {
         self.found.arch = self.found.arch.or_else(by_entry);
         // Contexts end their stacks in another order than they began them.
         self.found.stacks.sort_by_key(|stack| stack.line);
+        let tasks_with_locks = linux_owners::attach(self.found.locks, &mut self.found.stacks);
         Capture {
             format: LinuxLog.id(),
             os: Some(Os::Linux),
@@ -200,6 +210,7 @@ impl<'t> Log<'t> {
             images: self.images,
             stacks: self.found.stacks,
             headlines: self.found.headlines,
+            tasks_with_locks,
             ..Capture::default()
         }
     }
@@ -295,6 +306,41 @@ mod tests {
     }
 
     #[test]
+    fn a_stack_can_cross_the_parts_of_pstore() {
+        let text = "Oops#1 Part1\n<4>[    1.000003]  b+0x1/0x2\n<4>[    1.000004]  </TASK>\nOops#1 Part2\n<4>[    1.000001] Call Trace:\n\
+            <4>[    1.000002]  a+0x1/0x2\n";
+        assert_eq!(read(text), ["crash - -: a b"]);
+        assert_eq!(LinuxLog.parse(text.as_bytes()).stacks[0].line, 6);
+    }
+
+    #[test]
+    fn locks_come_to_the_stack_of_their_task() {
+        let text = "[    1.000001] INFO: task dd:7 blocked for more than 5 seconds.\n\
+            [    1.000002] task:dd              state:D stack:0     pid:7     tgid:5     ppid:2      flags:0x00004000\n\
+            [    1.000003] Workqueue: events f [zfs]\n[    1.000004] Call Trace:\n[    1.000005]  a+0x1/0x2\n\
+            [    1.000006] INFO: task dd:7 is blocked on a mutex likely owned by task sync:8.\n\
+            [    1.000007] task:sync            state:D stack:0     pid:8     ppid:2      flags:0x00004000\n\
+            [    1.000008] Call Trace:\n[    1.000009]  b+0x1/0x2\n\
+            [    1.000010] \n               Showing all locks held in the system:\n[    1.000011] 1 lock held by sync/8:\n\
+            [    1.000012]  #0: ffff888100078948 (x){+.+.}-{0:0}, at: b+0x1/0x2\n[    1.000013] 1 lock held by gone/9:\n\
+            [    1.000014]  #0: ffff888100078949 (y){+.+.}-{0:0}, at: c+0x1/0x2\n[    1.000015] =====\n\
+            [    1.000016] dd/7 is trying to acquire lock:\n[    1.000017] 00000000d6be2d47 (z){+.+.}, at: d+0x1/0x2\n\
+            [    1.000018] stack backtrace:\n[    1.000019]  d+0x1/0x2\n";
+        assert_eq!(read(text), ["thread dd 5: a", "thread sync 8: b", "crash dd 7: d"]);
+        let capture = LinuxLog.parse(text.as_bytes());
+        let told = |at: usize| capture.stacks[at].annotations.as_deref().unwrap();
+        assert_eq!(told(0).workqueue.as_deref(), Some("events f [zfs]"));
+        let owner = told(0).waits_for.as_ref().and_then(|wait| wait.owner.as_ref()).unwrap();
+        assert_eq!((owner.process.as_str(), owner.pid, told(0).held.is_none()), ("sync", 8, true));
+        assert_eq!(capture.stacks[1].title, None, "the line about its waiter is not its title");
+        assert_eq!(told(1).held.as_ref().unwrap()[0].identity().as_deref(), Some("0xffff888100078948"));
+        let wanted = &told(2).waits_for.as_ref().unwrap().lock;
+        assert_eq!((wanted.identity().as_deref(), wanted.at.as_deref()), (Some("z"), Some("d+0x1/0x2")));
+        let [gone] = &capture.tasks_with_locks[..] else { panic!("{:?}", capture.tasks_with_locks) };
+        assert_eq!((gone.process.as_str(), gone.pid, gone.held.as_ref().unwrap().len()), ("gone", 9, 1));
+    }
+
+    #[test]
     fn lines_that_mention_symbols_are_no_stacks() {
         let text = "[    1.000001] ODEBUG: free active object type: timer_list hint: f+0x1/0x2\n[    1.000002] caller is f+0x1/0x2\n\
             [    1.000003] Preemption disabled at:\n[    1.000004] [<ffffffff8168b899>] f+0x1/0x2\n[    1.000005]  #0: ffff (x){+.+.}-{3:3}, at: f+0x1/0x2\n";
@@ -307,6 +353,7 @@ mod tests {
             Just("[    1.000001]"), Just("[   T1]"), Just("[    C1]"), Just(" "), Just("\n"), Just("Call Trace:\n"), Just(" f+0x1/0x2"), Just(" [zfs]"),
             Just("[<ffffffff8168b899>]"), Just("[<80de0078>] (a) from "), Just("(b+0x28/0x2c)"), Just("? "), Just("RIP: 0010:"), Just("-> #0"),
             Just("task:"), Just(" state:"), Just(" a.c:1"), Just(" [inline]"), Just("<IRQ>"), Just("\x1b[0m"), Just("CPU: "), Just("Comm: "), Just("\u{e9}"), Just("("), Just("0x"),
+            Just("1 lock held by a/1:\n"), Just("Oops#1 Part1\n"), Just("\nOops#1 Part2\n"), Just(" #0: (x){}, at: f"), Just("\"msg\": \""), Just("\\n"), Just("INFO: task a:1 is blocked on a mutex"),
         ], 0..60)) {
             let text = pieces.concat();
             let capture = LinuxLog.parse(text.as_bytes());

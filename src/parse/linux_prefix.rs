@@ -6,6 +6,7 @@
 //! Nov 20 21:07:55 labvm kernel: [   55.614677] sysrq: Show State          syslog
 //! kern  :info  : [    1.306134] tokio-rt-worker (70): drop_caches: 3      dmesg -x
 //! [  +0.036829] tokio-rt-worker …                                         dmesg -e
+//!          "msg": " schedule+0x5a/0xd0"                                    dmesg -J
 //! syzkaller login: [   35.184476] BUG: using __this_cpu_read() …          console shared with user space
 //! ```
 //! Sources: `info_print_prefix` in kernel/printk/printk.c (6.12), util-linux 2.38.1 dmesg, kernel logs of 6.1 and 6.12. Two
@@ -48,6 +49,9 @@ pub struct Record<'t> {
 /// The records of a line, in their order.
 pub fn records<'t>(line: &Line<'t>, mut each: impl FnMut(&Record<'t>)) {
     let bytes = trim_end(line.bytes);
+    if let Some(at) = json_message(bytes) {
+        return json_records(line, at, each);
+    }
     let mut from = 0;
     loop {
         let (at, context) = peel(bytes, from);
@@ -62,6 +66,53 @@ pub fn records<'t>(line: &Line<'t>, mut each: impl FnMut(&Record<'t>)) {
             None => return,
         }
     }
+}
+
+/// Where the message begins in a line of `dmesg -J`, which writes each field of a record on a line of its own.
+pub fn json_message(line: &[u8]) -> Option<usize> {
+    if !matches!(line.first()?, b' ' | b'\t' | b'"') {
+        return None;
+    }
+    let indent = lex::indent(line);
+    line[indent..].starts_with(b"\"msg\": \"").then_some(indent + 8)
+}
+
+/// How long the line of text is that begins at the start of `rest`, in a JSON string: up to an escaped line feed or the string's end.
+pub fn json_line_end(rest: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(n) = memchr::memchr3(b'\\', b'"', b'\n', &rest[at..]) {
+        at += n;
+        if rest[at] != b'\\' || rest.get(at + 1) == Some(&b'n') {
+            return at;
+        }
+        at = (at + 2).min(rest.len());
+    }
+    rest.len()
+}
+
+/// The lines of text in a message of `dmesg -J` that begins at `at`.
+fn json_records<'t>(line: &Line<'t>, mut at: usize, mut each: impl FnMut(&Record<'t>)) {
+    loop {
+        while line.bytes[at..].starts_with(b"\\t") {
+            at += 2;
+        }
+        let end = at + json_line_end(&line.bytes[at..]);
+        let text = line.bytes[at..end].trim_ascii_end();
+        each(&Record { context: Context::Stamped, line: line.number, line_start: line.start, at: at as u32, text });
+        if line.bytes.get(end) != Some(&b'\\') {
+            return;
+        }
+        at = end + 2;
+    }
+}
+
+/// Where the message of the first record of a line begins, behind its leading blanks.
+pub fn message(line: &[u8]) -> usize {
+    let mut found = None;
+    records(&Line { number: 1, start: 0, bytes: line }, |record| {
+        found.get_or_insert(record.at as usize + lex::indent(record.text));
+    });
+    found.unwrap_or(0)
 }
 
 /// `bytes` without blanks, carriage returns and colour sequences at its end.
@@ -282,6 +333,15 @@ mod tests {
             found.push((record.context, lex::text(record.text)));
         });
         found
+    }
+
+    #[test]
+    fn messages_of_json_are_cut_at_their_line_feeds() {
+        let found = all(r#"         "msg": " f+0x1/0x2\n\tg+0x1/0x2 \"q\\n\"""#);
+        let texts: Vec<_> = found.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, [" f+0x1/0x2", r#"g+0x1/0x2 \"q\\n\""#]);
+        assert_eq!(all(r#"         "msg": "torn \"#)[0].1, r"torn \");
+        assert_eq!(json_line_end(br"torn \"), 6);
     }
 
     #[test]

@@ -22,6 +22,18 @@ pub fn is_entry(function: &[u8]) -> bool {
     ENTRIES.iter().any(|entry| function.starts_with(entry))
 }
 
+/// Whether the kernel made the function while it ran, so that no file has it. Such code has modules of its own in kallsyms
+/// (kernel/bpf/core.c, kernel/trace/ftrace.c, kernel/kprobes.c; 6.12); in traces BPF programs and trampolines have none.
+pub fn is_generated(module: &[u8], symbol: &[u8]) -> bool {
+    let tag = |name: &[u8]| name.len() >= 16 && name[..16].iter().all(u8::is_ascii_hexdigit);
+    match module {
+        b"bpf" | b"__builtin__ftrace" | b"__builtin__kprobes" | b"FTRACE TRAMPOLINE" => true,
+        b"" if symbol.starts_with(b"bpf_prog_") => tag(&symbol[9..]),
+        b"" if symbol.starts_with(b"bpf_trampoline_") => symbol.get(15).is_some_and(u8::is_ascii_digit),
+        _ => module.is_empty() && symbol == b"bpf_dispatcher_xdp",
+    }
+}
+
 /// The architecture of the kernel that has such an entry.
 pub fn arch_of_entry(function: &[u8]) -> Option<Arch> {
     const NAMES: &[(&[u8], Arch)] = &[
@@ -164,6 +176,7 @@ impl<'t> Cursor<'_, 't> {
     pub(super) fn module(&mut self, frame: &mut RawFrame) {
         let Some(inside) = self.rest().strip_prefix(b" [") else { return };
         let name = inside.iter().take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
+        let name = if inside.starts_with(b"FTRACE TRAMPOLINE]") { 17 } else { name };
         let id = inside[name..].strip_prefix(b" ").map_or(0, |id| 1 + id.iter().take(41).take_while(|b| b.is_ascii_hexdigit()).count());
         if name == 0 || !matches!(id, 0 | 41) || inside.get(name + id) != Some(&b']') || &inside[..name] == b"inline" {
             return;
@@ -179,7 +192,7 @@ impl<'t> Cursor<'_, 't> {
 }
 
 /// Since 4.15 `%p` prints a hash, which on 64-bit kernels fills the lower half only. `[<0>]` hides it whole.
-fn is_hash(value: u64, digits: usize) -> bool {
+pub(super) fn is_hash(value: u64, digits: usize) -> bool {
     digits < 8 || (digits == 16 && value >> 32 == 0)
 }
 
@@ -260,4 +273,29 @@ pub(super) fn inside_parentheses(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame
     let closed = cursor.eat(b")");
     frame.text = cursor.span(start, cursor.at);
     (known && closed).then_some(frame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_code_is_known_by_its_module_or_its_name() {
+        for (module, symbol) in [
+            ("bpf", "bpf_prog_1"),
+            ("__builtin__ftrace", "ftrace_trampoline"),
+            ("", "bpf_trampoline_6442536467"),
+            ("", "bpf_prog_6deef7357e7b4530_on_enter"),
+        ] {
+            assert!(is_generated(module.as_bytes(), symbol.as_bytes()), "{symbol}");
+        }
+        for (module, symbol) in [
+            ("", "bpf_prog_alloc_no_stats"),
+            ("", "bpf_trampoline_enter"),
+            ("", "bpf_dispatcher_xdp_func"),
+            ("zfs", "bpf_prog_6deef7357e7b4530"),
+        ] {
+            assert!(!is_generated(module.as_bytes(), symbol.as_bytes()), "{symbol}");
+        }
+    }
 }

@@ -6,12 +6,16 @@ pub mod addresses;
 pub mod atos;
 pub mod darwin_kexts;
 pub mod darwin_stackshot;
+pub mod kstack_json;
 pub mod lex;
 pub mod linux_context;
 pub mod linux_frame;
 pub mod linux_headings;
+pub mod linux_locks;
 pub mod linux_log;
 pub mod linux_modules;
+pub mod linux_owners;
+pub mod linux_parts;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
@@ -55,6 +59,19 @@ pub trait Format: Sync {
     fn sniff(&self, head: &[u8]) -> Confidence;
     /// Reads the whole input. Line numbers and offsets refer to `text`.
     fn parse(&self, text: &[u8]) -> Capture;
+    /// Reads an input that may hold the reports of several sources.
+    fn parts(&self, text: &[u8]) -> Vec<Part> {
+        vec![Part { source: None, capture: self.parse(text) }]
+    }
+}
+
+/// One of the reports that an input holds.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Where it came from; `None` for the input itself.
+    pub source: Option<String>,
+    /// What it says.
+    pub capture: Capture,
 }
 
 /// How much of an input [`detect`] shows to the formats, in bytes.
@@ -62,6 +79,7 @@ pub const SNIFF_BYTES: usize = 64 << 10;
 
 /// Every format that kstack reads. The first of equally sure ones wins.
 pub static FORMATS: &[&dyn Format] = &[
+    &kstack_json::KstackJson,
     &darwin_stackshot::DarwinStackshot,
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,

@@ -9,6 +9,7 @@ use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::ImageId;
 use crate::note::Note;
+use crate::parse::linux_symbol::is_generated;
 use crate::symbols::FileKind;
 use crate::symbols::find::{Given, Library, Program};
 
@@ -77,7 +78,8 @@ fn modules(capture: &Capture, text: &[u8]) -> Vec<Image> {
     let mut seen = FxHashSet::default();
     for frame in capture.stacks.iter().flat_map(|stack| &stack.frames).filter(|_| capture.os == Some(Os::Linux)) {
         let (module, id) = (frame.module.of(text, frame.line_start), frame.build_id.of(text, frame.line_start));
-        if module.is_empty() || !seen.insert((module, id)) {
+        let generated = || is_generated(module, frame.symbol.of(text, frame.line_start));
+        if module.is_empty() || !seen.insert((module, id)) || generated() {
             continue;
         }
         let name = String::from_utf8_lossy(module).into_owned();

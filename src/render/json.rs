@@ -7,10 +7,11 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
+use super::locks::{JsonLock, JsonTask, JsonWait};
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
 use crate::model::frame::{Answer, Location};
-use crate::model::stack::{RawFrame, Role, Stack};
+use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
 use crate::place::Image;
 use crate::title::Guilty;
@@ -37,8 +38,7 @@ impl Output for Json {
             reports: Vec<WholeReport<'a>>,
             warnings: Vec<String>,
         }
-        let reports =
-            reports.iter().map(|report| WholeReport { head: Head::of(report), images: images(report), stacks: Stacks(report) }).collect();
+        let reports = reports.iter().map(WholeReport::of).collect();
         let all = All { schema: SCHEMA, reports, warnings: texts(warnings) };
         serde_json::to_writer(&mut *out, &all)?;
         out.write_all(b"\n")
@@ -60,6 +60,8 @@ impl Output for NdJson {
             head: Head<'a>,
             images: Vec<JsonImage<'a>>,
             stack: JsonStack<'a>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            tasks_with_locks: Vec<JsonTask<'a>>,
             warnings: &'a [String],
         }
         let warnings = texts(warnings);
@@ -67,8 +69,10 @@ impl Output for NdJson {
             for (at, stack) in report.capture.stacks.iter().enumerate() {
                 let used: BTreeSet<usize> = (0..stack.frames.len()).filter_map(|n| report.resolved.answer(at, n).image).collect();
                 let images = used.iter().map(|image| JsonImage::of(&report.layout.images[*image])).collect();
-                let line =
-                    Line { schema: SCHEMA, head: Head::of(report), images, stack: JsonStack::of(report, at, stack), warnings: &warnings };
+                // On the first line only: there can be as many of them as of stacks.
+                let tasks_with_locks = if at == 0 { JsonTask::all(report.capture) } else { Vec::new() };
+                let stack = JsonStack::of(report, at, stack);
+                let line = Line { schema: SCHEMA, head: Head::of(report), images, stack, tasks_with_locks, warnings: &warnings };
                 serde_json::to_writer(&mut *out, &line)?;
                 out.write_all(b"\n")?;
             }
@@ -77,7 +81,8 @@ impl Output for NdJson {
     }
 }
 
-fn texts(notes: &[Note]) -> Vec<String> {
+/// Notes as the JSON's `warnings`.
+pub fn texts(notes: &[Note]) -> Vec<String> {
     notes.iter().map(Note::to_string).collect()
 }
 
@@ -90,7 +95,16 @@ struct WholeReport<'a> {
     #[serde(flatten)]
     head: Head<'a>,
     images: Vec<JsonImage<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tasks_with_locks: Vec<JsonTask<'a>>,
     stacks: Stacks<'a>,
+}
+
+impl<'a> WholeReport<'a> {
+    fn of(report: &'a Report<'a>) -> WholeReport<'a> {
+        let tasks_with_locks = JsonTask::all(report.capture);
+        WholeReport { head: Head::of(report), images: images(report), tasks_with_locks, stacks: Stacks(report) }
+    }
 }
 
 /// Written one by one, so that a dump of a million frames is never in memory twice.
@@ -107,8 +121,9 @@ impl Serialize for Stacks<'_> {
     }
 }
 
+/// What a report is, without its images and stacks.
 #[derive(Serialize)]
-struct Head<'a> {
+pub struct Head<'a> {
     source: &'a str,
     format: &'static str,
     os: Option<&'static str>,
@@ -145,7 +160,8 @@ impl<'a> JsonGuilty<'a> {
 }
 
 impl<'a> Head<'a> {
-    fn of(report: &Report<'a>) -> Head<'a> {
+    /// The head of `report`.
+    pub fn of(report: &Report<'a>) -> Head<'a> {
         let (capture, layout) = (report.capture, report.layout);
         Head {
             source: report.source,
@@ -173,6 +189,7 @@ pub struct JsonImage<'a> {
     file_uuid: Option<String>,
     status: &'static str,
     debug_info: bool,
+    kernel: bool,
     placed_by: Option<&'a str>,
     reason: Option<&'a str>,
     pairs_agree: Option<usize>,
@@ -194,6 +211,7 @@ impl<'a> JsonImage<'a> {
             file_uuid: file_id.map(|id| id.to_string()),
             status: image.status().name(),
             debug_info: image.program.as_ref().is_some_and(|program| program.has_debug_info()),
+            kernel: image.kernel,
             placed_by: Some(image.placed_by.as_str()).filter(|from| !from.is_empty()),
             reason: image.refused.as_ref().map(|refused| refused.why.as_str()).or(image.other_build.as_deref()),
             pairs_agree: image.pairs.map(|(agree, _)| agree),
@@ -219,6 +237,12 @@ struct JsonStack<'a> {
     wait_channel: Option<&'a str>,
     count: u64,
     line: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workqueue: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_locks: Option<Vec<JsonLock<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<JsonWait<'a>>,
     frames: Vec<JsonFrame<'a>>,
     user_frames: Vec<UserFrame<'a>>,
 }
@@ -237,14 +261,18 @@ impl<'a> JsonStack<'a> {
             wait_channel: stack.wait_channel.as_deref(),
             count: stack.count,
             line: stack.line,
+            workqueue: stack.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
+            held_locks: JsonLock::held(&stack.annotations),
+            waits_for: JsonWait::waiting(&stack.annotations),
             frames: stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
             user_frames: stack.user_frames.iter().map(|frame| UserFrame::of(report, frame)).collect(),
         }
     }
 }
 
+/// A frame.
 #[derive(Serialize)]
-struct JsonFrame<'a> {
+pub struct JsonFrame<'a> {
     line: u32,
     address: Option<String>,
     module: Option<Cow<'a, str>>,
@@ -252,6 +280,9 @@ struct JsonFrame<'a> {
     offset: Option<u64>,
     size: Option<u64>,
     reliable: bool,
+    /// Whether the address is the very instruction, not a return address.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    exact: bool,
     role: &'static str,
     trust: &'static str,
     /// Why there is no symbol.
@@ -271,7 +302,8 @@ struct After<'a> {
 }
 
 impl<'a> JsonFrame<'a> {
-    fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
+    /// The JSON form of frame `n` of stack `stack`.
+    pub fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
         let answer = report.resolved.answer(stack, n);
         let named = report.name_of(frame, answer);
         JsonFrame {
@@ -282,6 +314,7 @@ impl<'a> JsonFrame<'a> {
             offset: named.offset,
             size: named.size,
             reliable: frame.reliable,
+            exact: frame.lookup == Lookup::Exact,
             role: frame.role.name(),
             trust: named.trust.name(),
             reason: answer.reason.map(super::summary::advice),

@@ -3,10 +3,14 @@
 //! A new output is one file that implements [`Output`] and one line in [`OUTPUTS`].
 
 pub mod frames;
+pub mod groups;
 pub mod json;
+pub mod listing;
+mod locks;
 pub mod modules;
 pub mod sanitize;
 pub mod summary;
+pub mod table;
 pub mod text;
 
 use std::io::{self, Write};
@@ -19,6 +23,8 @@ pub use crate::report::Report;
 pub struct Style {
     /// Idiom of the frames; `None` for that of the report's system.
     pub frames: Option<frames::Idiom>,
+    /// Whether only the stacks that are left are written, and not the text between them.
+    pub excerpt: bool,
     /// Whether to use colour.
     pub colour: bool,
     /// Whether the text goes to a terminal, which must not obey control characters in it.

@@ -14,6 +14,8 @@ pub struct Summary {
     pub resolved: usize,
     /// Frames that no symbol file names, but the report itself does.
     pub by_report: usize,
+    /// Frames in code that the kernel generated at run time.
+    pub generated: usize,
     /// Named frames of files that could not be compared with the report.
     pub unverified: usize,
     /// Frames named from another build, because the user allowed it.
@@ -40,6 +42,7 @@ impl Summary {
                         summary.resolved += 1;
                         summary.other_build += 1;
                     }
+                    Trust::Unresolved if answer.reason == Some(Unresolved::Generated) => summary.generated += 1,
                     Trust::Unresolved if !frame.symbol.is_empty() => summary.by_report += 1,
                     Trust::Unresolved => {
                         let image = answer.image.map_or(String::new(), |image| report.layout.images[image].name.clone());
@@ -66,6 +69,7 @@ impl Summary {
             }
         };
         add(self.by_report, "as the report itself names them");
+        add(self.generated, advice(Unresolved::Generated));
         for ((image, reason), count) in &self.unnamed {
             add(*count, &if image.is_empty() { (*reason).to_string() } else { format!("in {image}: {reason}") });
         }
@@ -84,6 +88,7 @@ pub fn advice(reason: Unresolved) -> &'static str {
         Unresolved::Overlap => "where two images overlap, check the load addresses",
         Unresolved::OutsideSymbols => "no symbol of the file stands at or below it",
         Unresolved::AfterSymbol => "only the nearest symbol below is known: the file is stripped, give its dSYM",
+        Unresolved::Generated => "in code that the kernel generated at run time; no file has it",
         Unresolved::NoAddress => "without an address or a symbol that a file knows",
         Unresolved::OtherSize => "no symbol of the printed name and size, is the file of another build?",
         Unresolved::Ambiguous => "whose symbol occurs more than once",

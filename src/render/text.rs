@@ -1,21 +1,26 @@
 //! The report again, byte for byte, with resolved frames rewritten in place.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::frames::{self, Idiom, Paint, Rewritten};
+use super::frames::{self, Paint, Rewritten};
+use super::listing::{self, idiom, is_linux};
 use super::{Output, Report, Style, sanitize};
 use crate::model::addr::{Avma, Svma};
-use crate::model::capture::Os;
 use crate::model::frame::Answer;
-use crate::model::stack::RawFrame;
+use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
-use crate::place::Image;
+use crate::parse::lex;
+use crate::parse::linux_prefix;
 
 /// The output.
 pub struct Text;
+
+/// The format whose text is not for people: its stacks are listed instead.
+pub const JSON: &str = "kstack-json";
 
 impl Output for Text {
     fn id(&self) -> &'static str {
@@ -25,7 +30,10 @@ impl Output for Text {
         "the report with its frames rewritten in place"
     }
     fn write(&self, reports: &[Report<'_>], _: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
-        reports.iter().try_for_each(|report| Writer { report, style, written: &written(report, style), out: &mut *out }.report())
+        reports.iter().try_for_each(|report| match report.capture.format {
+            JSON => listing::write(report, style, out),
+            _ => Writer { report, style, written: &written(report, style), out: &mut *out }.report(),
+        })
     }
 }
 
@@ -48,15 +56,17 @@ fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
     resolved.answers.par_iter().zip(addresses).map(one).collect()
 }
 
-/// Without a wish, that of the report's system.
-fn idiom(report: &Report<'_>, style: Style) -> Idiom {
-    style.frames.unwrap_or(if is_linux(report) { Idiom::Linux } else { Idiom::Atos })
-}
-
-/// Whether the report is of Linux, or of no system and its symbols are.
-fn is_linux(report: &Report<'_>) -> bool {
-    let by_symbols = || report.layout.images.iter().any(Image::is_linux);
-    report.capture.os.map_or_else(by_symbols, |os| os == Os::Linux)
+/// `text` as it stands in a JSON string; our own colour sequences stay.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if c < ' ' && c != '\x1b' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 struct Writer<'a, 'o> {
@@ -72,41 +82,123 @@ impl Writer<'_, '_> {
         let pairs = stacks.iter().zip(&resolved.frames).flat_map(|(stack, answers)| stack.frames.iter().zip(answers));
         let mut frames: Vec<(&RawFrame, usize)> = pairs.map(|(frame, at)| (frame, *at as usize)).collect();
         // Stacks of several CPUs are interleaved in the text.
-        if !frames.is_sorted_by_key(|(frame, _)| frame.line_start) {
-            frames.sort_by_key(|(frame, _)| frame.line_start);
+        let place = |(frame, _): &(&RawFrame, usize)| (frame.line_start, frame.text.start);
+        if !frames.is_sorted_by_key(place) {
+            frames.sort_by_key(place);
         }
-        let mut done = 0;
-        for (frame, at) in frames {
-            // Of two frames in one line only the first is written anew.
-            if frame.line_start as usize >= done && super::frames::improves(frame, &resolved.answers[at]) {
-                done = self.frame(done, frame, at)?;
+        let mut lines = frames.chunk_by(|a, b| a.0.line_start == b.0.line_start).peekable();
+        for wanted in self.wanted() {
+            let mut done = wanted.start;
+            while let Some(line) = lines.next_if(|line| (line[0].0.line_start as usize) < wanted.end) {
+                done = self.line(done, line)?;
             }
+            self.copy(done, wanted.end.max(done))?;
         }
-        self.copy(done, self.report.text.len())
+        Ok(())
     }
 
-    /// Writes everything from `done` to the end of the frame's line and what belongs below it; gives back where the text goes on.
-    fn frame(&mut self, done: usize, frame: &RawFrame, at: usize) -> io::Result<usize> {
-        let Some(new) = &self.written[at] else { return Ok(done) };
+    /// The parts of the text that are written: all of it, or for an excerpt each stack from its heading to its last frame.
+    fn wanted(&self) -> Vec<Range<usize>> {
+        if !self.style.excerpt {
+            return std::iter::once(0..self.report.text.len()).collect();
+        }
+        let mut parts: Vec<Range<usize>> = self.report.capture.stacks.iter().filter_map(|stack| self.part(stack)).collect();
+        parts.sort_unstable_by_key(|part| part.start);
+        let mut merged: Vec<Range<usize>> = Vec::new();
+        for part in parts {
+            match merged.last_mut().filter(|last| last.end >= part.start) {
+                Some(last) => last.end = last.end.max(part.end),
+                None => merged.push(part),
+            }
+        }
+        merged
+    }
+
+    /// Where a stack stands in the text.
+    fn part(&self, stack: &Stack) -> Option<Range<usize>> {
+        let frames = || stack.frames.iter().chain(&stack.user_frames);
+        let (first, last) = (frames().min_by_key(|frame| frame.line_start)?, frames().max_by_key(|frame| frame.line_start)?);
+        let above = &self.report.text[..first.line_start as usize];
+        let heading = first.line.saturating_sub(stack.line) as usize;
+        let start = memchr::memrchr_iter(b'\n', above).nth(heading).map_or(0, |at| at + 1);
+        Some(start..(0..last.notes).fold(self.line_end(last.line_start as usize), |at, _| self.line_end(at)))
+    }
+
+    /// Writes everything from `done` to the end of a line with those frames in it, and what belongs below it; gives back where the text
+    /// goes on.
+    fn line(&mut self, mut done: usize, frames: &[(&RawFrame, usize)]) -> io::Result<usize> {
+        let mut below: Vec<(&RawFrame, &Rewritten)> = Vec::new();
+        let Some((first, _)) = frames.first() else { return Ok(done) };
+        let line = first.line_start as usize;
+        let json = linux_prefix::json_message(&self.report.text[line..]).is_some();
+        for (frame, at) in frames {
+            let Some(new) = &self.written[*at] else { continue };
+            let from = line + frame.text.start as usize;
+            // A line of notes below the frame before was replaced with it.
+            if from < done || !super::frames::improves(frame, &self.report.resolved.answers[*at]) {
+                continue;
+            }
+            done = self.frame(done, frame, new, json)?;
+            if json {
+                done = self.within_json(done, new)?;
+            } else {
+                below.push((frame, new));
+            }
+        }
+        if below.is_empty() {
+            return Ok(done);
+        }
+        let next = self.line_end(done);
+        self.copy(done, next)?;
+        let prefix = self.prefix(first, next);
+        for (_, new) in &below {
+            self.below(prefix.clone(), line, next, new)?;
+        }
+        let notes = below.iter().map(|(frame, _)| frame.notes).max().unwrap_or(0);
+        Ok((0..notes).fold(next, |at, _| self.line_end(at)))
+    }
+
+    /// Whether what is found out is added to the kernel's own words.
+    fn in_place(&self) -> bool {
+        is_linux(self.report) && self.style.frames.is_none()
+    }
+
+    /// Writes everything from `done` to the end of the frame's text; gives back where that is.
+    fn frame(&mut self, done: usize, frame: &RawFrame, new: &Rewritten, json: bool) -> io::Result<usize> {
+        let said = |text| if json { escaped(text).into() } else { Cow::Borrowed(text) };
         let line = frame.line_start as usize;
         let (from, to) = (line + frame.text.start as usize, line + frame.text.end as usize);
-        let next = self.line_end(to);
-        let in_place = is_linux(self.report) && self.style.frames.is_none();
-        if new.line.is_empty() || in_place {
+        if new.line.is_empty() || self.in_place() {
             // The kernel's own words stay; only what they do not say is added.
             self.copy(done, to)?;
             let bare = frame.symbol.is_empty() && !new.line.is_empty();
             let added = if bare { format!(" {}", new.line) } else { new.place.clone().unwrap_or_default() };
-            self.say(&added)?;
+            self.say(&said(&added))?;
         } else {
             self.copy(done, from)?;
-            self.say(&new.line)?;
+            self.say(&said(&new.line))?;
         }
-        self.copy(to, next)?;
-        // A log stays a log: what is added has the stamp of its frame.
-        let prefix = if in_place { line..from } else { line..line + crate::parse::lex::indent(&self.report.text[line..next]) };
-        self.below(prefix, line, next, new)?;
-        Ok((0..frame.notes).fold(next, |at, _| self.line_end(at)))
+        Ok(to)
+    }
+
+    /// Below a frame in a JSON string further lines of that string follow.
+    fn within_json(&mut self, done: usize, new: &Rewritten) -> io::Result<usize> {
+        let end = done + linux_prefix::json_line_end(&self.report.text[done..]);
+        self.copy(done, end)?;
+        new.below.iter().try_for_each(|extra| self.say(&format!("\\n{}", escaped(extra))))?;
+        Ok(end)
+    }
+
+    /// What lines below the first frame of a line begin with. A log stays a log: they have the stamp of their frame, but not what arm
+    /// prints before it.
+    fn prefix(&self, frame: &RawFrame, next: usize) -> Range<usize> {
+        let line = frame.line_start as usize;
+        let before = &self.report.text[line..line + frame.text.start as usize];
+        if !self.in_place() {
+            return line..line + lex::indent(&self.report.text[line..next]);
+        }
+        let half = if before.ends_with(b" from ") { linux_prefix::message(before) } else { before.len() };
+        line..line + half
     }
 
     /// Lines below a frame begin with `prefix` of it and have its line ending.

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gimli::{EndianSlice, RunTimeEndian, Section};
@@ -13,6 +14,7 @@ use object::{Object, ObjectSection};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::input::map::Bytes;
 use crate::model::addr::Svma;
 use crate::model::frame::Location;
 
@@ -109,16 +111,26 @@ fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_
     (1..).map_while(|code| abbreviations.get(code)).any(crosses)
 }
 
+/// Bytes of units after which the pages read so far are let go: a kernel has 180 MB of them, each read once.
+const KEPT: usize = 96 << 20;
+
 /// The locations of each probe, innermost inlined function first; empty where the file has none. Answers are in the order of `probes`.
-pub fn locate(sections: &Sections<'_>, index: &UnitIndex, probes: &[Svma]) -> Vec<Vec<Location>> {
+/// `bytes` is the file that the sections were loaded from.
+pub fn locate(sections: &Sections<'_>, bytes: &Bytes, index: &UnitIndex, probes: &[Svma]) -> Vec<Vec<Location>> {
     let units = index.units_of(sections, probes);
     let mut by_unit: Vec<(usize, usize)> = units.iter().enumerate().filter_map(|(at, unit)| Some(((*unit)?, at))).collect();
     by_unit.sort_unstable();
     let units: Vec<&[(usize, usize)]> = by_unit.chunk_by(|a, b| a.0 == b.0).collect();
+    let read = AtomicUsize::new(0);
     let found: Vec<Option<Vec<Vec<Location>>>> = units
         .par_iter()
         .map(|unit| {
-            let context = Context::from_dwarf(sections.unit(unit[0].0)?).ok()?;
+            let dwarf = sections.unit(unit[0].0)?;
+            let length = dwarf.debug_info.reader().len();
+            if read.fetch_add(length, Ordering::Relaxed) % KEPT + length >= KEPT {
+                bytes.release();
+            }
+            let context = Context::from_dwarf(dwarf).ok()?;
             let mut names = Names::default();
             let directories = directories(&context, probes[unit[0].1].0);
             unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &directories, &mut names)).collect()

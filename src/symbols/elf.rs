@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
 
 use super::dwarf::{self, Sections, UnitIndex};
+use super::opd::Descriptors;
 use super::reloc;
 use super::symtab::{Near, RawSymbol, SymbolTable};
 use super::{FileInfo, FileKind, Opener, Segment, Symbols};
@@ -57,6 +58,8 @@ struct Elf {
     sections: Vec<Option<Placed>>,
     /// Whether symbol values count from the start of their section.
     relocatable: bool,
+    /// Where the code of functions is, if their symbols do not say.
+    descriptors: Option<Descriptors>,
     table: OnceLock<SymbolTable>,
     units: UnitIndex,
     /// Debug sections with relocations applied.
@@ -116,8 +119,10 @@ impl Elf {
             is_elf: true,
             encrypted: false,
         };
+        let base = |section: object::SectionIndex| Some(sections.get(section.0)?.as_ref()?.base);
+        let descriptors = if arch == Arch::Ppc64 { Descriptors::read(&file, base) } else { None };
         let (table, units, relocated) = (OnceLock::new(), UnitIndex::default(), OnceLock::new());
-        Ok(Elf { bytes: bytes.clone(), info, sections, relocatable, table, units, relocated })
+        Ok(Elf { bytes: bytes.clone(), info, sections, relocatable, descriptors, table, units, relocated })
     }
 
     fn file(&self) -> Option<object::File<'_>> {
@@ -129,7 +134,9 @@ impl Elf {
         file.symbols().map(|symbol| {
             let base = || Some(self.place(symbol.section_index()?)?.base);
             let base = if self.relocatable { base().unwrap_or(0) } else { 0 };
-            (base.wrapping_add(symbol.address()), symbol)
+            let address = base.wrapping_add(symbol.address());
+            let code = self.descriptors.as_ref().and_then(|opd| opd.code(symbol.section_index(), address));
+            (code.unwrap_or(address), symbol)
         })
     }
 
@@ -137,9 +144,16 @@ impl Elf {
         self.sections.get(section.0)?.as_ref()
     }
 
+    /// The code section of a symbol; a descriptor's code is in another section than its symbol.
+    fn code_at(&self, section: object::SectionIndex, address: u64) -> Option<&Placed> {
+        let own = self.place(section).filter(|place| place.code);
+        let holds = |place: &&Placed| place.code && address.wrapping_sub(place.base) < place.size;
+        own.or_else(|| self.descriptors.as_ref().and_then(|_| self.sections.iter().flatten().find(holds)))
+    }
+
     /// A code symbol as the kernel's own table has them: a function, a label or data among the code, but no mapping symbol.
     fn code_symbol<'f>(&self, address: u64, symbol: &object::Symbol<'f, 'f>) -> Option<RawSymbol<'f>> {
-        let place = self.place(symbol.section_index()?).filter(|place| place.code)?;
+        let place = self.code_at(symbol.section_index()?, address)?;
         let object::SymbolFlags::Elf { st_info, .. } = symbol.flags() else { return None };
         if matches!(st_info.st_type(), elf::STT_SECTION | elf::STT_FILE) {
             return None;
@@ -148,6 +162,8 @@ impl Elf {
         if name.is_empty() || name.starts_with(b"$") || name.starts_with(b".L") || name.starts_with(b"L0\x01") {
             return None;
         }
+        // The code of a descriptor can have a symbol of its own, with a dot in front.
+        let name = name.strip_prefix(b".").filter(|name| self.descriptors.is_some() && !name.is_empty()).unwrap_or(name);
         // scripts/kallsyms.c: weak names last, then those with fewer leading underscores first.
         let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
         let rank = underscores + if symbol.is_weak() { 0x100 } else { 0 };
@@ -203,7 +219,7 @@ impl Symbols for Elf {
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let sections = self.debug();
-        sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.units, probes))
+        sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.bytes, &self.units, probes))
     }
 
     fn damaged_units(&self) -> usize {

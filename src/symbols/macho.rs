@@ -174,7 +174,7 @@ impl Symbols for MachO {
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         match self.file().filter(|_| self.info.has_debug_info) {
-            Some(file) => dwarf::locate(&Sections::load(&file), &self.units, probes),
+            Some(file) => dwarf::locate(&Sections::load(&file), &self.bytes, &self.units, probes),
             None => vec![Vec::new(); probes.len()],
         }
     }

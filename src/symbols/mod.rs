@@ -9,6 +9,7 @@ pub mod dwarf;
 pub mod elf;
 pub mod find;
 pub mod macho;
+mod opd;
 pub mod reloc;
 pub mod symtab;
 pub mod text;

@@ -1,0 +1,68 @@
+//! `kstack group`.
+
+use std::path::{Path, PathBuf};
+
+use super::exit::Exit;
+use super::filters::FilterArgs;
+use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
+use super::session::Session;
+use super::{output, term};
+use crate::group::naming::Naming;
+use crate::group::plumbing::{NameList, Plumbing};
+use crate::group::{By, Groups};
+use crate::render::groups::{self, GROUP_OUTPUTS, View};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    symbols: SymbolArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process
+    #[arg(long, value_name = "KEY", default_value = "functions")]
+    by: By,
+    /// Form of the output
+    #[arg(long, value_name = "NAME", default_value = GROUP_OUTPUTS[0].id(), value_parser = clap::builder::PossibleValuesParser::new(GROUP_OUTPUTS.iter().map(|output| output.id())))]
+    format: String,
+    /// List every member of a group, not the first few
+    #[arg(long)]
+    all_members: bool,
+    /// Show the frames of waiting and the unreliable ones too
+    #[arg(long)]
+    all_frames: bool,
+    /// Functions that only stand for waiting, one a line, instead of the list that is built in
+    #[arg(long, value_name = "FILE")]
+    plumbing: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let plumbing = plumbing(args.plumbing.as_deref())?;
+    let session = Session::open(&args.input, &args.symbols, &args.filters, true)?;
+    let reports = session.reports();
+    let groups = Groups::of(&reports, Naming::of(&reports, &plumbing), args.by);
+    let view = View {
+        style: output::style(&args.output, None),
+        width: term::width().unwrap_or(100),
+        all_members: args.all_members,
+        all_frames: args.all_frames,
+    };
+    let format = groups::by_id(&args.format).unwrap_or(GROUP_OUTPUTS[0]);
+    output::write(&args.output, |out| format.write(&groups, &session.notes, view, out))?;
+    std::mem::forget(groups);
+    Ok(Exit::of(session.complain(args.output.quiet), false))
+}
+
+/// The functions that only stand for waiting.
+///
+/// # Errors
+/// When the user's list cannot be read.
+pub fn plumbing(path: Option<&Path>) -> anyhow::Result<Plumbing> {
+    let Some(path) = path else { return Ok(Plumbing::default()) };
+    let text = std::fs::read_to_string(path).map_err(|error| Usage(format!("--plumbing {}: {error}", path.display())))?;
+    let list = NameList::parse(&text).map_err(|(line, why)| Usage(format!("{}:{line}: {why}", path.display())))?;
+    Ok(Plumbing::new(list))
+}

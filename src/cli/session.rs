@@ -1,0 +1,111 @@
+//! Reports read, placed, resolved and filtered: what every command with stacks begins with.
+
+use super::filters::FilterArgs;
+use super::inputs::Inputs;
+use super::options::{InputArgs, SymbolArgs};
+use super::term::{self, Progress};
+use crate::group::naming::Naming;
+use crate::group::plumbing::Plumbing;
+use crate::group::{By, Groups, StackRef};
+use crate::note::Note;
+use crate::place::Layout;
+use crate::render::Report;
+use crate::resolve::{self, ResolveOptions, Resolved};
+
+/// Everything about the reports of one run.
+pub struct Session {
+    /// What was opened.
+    pub inputs: Inputs,
+    layouts: Vec<Layout>,
+    resolved: Vec<Resolved>,
+    /// What went wrong, in the order in which it was met.
+    pub notes: Vec<Note>,
+    /// Whether filters left out stacks.
+    pub filtered: bool,
+}
+
+impl Session {
+    /// Reads, places, resolves and filters.
+    ///
+    /// # Errors
+    /// Only when the command line makes no sense.
+    pub fn open(input: &InputArgs, symbols: &SymbolArgs, filters: &FilterArgs, demangle: bool) -> anyhow::Result<Session> {
+        let filter = filters.filter(symbols)?;
+        let mut inputs = Inputs::open(input, symbols, true, true)?;
+        let progress = Progress::new("resolving");
+        let layouts = inputs.place(symbols);
+        let answered = inputs.reports.iter().zip(&layouts);
+        let options = ResolveOptions { demangle };
+        let resolved: Vec<Resolved> =
+            answered.map(|(input, layout)| resolve::resolve(&input.capture, &input.source.data, layout, options)).collect();
+        drop(progress);
+        let mut notes = std::mem::take(&mut inputs.notes);
+        notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
+        let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
+        notes.extend(programs.filter_map(|program| program.damage()));
+        let filtered = !filter.is_empty() || filters.min_count > 1;
+        let mut session = Session { inputs, layouts, resolved, notes, filtered };
+        if !filter.is_empty() {
+            let reports = session.reports();
+            let naming = Naming::of(&reports, &Plumbing::default());
+            let ready = filter.ready(&naming);
+            let kept = session.each(|at| ready.wants(&reports, &naming, at));
+            session.keep(&kept);
+        }
+        if filters.min_count > 1 {
+            let reports = session.reports();
+            let groups = Groups::of(&reports, Naming::of(&reports, &Plumbing::default()), By::Functions);
+            let mut kept = session.each(|_| false);
+            for member in groups.list.iter().filter(|group| group.count >= filters.min_count).flat_map(|group| &group.members) {
+                kept[member.report as usize][member.stack as usize] = true;
+            }
+            session.keep(&kept);
+        }
+        if filtered && session.inputs.reports.iter().all(|input| input.capture.stacks.is_empty()) {
+            session.notes.push(Note::warning("filters", no_stack(symbols)));
+        }
+        Ok(session)
+    }
+
+    /// What `wants` says about each stack of each report.
+    fn each(&self, wants: impl Fn(StackRef) -> bool) -> Vec<Vec<bool>> {
+        let of_report = |(report, resolved): (usize, &Resolved)| {
+            (0..resolved.frames.len()).map(|stack| wants(StackRef { report: report as u32, stack: stack as u32 })).collect()
+        };
+        self.resolved.iter().enumerate().map(of_report).collect()
+    }
+
+    fn keep(&mut self, kept: &[Vec<bool>]) {
+        for ((input, resolved), kept) in self.inputs.reports.iter_mut().zip(&mut self.resolved).zip(kept) {
+            resolve::retain(&mut input.capture, resolved, |stack| kept[stack]);
+        }
+    }
+
+    /// The reports.
+    pub fn reports(&self) -> Vec<Report<'_>> {
+        let inputs = self.inputs.reports.iter().zip(self.layouts.iter().zip(&self.resolved));
+        let report = |(input, (layout, resolved))| -> Report<'_> {
+            let input: &super::inputs::Input = input;
+            Report { source: &input.source.name, text: &input.source.data, capture: &input.capture, layout, resolved, crash: None }
+        };
+        inputs.map(report).collect()
+    }
+
+    /// Says what went wrong; gives back whether something could not be used.
+    pub fn complain(&self, quiet: bool) -> bool {
+        term::report(&self.notes, quiet)
+    }
+}
+
+impl Drop for Session {
+    /// The process ends soon: giving a million small pieces back one by one would only take time.
+    fn drop(&mut self) {
+        std::mem::forget((std::mem::take(&mut self.inputs), std::mem::take(&mut self.layouts), std::mem::take(&mut self.resolved)));
+    }
+}
+
+fn no_stack(symbols: &SymbolArgs) -> String {
+    let names: Vec<&str> = symbols.module_names().collect();
+    let module = if names.is_empty() { String::new() } else { format!(" (--module {} is no file, so it was a filter)", names.join(", ")) };
+    format!("no stack is left{module}")
+}

@@ -1,0 +1,424 @@
+//! kstack's own JSON and NDJSON as a report: what one run found out is where the next begins.
+//!
+//! ```text
+//! {"schema":"kstack/1","reports":[{"source":"dmesg.txt",…,"images":[…],"stacks":[…]}],"warnings":[]}    symbolicate --format json
+//! {"schema":"kstack/1","source":"dmesg.txt",…,"images":[…],"stack":{…},"warnings":[]}                    symbolicate --format ndjson
+//! {"schema":"kstack/1","reports":[…],"groups":[…],"warnings":[]}                                         group --format json
+//! {"schema":"kstack/1","fingerprint":"k1:…","count":3,…,"frames":[…]}                                    group --format ndjson
+//! ```
+//! Lines of different runs may follow each other, and blanks may stand between tokens (`jq`). Stacks of one source become one report;
+//! groups become stacks that count. A line that is damaged is passed over and said.
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Confidence, Format, Holds, Part, lex};
+use crate::model::addr::{Arch, Avma, Slide, Svma, parse_hex};
+use crate::model::capture::{Capture, Os};
+use crate::model::frame::{Answer, Location, SymbolHit, Trust};
+use crate::model::group::{Member, Tally};
+use crate::model::image::{Basis, ImageClaim, ImageId};
+use crate::model::stack::{Known, Lookup, RawFrame, Role, Span, Stack, StackKind};
+use crate::note::Note;
+
+/// The format.
+pub struct KstackJson;
+
+/// The version that is read.
+const SCHEMA: &str = "kstack/1";
+/// What every document begins with, blanks aside.
+const BEGIN: &[u8] = b"{\"schema\":\"kstack/";
+
+impl Format for KstackJson {
+    fn id(&self) -> &'static str {
+        "kstack-json"
+    }
+    fn about(&self) -> &'static str {
+        "kstack's own JSON and NDJSON, of symbolicate and of group"
+    }
+    fn holds(&self) -> Holds {
+        Holds::Stacks
+    }
+
+    fn sniff(&self, head: &[u8]) -> Confidence {
+        let start: Vec<u8> = head.iter().filter(|b| !b.is_ascii_whitespace()).take(BEGIN.len()).copied().collect();
+        if start == BEGIN { Confidence::Certain } else { Confidence::No }
+    }
+
+    fn parse(&self, text: &[u8]) -> Capture {
+        self.parts(text).into_iter().next().map(|part| part.capture).unwrap_or_default()
+    }
+
+    fn parts(&self, text: &[u8]) -> Vec<Part> {
+        let mut reader = Reader { text, ..Reader::default() };
+        let mut at = 0;
+        while at < text.len() {
+            let mut documents = serde_json::Deserializer::from_slice(&text[at..]).into_iter::<Document<'_>>();
+            match documents.next() {
+                None => break,
+                Some(Ok(document)) => {
+                    at += documents.byte_offset();
+                    reader.document(document);
+                }
+                Some(Err(error)) => {
+                    reader.damaged(at, &error);
+                    at = memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1);
+                }
+            }
+        }
+        reader.finish()
+    }
+}
+
+type Counts = BTreeMap<String, u64>;
+
+/// Any of the four documents, every field of which may be missing.
+#[derive(Deserialize)]
+struct Document<'t> {
+    schema: String,
+    #[serde(default, borrow)]
+    reports: Vec<Head<'t>>,
+    #[serde(default, borrow)]
+    groups: Vec<Group<'t>>,
+    // One stack with the head of its report.
+    source: Option<String>,
+    os: Option<String>,
+    arch: Option<String>,
+    kernel_version: Option<String>,
+    slide: Option<String>,
+    #[serde(default)]
+    images: Vec<Image>,
+    #[serde(borrow)]
+    stack: Option<JsonStack<'t>>,
+    // One group.
+    count: Option<u64>,
+    kind: Option<String>,
+    #[serde(default)]
+    states: Counts,
+    #[serde(default)]
+    wait_channels: Counts,
+    #[serde(default)]
+    processes: Counts,
+    #[serde(default)]
+    members: Vec<JsonMember>,
+    #[serde(borrow)]
+    frames: Option<Vec<JsonFrame<'t>>>,
+}
+
+#[derive(Deserialize)]
+struct Head<'t> {
+    source: Option<String>,
+    os: Option<String>,
+    arch: Option<String>,
+    kernel_version: Option<String>,
+    slide: Option<String>,
+    #[serde(default)]
+    images: Vec<Image>,
+    #[serde(default, borrow)]
+    stacks: Vec<JsonStack<'t>>,
+}
+
+#[derive(Deserialize)]
+struct Group<'t> {
+    count: Option<u64>,
+    kind: Option<String>,
+    os: Option<String>,
+    #[serde(default)]
+    states: Counts,
+    #[serde(default)]
+    wait_channels: Counts,
+    #[serde(default)]
+    processes: Counts,
+    #[serde(default)]
+    members: Vec<JsonMember>,
+    #[serde(default, borrow)]
+    frames: Vec<JsonFrame<'t>>,
+}
+
+#[derive(Deserialize)]
+struct JsonMember {
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    stack: u64,
+    pid: Option<i64>,
+    tid: Option<String>,
+    process: Option<String>,
+    count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    name: String,
+    version: Option<String>,
+    uuid: Option<String>,
+    load_address: Option<String>,
+    size: Option<u64>,
+    #[serde(default)]
+    kernel: bool,
+}
+
+#[derive(Deserialize)]
+struct JsonStack<'t> {
+    kind: Option<String>,
+    title: Option<String>,
+    pid: Option<i64>,
+    tid: Option<String>,
+    process: Option<String>,
+    thread: Option<String>,
+    cpu: Option<u32>,
+    state: Option<String>,
+    wait_channel: Option<String>,
+    count: Option<u64>,
+    line: Option<u32>,
+    #[serde(default, borrow)]
+    frames: Vec<JsonFrame<'t>>,
+    #[serde(default, borrow)]
+    user_frames: Vec<JsonFrame<'t>>,
+}
+
+#[derive(Deserialize)]
+struct JsonFrame<'t> {
+    line: Option<u32>,
+    address: Option<String>,
+    // Raw, because the frame's names stay where they stand in the text.
+    #[serde(borrow)]
+    module: Option<&'t RawValue>,
+    #[serde(borrow)]
+    symbol: Option<&'t RawValue>,
+    offset: Option<u64>,
+    size: Option<u64>,
+    reliable: Option<bool>,
+    #[serde(default)]
+    exact: bool,
+    role: Option<String>,
+    trust: Option<String>,
+    #[serde(default)]
+    locations: Vec<JsonLocation>,
+}
+
+#[derive(Deserialize, PartialEq, Eq, Hash, Clone)]
+struct JsonLocation {
+    function: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+    column: Option<u32>,
+    #[serde(default)]
+    inlined: bool,
+}
+
+/// More than these are not said: the rest of such an input is like its beginning.
+const MOST_NOTES: usize = 20;
+
+/// What makes an answer: symbol, offset, size, trust, locations.
+type Fact = (String, Option<u64>, Option<u64>, String, Vec<JsonLocation>);
+
+#[derive(Default)]
+struct Reader<'t> {
+    text: &'t [u8],
+    parts: Vec<Part>,
+    /// The part of each source and system.
+    index: FxHashMap<(Option<String>, Option<String>), usize>,
+    /// For each part, the answers that are there already.
+    facts: Vec<FxHashMap<Fact, Known>>,
+    notes: Vec<Note>,
+}
+
+impl<'t> Reader<'t> {
+    fn document(&mut self, document: Document<'t>) {
+        if document.schema != SCHEMA {
+            let text = format!("is {}, which this version does not know; only what kstack/1 has is read", document.schema);
+            self.note(text);
+        }
+        for head in document.reports.into_iter().filter(|head| document.groups.is_empty() || !head.stacks.is_empty()) {
+            self.report(head);
+        }
+        for group in document.groups {
+            self.group(group);
+        }
+        if let Some(stack) = document.stack {
+            let Document { source, os, arch, kernel_version, slide, images, .. } = document;
+            self.report(Head { source, os, arch, kernel_version, slide, images, stacks: vec![stack] });
+        } else if let Some(frames) = document.frames {
+            let Document { count, kind, os, states, wait_channels, processes, members, .. } = document;
+            self.group(Group { count, kind, os, states, wait_channels, processes, members, frames });
+        }
+    }
+
+    fn damaged(&mut self, at: usize, error: &serde_json::Error) {
+        if self.notes.len() < MOST_NOTES {
+            let line = lex::line_number(self.text, at) + error.line().saturating_sub(1);
+            self.note(format!("line {line}: no JSON document of kstack ({error}); passed over, what follows is read"));
+        }
+    }
+
+    fn note(&mut self, text: String) {
+        if self.notes.len() < MOST_NOTES {
+            self.notes.push(Note::warning("", text));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Part> {
+        if self.parts.is_empty() {
+            self.part(None, None);
+        }
+        self.parts[0].capture.notes = self.notes;
+        self.parts
+    }
+
+    /// The part for a source and system.
+    fn part(&mut self, source: Option<String>, os: Option<String>) -> usize {
+        let (parts, facts) = (&mut self.parts, &mut self.facts);
+        *self.index.entry((source, os)).or_insert_with_key(|(source, os)| {
+            let os = os.as_deref().and_then(Os::by_name);
+            let capture = Capture { format: KstackJson.id(), os, ..Capture::default() };
+            parts.push(Part { source: source.clone(), capture });
+            facts.push(FxHashMap::default());
+            parts.len() - 1
+        })
+    }
+
+    fn report(&mut self, head: Head<'t>) {
+        let part = self.part(head.source, head.os);
+        let capture = &mut self.parts[part].capture;
+        let slid = head.slide.as_deref().and_then(parse_hex).map(Slide);
+        capture.slide = capture.slide.or(slid);
+        capture.arch = capture.arch.or(head.arch.as_deref().and_then(Arch::by_name));
+        capture.kernel_version = capture.kernel_version.take().or(head.kernel_version);
+        for image in head.images {
+            if !capture.images.iter().any(|known| known.name == image.name) {
+                capture.images.push(claim(image));
+            }
+        }
+        for stack in head.stacks {
+            let stack = self.stack(part, stack);
+            self.parts[part].capture.stacks.push(stack);
+        }
+    }
+
+    fn stack(&mut self, part: usize, stack: JsonStack<'t>) -> Stack {
+        Stack {
+            kind: stack.kind.as_deref().and_then(StackKind::by_name).unwrap_or_default(),
+            title: stack.title,
+            pid: stack.pid,
+            tid: stack.tid,
+            process: stack.process,
+            thread: stack.thread,
+            cpu: stack.cpu,
+            state: stack.state,
+            wait_channel: stack.wait_channel,
+            count: stack.count.unwrap_or(1),
+            line: stack.line.unwrap_or(1),
+            frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
+            user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
+            ..Stack::default()
+        }
+    }
+
+    /// A group is a stack that many threads share. What its members have in common stays known of it.
+    fn group(&mut self, group: Group<'t>) {
+        let part = self.part(None, group.os);
+        let one = |member: JsonMember| Member {
+            source: member.source,
+            stack: member.stack,
+            pid: member.pid,
+            tid: member.tid,
+            process: member.process,
+            count: member.count.unwrap_or(1),
+        };
+        let members = group.members.into_iter().map(one).collect();
+        let tally = Tally { states: group.states, wait_channels: group.wait_channels, processes: group.processes, members };
+        let only = |counts: &Counts| if counts.len() == 1 { counts.keys().next().cloned() } else { None };
+        let stack = Stack {
+            kind: group.kind.as_deref().and_then(StackKind::by_name).unwrap_or_default(),
+            state: only(&tally.states),
+            wait_channel: only(&tally.wait_channels),
+            process: only(&tally.processes),
+            count: group.count.unwrap_or(1),
+            line: 1,
+            frames: group.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
+            tally: Some(Box::new(tally)),
+            ..Stack::default()
+        };
+        self.parts[part].capture.stacks.push(stack);
+    }
+
+    fn frame(&mut self, part: usize, frame: JsonFrame<'t>) -> RawFrame {
+        let (symbol, module) = (self.span(frame.symbol), self.span(frame.module));
+        RawFrame {
+            address: frame.address.as_deref().and_then(parse_hex).map(Avma),
+            offset: frame.offset,
+            size: frame.size,
+            line: frame.line.unwrap_or(1),
+            text: symbol,
+            symbol,
+            module,
+            role: frame.role.as_deref().and_then(Role::by_name).unwrap_or_default(),
+            lookup: if frame.exact { Lookup::Exact } else { Lookup::Return },
+            reliable: frame.reliable.unwrap_or(true),
+            known: self.known(part, frame),
+            ..RawFrame::default()
+        }
+    }
+
+    /// Where a string stands in the text, without its quotes. Escapes in it, which no name of a compiler has, stay as they are.
+    fn span(&self, raw: Option<&'t RawValue>) -> Span {
+        let Some(raw) = raw.map(RawValue::get).filter(|raw| raw.len() > 2 && raw.starts_with('"')) else { return Span::default() };
+        let start = raw.as_ptr() as usize - self.text.as_ptr() as usize;
+        let end = u32::try_from(start + raw.len() - 1);
+        end.map_or(Span::default(), |end| Span { start: start as u32 + 1, end })
+    }
+
+    /// What the earlier run found out about a frame, each fact once.
+    fn known(&mut self, part: usize, frame: JsonFrame<'t>) -> Option<Known> {
+        let symbol = frame.symbol.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())?;
+        let trust = frame.trust.unwrap_or_default();
+        let fact = (symbol, frame.offset, frame.size, trust, frame.locations);
+        if let Some(known) = self.facts[part].get(&fact) {
+            return Some(*known);
+        }
+        let answers = &mut self.parts[part].capture.known;
+        let known = Known(u32::try_from(answers.len()).ok()?);
+        answers.push(answer(&fact));
+        self.facts[part].insert(fact, known);
+        Some(known)
+    }
+}
+
+fn answer((symbol, offset, size, trust, locations): &Fact) -> Answer {
+    let location = |location: &JsonLocation| Location {
+        function: location.function.as_deref().map(Into::into),
+        file: location.file.as_deref().map(Into::into),
+        file_prefix: 0,
+        line: location.line,
+        column: location.column,
+        inlined: location.inlined,
+    };
+    Answer {
+        image: None,
+        symbol: Some(SymbolHit { name: symbol.as_str().into(), start: Svma(0), size: *size, contains: true }),
+        offset: *offset,
+        locations: locations.iter().map(location).collect(),
+        trust: Trust::by_name(trust).filter(|trust| *trust != Trust::Unresolved).unwrap_or(Trust::Unverified),
+        reason: None,
+        candidates: Vec::new(),
+    }
+}
+
+fn claim(image: Image) -> ImageClaim {
+    let id = image.uuid.as_deref().and_then(|id| ImageId::parse(id).or_else(|| ImageId::parse_build(id.as_bytes())));
+    ImageClaim {
+        name: image.name,
+        version: image.version,
+        id,
+        load: image.load_address.as_deref().and_then(parse_hex).map(Avma),
+        size: image.size,
+        kernel: image.kernel,
+        basis: Basis::Runtime,
+        line: 1,
+        ..ImageClaim::default()
+    }
+}

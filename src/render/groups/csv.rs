@@ -1,0 +1,32 @@
+//! Groups for spreadsheets: the rows of the table, and the frames in one cell.
+
+use std::io::{self, Write};
+
+use super::table::{HEAD, cells};
+use super::{GroupOutput, View};
+use crate::group::{Groups, key};
+use crate::note::Note;
+use crate::render::table::write_csv;
+
+/// The output.
+pub struct Csv;
+
+impl GroupOutput for Csv {
+    fn id(&self) -> &'static str {
+        "csv"
+    }
+    fn about(&self) -> &'static str {
+        "one row for each group, its functions in one cell, innermost first"
+    }
+    fn write(&self, groups: &Groups<'_, '_>, _: &[Note], _: View, out: &mut dyn Write) -> io::Result<()> {
+        let head: Vec<&str> = HEAD.into_iter().chain(["Frames"]).collect();
+        let row = |group| -> Vec<String> {
+            let group: &crate::group::Group = group;
+            let at = group.shown;
+            let counting = groups.stack(at).frames.iter().enumerate().filter(|(n, frame)| key::counts(frame, &groups.mark(at, *n)));
+            let frames: Vec<String> = counting.map(|(n, _)| groups.name(at, n).to_string()).collect();
+            cells(groups, group).into_iter().chain([frames.join(" | ")]).collect()
+        };
+        write_csv(&head, &groups.list.iter().map(row).collect::<Vec<_>>(), out)
+    }
+}

@@ -1,0 +1,50 @@
+//! Groups as rows: one line each, for an overview.
+
+use std::io::{self, Write};
+
+use super::{GroupOutput, View, heading, numbered, ranked};
+use crate::group::{Group, Groups};
+use crate::note::Note;
+use crate::render::sanitize::visible_line;
+use crate::render::table::{Align, write_table};
+
+/// The output.
+pub struct Table;
+
+/// The head of the rows; those of Markdown and CSV are the same.
+pub const HEAD: [&str; 7] = ["Count", "Kind", "State", "Waiting in", "Processes", "Wait channel", "Fingerprint"];
+
+impl GroupOutput for Table {
+    fn id(&self) -> &'static str {
+        "table"
+    }
+    fn about(&self) -> &'static str {
+        "one row for each group"
+    }
+    fn write(&self, groups: &Groups<'_, '_>, _: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
+        let rows: Vec<Vec<String>> =
+            groups.list.iter().map(|group| cells(groups, group).into_iter().map(|cell| visible_line(&cell)).collect()).collect();
+        write_table(&HEAD, &rows, &[(0, Align::Right)], view.style.terminal.then_some(view.width), out)
+    }
+}
+
+/// The cells of one group; empty where nothing is known.
+pub fn cells(groups: &Groups<'_, '_>, group: &Group) -> [String; 7] {
+    const FEW: usize = 3;
+    let tally = groups.tally(group);
+    let list = |counts: &std::collections::BTreeMap<String, u64>| {
+        let ranked = ranked(counts);
+        let more = if ranked.len() > FEW { format!(" and {} more", ranked.len() - FEW) } else { String::new() };
+        let shown: Vec<String> = ranked.iter().take(FEW).map(|(name, count)| format!("{name} ×{count}")).collect();
+        shown.join(", ") + &more
+    };
+    [
+        group.count.to_string(),
+        group.kind.name().to_string(),
+        ranked(&tally.states).iter().map(|(state, _)| *state).collect::<Vec<_>>().join(" "),
+        heading(groups, group).unwrap_or_default(),
+        list(&numbered(&tally.processes)),
+        list(&tally.wait_channels),
+        group.fingerprint.clone(),
+    ]
+}

@@ -1,0 +1,146 @@
+//! Groups for people: a header that says what was read and what stands out, then each group with its frames.
+
+use std::io::{self, Write};
+
+use super::{GroupOutput, View, frame, heading, numbered, ranked, thread_id};
+use crate::group::{Group, Groups};
+use crate::model::group::Tally;
+use crate::model::stack::{Role, StackKind};
+use crate::note::Note;
+use crate::render::frames::Paint;
+use crate::render::sanitize::{visible, visible_line};
+
+/// The output.
+pub struct Text;
+
+/// Processes and thread ids shown of a group.
+const FEW: usize = 8;
+
+impl GroupOutput for Text {
+    fn id(&self) -> &'static str {
+        "text"
+    }
+    fn about(&self) -> &'static str {
+        "each group with its members and frames"
+    }
+    fn write(&self, groups: &Groups<'_, '_>, _: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
+        header(groups, out)?;
+        for group in &groups.list {
+            writeln!(out)?;
+            one(groups, group, view, out)?;
+        }
+        Ok(())
+    }
+}
+
+/// What was read, and what stands out in it.
+pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
+    const SOURCES: usize = 8;
+    for report in groups.reports.iter().take(SOURCES) {
+        let facts =
+            [report.capture.os.map(|os| os.name()), report.capture.kernel_version.as_deref(), report.capture.arch.map(|arch| arch.name())];
+        let facts: Vec<&str> = facts.into_iter().flatten().collect();
+        let stacks: u64 = report.capture.stacks.iter().map(|stack| stack.count).sum();
+        let text = format!("{}: {} {}, {stacks} stacks", report.source, report.capture.format, facts.join(" "));
+        writeln!(out, "{}", visible_line(&text))?;
+    }
+    if groups.reports.len() > SOURCES {
+        writeln!(out, "and {} more reports", groups.reports.len() - SOURCES)?;
+    }
+    let all: u64 = groups.list.iter().map(|group| group.count).sum();
+    writeln!(out, "{all} stacks in {} groups{}", groups.list.len(), standing_out(groups, all))
+}
+
+/// The largest group of threads, and how many cannot be interrupted.
+fn standing_out(groups: &Groups<'_, '_>, all: u64) -> String {
+    let threads = || groups.list.iter().filter(|group| group.kind == StackKind::Thread);
+    let blocked: u64 =
+        threads().flat_map(|group| groups.tally(group).states).filter(|(state, _)| is_blocked(state)).map(|(_, count)| count).sum();
+    let mut text = String::new();
+    if blocked > 0 {
+        text.push_str(&format!("; {blocked} in uninterruptible sleep"));
+    }
+    let largest = threads().max_by_key(|group| group.count).filter(|group| group.count > 1);
+    if let Some((group, name)) = largest.and_then(|group| Some((group, heading(groups, group)?))) {
+        text.push_str(&format!("; {} of {all} in {}", group.count, visible_line(&name)));
+    }
+    text
+}
+
+/// Uninterruptible sleep: Linux' state D, Darwin's TH_UNINT.
+pub fn is_blocked(state: &str) -> bool {
+    state == "D" || state.starts_with("D ") || state.split('|').any(|flag| flag == "TH_UNINT")
+}
+
+fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
+    let tally = groups.tally(group);
+    let paint = Paint::new(view.style.colour);
+    let what = match (group.kind, group.count) {
+        (StackKind::Thread, 1) => "thread".to_string(),
+        (StackKind::Thread, _) => "threads".to_string(),
+        (kind, _) => kind.name().to_string(),
+    };
+    let states: Vec<String> = ranked(&tally.states).iter().map(|(state, count)| count_of(state, *count, group.count)).collect();
+    let states = if states.is_empty() { String::new() } else { format!(" [{}]", visible_line(&states.join(", "))) };
+    let name = heading(groups, group)
+        .map_or("without kernel frames".to_string(), |name| format!("in {}{}{}", paint.symbol, visible_line(&name), paint.reset));
+    writeln!(out, "{} {what}{states} {name}  {}{}{}", group.count, paint.location, group.fingerprint, paint.reset)?;
+    members(&tally, view, out)?;
+    frames(groups, group, view, out)
+}
+
+/// `D`, or with its count where not all have it.
+fn count_of(name: &str, count: u64, all: u64) -> String {
+    if count == all { name.to_string() } else { format!("{name} {count}") }
+}
+
+fn members(tally: &Tally, view: View, out: &mut dyn Write) -> io::Result<()> {
+    let limit = if view.all_members { usize::MAX } else { FEW };
+    let processes = if view.all_members { tally.processes.clone() } else { numbered(&tally.processes) };
+    list(out, "", &counted(&processes), limit)?;
+    list(out, "waiting on ", &counted(&tally.wait_channels), limit)?;
+    let ids: Vec<String> = tally.members.iter().filter_map(thread_id).collect();
+    list(out, if ids.len() == 1 { "thread " } else { "threads " }, &ids, limit)
+}
+
+fn counted(counts: &std::collections::BTreeMap<String, u64>) -> Vec<String> {
+    ranked(counts).iter().map(|(name, count)| if *count == 1 { (*name).to_string() } else { format!("{name} ×{count}") }).collect()
+}
+
+fn list(out: &mut dyn Write, what: &str, items: &[String], limit: usize) -> io::Result<()> {
+    if items.is_empty() {
+        return Ok(());
+    }
+    let more = if items.len() > limit { format!(" and {} more", items.len() - limit) } else { String::new() };
+    let shown = items[..items.len().min(limit)].join(", ");
+    writeln!(out, "    {what}{}{more}", visible_line(&shown))
+}
+
+/// The frames; those below the interesting one in one line, unless all are wanted.
+fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
+    let at = group.shown;
+    let stack = groups.stack(at);
+    let from = if view.all_frames { 0 } else { group.interesting.unwrap_or(0) };
+    let folded: Vec<&str> = (0..from).filter(|n| stack.frames[*n].reliable).map(|n| &*groups.name(at, n).function).collect();
+    if !folded.is_empty() {
+        writeln!(out, "        ({})", visible_line(&folded.join(", ")))?;
+    }
+    for (n, raw) in stack.frames.iter().enumerate().skip(from).filter(|(_, raw)| raw.reliable || view.all_frames) {
+        let written = frame(groups, at, n, view.style);
+        let mark = match raw.role {
+            _ if !raw.reliable => "? ",
+            Role::Inline => "[inline] ",
+            _ => "",
+        };
+        writeln!(out, "        {mark}{}", show(&written.line, view))?;
+        for below in &written.below {
+            writeln!(out, "        {}", show(below, view))?;
+        }
+    }
+    Ok(())
+}
+
+/// Text with colour sequences of ours in it; whatever else a terminal obeys was never let in by names of symbol files.
+fn show(text: &str, view: View) -> String {
+    if view.style.colour { text.to_string() } else { String::from_utf8_lossy(&visible(text.as_bytes())).into_owned() }
+}
