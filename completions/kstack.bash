@@ -114,7 +114,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__diff)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --output --color --quiet --format --all-members --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --all-members --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,6 +201,10 @@ _kstack() {
                     return 0
                     ;;
                 --min-count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip-list)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -242,7 +246,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__group)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -329,6 +333,10 @@ _kstack() {
                     return 0
                     ;;
                 --min-count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip-list)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -672,7 +680,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__symbolicate)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --output --color --quiet --format --frames --no-demangle --strict --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --frames --no-demangle --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -759,6 +767,10 @@ _kstack() {
                     return 0
                     ;;
                 --min-count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip-list)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -790,7 +802,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__top)
-            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --output --color --quiet --pc --function --rows --format --help"
+            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --pc --function --rows --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -877,6 +889,10 @@ _kstack() {
                     return 0
                     ;;
                 --min-count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --skip-list)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

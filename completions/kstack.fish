@@ -63,6 +63,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l state -d '
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l wchan -d 'Stacks whose wait channel matches' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -105,6 +106,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -l state -d 'Stacks i
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l wchan -d 'Stacks whose wait channel matches' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -147,6 +149,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -l state -d 'Stacks
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l wchan -d 'Stacks whose wait channel matches' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -193,6 +196,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand diff" -l state -d 'Stacks 
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l wchan -d 'Stacks whose wait channel matches' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -229,6 +233,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand top" -l state -d 'Stacks i
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l wchan -d 'Stacks whose wait channel matches' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''

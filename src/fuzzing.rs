@@ -1,6 +1,7 @@
 //! Bodies of the fuzz targets, called by them and by a test over mutated fixtures. They walk everything and ignore the result.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use crate::model::addr::Svma;
 use crate::parse;
@@ -9,6 +10,9 @@ use crate::render::{self, Output, Report, Style};
 use crate::resolve::{self, ResolveOptions};
 use crate::symbols::OPENERS;
 use crate::symbols::find::Library;
+use crate::title::{self, SkipList};
+
+static SKIP: LazyLock<SkipList> = LazyLock::new(SkipList::default);
 
 /// Reads `data` with every format, and carries it through to every output.
 pub fn report(data: &[u8]) {
@@ -18,7 +22,9 @@ pub fn report(data: &[u8]) {
         let maps = [("map".to_string(), capture.clone())];
         let layout = place::place(&capture, data, &maps, &Library::default(), PlaceOptions::default());
         let resolved = resolve::resolve(&capture, data, &layout, ResolveOptions { demangle: true });
-        let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved };
+        let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved, crash: None };
+        let crash = title::of(&report, &SKIP);
+        let report = Report { crash: crash.as_ref(), ..report };
         for output in render::OUTPUTS {
             let mut sink = Vec::new();
             let style = Style { terminal: true, ..Style::default() };

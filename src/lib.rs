@@ -8,7 +8,8 @@
 //! 4. [`place`] brings report, load maps and files together: which file is which image, and where it lies. The result is a
 //!    [`space::AddressSpace`] of half-open ranges, with the reason for whatever could not be placed.
 //! 5. [`resolve`] looks every distinct address up once, in parallel, and answers with symbol, offset and source lines.
-//! 6. [`render`] writes the report again with its frames rewritten in place, or JSON.
+//! 6. [`title`] says what kind of crash it was and which frame to look at first.
+//! 7. [`render`] writes the report again with its frames rewritten in place, or JSON.
 //!
 //! The library never prints, never exits and never reads the environment.
 #![deny(missing_docs, unsafe_code)]
@@ -29,6 +30,7 @@ pub mod report;
 pub mod resolve;
 pub mod space;
 pub mod symbols;
+pub mod title;
 pub mod triage;
 
 pub use error::{Error, Result};

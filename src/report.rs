@@ -10,6 +10,7 @@ use crate::model::frame::{Answer, Trust};
 use crate::model::stack::{RawFrame, Span};
 use crate::place::{Image, Layout};
 use crate::resolve::Resolved;
+use crate::title::Crash;
 
 /// One report with everything found out about it.
 #[derive(Clone, Copy)]
@@ -24,6 +25,8 @@ pub struct Report<'a> {
     pub layout: &'a Layout,
     /// The answers to its frames.
     pub resolved: &'a Resolved,
+    /// The crash that it is about, as [`title::of`](crate::title::of) found it; `None` too where nobody asked.
+    pub crash: Option<&'a Crash>,
 }
 
 /// The name that a frame goes by.

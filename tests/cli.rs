@@ -219,6 +219,38 @@ fn ndjson_repeats_the_report_with_every_stack() {
 }
 
 #[test]
+fn a_crash_has_a_title_and_a_guilty_frame_in_every_form() {
+    const OOPS: &str = "linux-log/null-in-timer/input.txt";
+    let title = "BUG: unable to handle kernel NULL pointer dereference in timer_bug_here";
+    let report = &json(&run(&["sym", OOPS, "--format", "json"]))["reports"][0];
+    assert_eq!((report["title"].as_str(), report["guilty"]["function"].as_str()), (Some(title), Some("timer_bug_here")));
+    assert_eq!((report["guilty"]["module"].as_str(), report["guilty"]["reason"].as_str()), (Some("kslab"), Some("first frame")));
+    let line: serde_json::Value = serde_json::from_str(stdout(&run(&["sym", OOPS, "--format", "ndjson"])).lines().next().unwrap()).unwrap();
+    assert_eq!((&line["title"], &line["guilty"]), (&report["title"], &report["guilty"]));
+    let text = run(&["sym", OOPS]);
+    assert_eq!(stderr(&text).lines().next(), Some(&*format!("kstack: {title}; look at timer_bug_here [kslab], first frame")));
+    assert_eq!(stderr(&run(&["sym", "-q", OOPS])), "");
+}
+
+#[test]
+fn a_skip_list_adds_to_the_own_one() {
+    const OOPS: &str = "linux-log/null-in-timer/input.txt";
+    let dir = scratch("skip-list");
+    let with = |text: &str| {
+        let path = dir.join("mine.txt");
+        fs::write(&path, text).unwrap();
+        run(&["sym", OOPS, "--format", "json", "--skip-list", &path.display().to_string()])
+    };
+    let guilty = json(&with("[timers]\ntimer_*\n"))["reports"][0]["guilty"].clone();
+    assert_ne!(guilty["function"], "timer_bug_here");
+    assert!(guilty["reason"].as_str().unwrap().contains("1 timers"), "{guilty}");
+    let wrong = with("[timers]\n!nothing\n");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(stderr(&wrong).contains("mine.txt: line 2: no pattern `nothing`"), "{}", stderr(&wrong));
+    assert_eq!(run(&["sym", OOPS, "--skip-list", "/nonexistent"]).status.code(), Some(1));
+}
+
+#[test]
 fn lookup_by_address_and_by_symbol_agree() {
     let zfs = ["-m", "symbols/darwin/legacy/zfs.kext@0xffffff7f80ef6000"];
     let by = |query: &str| stdout(&run(&[&["lookup", "-r", query], &zfs[..]].concat()));

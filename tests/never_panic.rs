@@ -87,6 +87,7 @@ fn reports() {
         "darwin-stackshot-text/nothing-at-hand/input.txt",
         "linux-log/hung-task/input.txt",
         "linux-log/oops-caller-ids/input.txt",
+        "linux-log/null-in-timer/input.txt",
         "linux-proc-stack/addresses/input.txt",
         "linux-proc-stack/grep/input.txt",
     ];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs};
 use super::output;
 use super::session::Session;
 use crate::group::naming::Naming;
@@ -26,6 +26,8 @@ pub struct Args {
     #[command(flatten)]
     filters: FilterArgs,
     #[command(flatten)]
+    titles: TitleArgs,
+    #[command(flatten)]
     output: OutputArgs,
     /// Form of the output
     #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json"])]
@@ -38,7 +40,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let open = |path: &PathBuf| {
         let input = InputArgs { reports: vec![path.clone()], format_in: args.format_in.clone() };
-        Session::open(&input, &args.symbols, &args.filters, true)
+        Session::open(&input, &args.symbols, &args.filters, &args.titles, true)
     };
     let (old, new) = (open(&args.old)?, open(&args.new)?);
     let reports = [old.reports(), new.reports()].concat();

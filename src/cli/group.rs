@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
 use super::session::Session;
 use super::{output, term};
 use crate::group::naming::Naming;
@@ -21,6 +21,8 @@ pub struct Args {
     symbols: SymbolArgs,
     #[command(flatten)]
     filters: FilterArgs,
+    #[command(flatten)]
+    titles: TitleArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process
@@ -51,7 +53,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let plumbing = plumbing(args.plumbing.as_deref())?;
-    let session = Session::open(&args.input, &args.symbols, &args.filters, true)?;
+    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
     let reports = session.reports();
     let groups = Groups::of(&reports, Naming::of(&reports, &plumbing), args.by);
     let view = View {

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::model::addr::{Avma, Slide, parse_hex};
 use crate::place::PlaceOptions;
 use crate::symbols::find::{GivenAddress, GivenFile};
+use crate::title::SkipList;
 
 /// A command line that makes no sense although its grammar is right.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,28 @@ fn slide(text: &str) -> Result<SlideArg, String> {
     }
     let value = parse_hex(text).ok_or_else(|| format!("`{text}` is neither hexadecimal nor `auto`"))?;
     Ok(SlideArg(Some(Slide(value))))
+}
+
+/// Which frame of a crash is guilty.
+#[derive(Args, Debug)]
+pub struct TitleArgs {
+    /// Functions and files that are never guilty of a crash, besides those that kstack knows
+    ///
+    /// A section such as `[plumbing]`, then one pattern a line, `*` for any text; `!pattern` takes back one of kstack's own. The list that kstack comes with is src/title/skip-list.txt, and says more about the form.
+    #[arg(long = "skip-list", value_name = "FILE")]
+    skip_lists: Vec<PathBuf>,
+}
+
+impl TitleArgs {
+    /// kstack's own list with the user's added.
+    pub fn skip_list(&self) -> crate::Result<SkipList> {
+        let mut list = SkipList::default();
+        for path in &self.skip_lists {
+            let text = std::fs::read_to_string(path).map_err(|cause| crate::Error::io(path, cause))?;
+            list.add(path, &text)?;
+        }
+        Ok(list)
+    }
 }
 
 /// Options about the output that every command takes.

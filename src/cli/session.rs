@@ -2,7 +2,7 @@
 
 use super::filters::FilterArgs;
 use super::inputs::Inputs;
-use super::options::{InputArgs, SymbolArgs};
+use super::options::{InputArgs, SymbolArgs, TitleArgs};
 use super::term::{self, Progress};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
@@ -11,6 +11,7 @@ use crate::note::Note;
 use crate::place::Layout;
 use crate::render::Report;
 use crate::resolve::{self, ResolveOptions, Resolved};
+use crate::title::{self, Crash};
 
 /// Everything about the reports of one run.
 pub struct Session {
@@ -18,6 +19,7 @@ pub struct Session {
     pub inputs: Inputs,
     layouts: Vec<Layout>,
     resolved: Vec<Resolved>,
+    crashes: Vec<Option<Crash>>,
     /// What went wrong, in the order in which it was met.
     pub notes: Vec<Note>,
     /// Whether filters left out stacks.
@@ -29,8 +31,14 @@ impl Session {
     ///
     /// # Errors
     /// Only when the command line makes no sense.
-    pub fn open(input: &InputArgs, symbols: &SymbolArgs, filters: &FilterArgs, demangle: bool) -> anyhow::Result<Session> {
-        let filter = filters.filter(symbols)?;
+    pub fn open(
+        input: &InputArgs,
+        symbols: &SymbolArgs,
+        filters: &FilterArgs,
+        titles: &TitleArgs,
+        demangle: bool,
+    ) -> anyhow::Result<Session> {
+        let (filter, skip) = (filters.filter(symbols)?, titles.skip_list()?);
         let mut inputs = Inputs::open(input, symbols, true, true)?;
         let progress = Progress::new("resolving");
         let layouts = inputs.place(symbols);
@@ -44,7 +52,9 @@ impl Session {
         let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
         notes.extend(programs.filter_map(|program| program.damage()));
         let filtered = !filter.is_empty() || filters.min_count > 1;
-        let mut session = Session { inputs, layouts, resolved, notes, filtered };
+        let mut session = Session { inputs, layouts, resolved, notes, filtered, crashes: Vec::new() };
+        // Before filters: what crashed is a fact about the report, not about what is left of it.
+        session.crashes = session.reports().iter().map(|report| title::of(report, &skip)).collect();
         if !filter.is_empty() {
             let reports = session.reports();
             let naming = Naming::of(&reports, &Plumbing::default());
@@ -83,10 +93,11 @@ impl Session {
 
     /// The reports.
     pub fn reports(&self) -> Vec<Report<'_>> {
-        let inputs = self.inputs.reports.iter().zip(self.layouts.iter().zip(&self.resolved));
-        let report = |(input, (layout, resolved))| -> Report<'_> {
+        let inputs = self.inputs.reports.iter().zip(self.layouts.iter().zip(&self.resolved)).enumerate();
+        let report = |(n, (input, (layout, resolved)))| -> Report<'_> {
             let input: &super::inputs::Input = input;
-            Report { source: &input.source.name, text: &input.source.data, capture: &input.capture, layout, resolved }
+            let crash = self.crashes.get(n).and_then(Option::as_ref);
+            Report { source: &input.source.name, text: &input.source.data, capture: &input.capture, layout, resolved, crash }
         };
         inputs.map(report).collect()
     }

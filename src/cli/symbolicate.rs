@@ -2,12 +2,13 @@
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs};
 use super::session::Session;
 use super::{output, term};
 use crate::render::frames::IDIOMS;
 use crate::render::summary::Summary;
 use crate::render::{self, OUTPUTS, Report, Style};
+use crate::title;
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -17,6 +18,8 @@ pub struct Args {
     symbols: SymbolArgs,
     #[command(flatten)]
     filters: FilterArgs,
+    #[command(flatten)]
+    titles: TitleArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Form of the output
@@ -34,7 +37,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let session = Session::open(&args.input, &args.symbols, &args.filters, !args.no_demangle)?;
+    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, !args.no_demangle)?;
     let reports = session.reports();
     write(args, &session, &reports)?;
     let failed = session.complain(args.output.quiet);
@@ -57,6 +60,9 @@ fn summarize(args: &Args, reports: &[Report<'_>]) -> bool {
         proven &= summary.is_proven();
         if !args.output.quiet {
             let source = if reports.len() > 1 { format!("{}: ", report.source) } else { String::new() };
+            if let Some(crash) = report.crash {
+                term::complain(&format!("{source}{}", title::sentence(crash)));
+            }
             term::complain(&format!("{source}{}", summary.text()));
         }
     }

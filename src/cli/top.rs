@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
 use super::session::Session;
 use super::{output, term};
 use crate::group::naming::Naming;
@@ -28,6 +28,8 @@ pub struct Args {
     #[command(flatten)]
     filters: FilterArgs,
     #[command(flatten)]
+    titles: TitleArgs,
+    #[command(flatten)]
     output: OutputArgs,
     /// Say only in how many stacks this address occurs
     #[arg(long, value_name = "ADDR")]
@@ -45,7 +47,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let pcs: Vec<Avma> = args.pc.iter().map(|text| pc(text)).collect::<Result<_, Usage>>()?;
-    let session = Session::open(&args.input, &args.symbols, &args.filters, true)?;
+    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
     let reports = session.reports();
     let groups = Groups::of(&reports, Naming::of(&reports, &Plumbing::default()), By::Functions);
     let all: u64 = groups.list.iter().map(|group| group.count).sum();

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::naming::{Mark, NameId, Naming};
-use crate::model::stack::{RawFrame, Role, Stack};
+use crate::model::stack::{RawFrame, Role, Stack, StackKind};
 
 /// What stacks are compared by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -48,10 +48,12 @@ pub fn counts(frame: &RawFrame, mark: &Mark) -> bool {
     frame.reliable && frame.role != Role::Inline && !mark.scheduler
 }
 
-/// Index of the first frame that tells more than that a thread waits, or of the first that counts.
+/// Index of the first frame that tells more than that a thread waits, or elsewhere than that something is reported; else of the first
+/// of the chain.
 pub fn interesting(stack: &Stack, marks: impl Fn(usize) -> Mark) -> Option<usize> {
     let chain = || stack.frames.iter().enumerate().filter(|(_, frame)| frame.reliable && frame.role != Role::Inline);
-    let telling = chain().find(|(n, _)| !marks(*n).plumbing);
+    let says_nothing = |mark: Mark| if stack.kind == StackKind::Thread { mark.plumbing } else { mark.plumbing || mark.reporting };
+    let telling = chain().find(|(n, _)| !says_nothing(marks(*n)));
     telling.or_else(|| chain().next()).map(|(n, _)| n)
 }
 

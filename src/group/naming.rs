@@ -39,6 +39,8 @@ pub struct Mark {
     pub scheduler: bool,
     /// Whether it only stands for waiting.
     pub plumbing: bool,
+    /// Whether it belongs to the report of a crash.
+    pub reporting: bool,
 }
 
 /// The names of all frames of some reports.
@@ -84,8 +86,10 @@ impl Naming {
             texts.push(text.clone());
             texts.len() as u32 - 1
         });
-        let (scheduler, plumbing) = (plumbing.is_scheduler(&name.function), plumbing.is_plumbing(&name.function));
-        Mark { name: self.id(name), exact, scheduler, plumbing }
+        let function = &name.function;
+        let reporting = plumbing.is_reporting(function);
+        let (scheduler, plumbing) = (plumbing.is_scheduler(function), plumbing.is_plumbing(function));
+        Mark { name: self.id(name), exact, scheduler, plumbing, reporting }
     }
 
     fn id(&mut self, name: FrameName) -> NameId {

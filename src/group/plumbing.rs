@@ -3,6 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use crate::names::base_name;
+use crate::title::SkipList;
 
 /// Functions that fingerprints pass over, because some reports leave them out.
 const SCHEDULER: &str = include_str!("scheduler.txt");
@@ -45,11 +46,12 @@ impl NameList {
     }
 }
 
-/// Tells the functions that stand for waiting from those that tell something.
+/// Tells the functions that stand for waiting, or for reporting a crash, from those that tell something.
 #[derive(Clone, Debug)]
 pub struct Plumbing {
     scheduler: NameList,
     plumbing: NameList,
+    skip: SkipList,
 }
 
 impl Default for Plumbing {
@@ -61,12 +63,17 @@ impl Default for Plumbing {
 impl Plumbing {
     /// The scheduler's functions and those of `list`.
     pub fn new(list: NameList) -> Plumbing {
-        Plumbing { scheduler: NameList::parse(SCHEDULER).unwrap_or_default(), plumbing: list }
+        Plumbing { scheduler: NameList::parse(SCHEDULER).unwrap_or_default(), plumbing: list, skip: SkipList::default() }
     }
 
     /// Whether some kinds of report leave the function out.
     pub fn is_scheduler(&self, function: &str) -> bool {
         self.scheduler.holds(base_name(function))
+    }
+
+    /// Whether the function belongs to the report of a crash rather than to the crash.
+    pub fn is_reporting(&self, function: &str) -> bool {
+        matches!(self.skip.class(base_name(function), ""), Some("reporting" | "exception"))
     }
 
     /// Whether the function says only that a thread waits.

@@ -4,7 +4,7 @@ use super::addr::{Arch, Slide};
 use super::frame::Answer;
 use super::image::{Basis, ImageClaim};
 use super::lock::TaskLocks;
-use super::stack::Stack;
+use super::stack::{Span, Stack};
 use crate::note::Note;
 
 /// The operating system a report comes from.
@@ -52,10 +52,23 @@ pub struct Capture {
     pub images: Vec<ImageClaim>,
     /// Stacks, in the order of the report.
     pub stacks: Vec<Stack>,
+    /// Lines that announce a crash or hang, in the order of the report.
+    pub headlines: Vec<Headline>,
     /// What an earlier run of kstack found out about frames, where its output is the report.
     pub known: Vec<Answer>,
     /// Locks of tasks that have no stack here, in the order of the report.
     pub tasks_with_locks: Vec<TaskLocks>,
     /// Damage and oddities met while reading.
     pub notes: Vec<Note>,
+}
+
+/// A line that announces a crash, a hang or a complaint of the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Headline {
+    /// Line of the report, from 1.
+    pub line: u32,
+    /// Byte offset of that line in the report.
+    pub line_start: u64,
+    /// The message, without stamp and without the name of who speaks (`rcu: `).
+    pub text: Span,
 }

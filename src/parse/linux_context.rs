@@ -6,15 +6,16 @@
 
 use super::lex;
 use super::linux_frame::{self, Trace};
-use super::linux_headings::{Heading, heading};
+use super::linux_headings::{Heading, heading, headline};
 use super::linux_locks::{self, LockReader, Told};
 use super::linux_pc::{self, Pc};
 use super::linux_prefix::{Context, Record};
 use super::linux_symbol;
 use super::linux_task::{self, Who};
 use crate::model::addr::Arch;
+use crate::model::capture::Headline;
 use crate::model::lock::Annotations;
-use crate::model::stack::{RawFrame, Role, Stack, StackKind};
+use crate::model::stack::{RawFrame, Role, Span, Stack, StackKind};
 
 /// How many foreign lines may stand between a heading and the first frame.
 const PATIENCE: u8 = 6;
@@ -29,6 +30,8 @@ const SECOND: &[&[u8]] = &[b"Oops: ", b"Internal error: ", b"INFO: lockdep is tu
 pub struct Found {
     /// Complete stacks, in the order of their ends.
     pub stacks: Vec<Stack>,
+    /// Lines that say what went wrong.
+    pub headlines: Vec<Headline>,
     /// Architecture, once a line told it.
     pub arch: Option<Arch>,
     /// The log has caller ids: what has none needs a heading to be believed.
@@ -118,6 +121,7 @@ impl Reader {
 
     fn words(&mut self, line: &[u8], record: &Record<'_>, report: &[u8], found: &mut Found) {
         self.place = false;
+        found.headlines.extend(headline(line).map(|at| headline_at(at, record)));
         if let Some(who) = linux_task::shown(line) {
             self.close(found);
             self.begins = Some(record.line);
@@ -346,6 +350,14 @@ impl Reader {
         (self.patience, self.dump, self.foreign) = (0, false, 0);
         self.kind = StackKind::Crash;
     }
+}
+
+/// The headline that begins `at` bytes behind the blanks of a record.
+fn headline_at(at: usize, record: &Record<'_>) -> Headline {
+    let text = record.text.trim_ascii_end();
+    let start = record.at + (text.len() - text.trim_ascii_start().len() + at) as u32;
+    let end = record.at + text.len() as u32;
+    Headline { line: record.line, line_start: record.line_start, text: Span { start, end } }
 }
 
 /// Execution at an address without a symbol, in a log that has symbols, went astray: no code is there. `innermost` is the first

@@ -164,6 +164,62 @@ pub fn heading(line: &[u8]) -> Option<Heading> {
     find(line).or_else(|| find(&line[memchr::memmem::find(near, b": ")? + 2..]))
 }
 
+/// How lines begin that say what went wrong, whether or not a stack follows.
+static HEADLINES: &[&[u8]] = &[
+    b"BUG: ",
+    b"BUG ",
+    b"WARNING: ",
+    b"INFO: ",
+    b"UBSAN: ",
+    b"[ BUG: ",
+    b"[ INFO: ",
+    b"[ WARNING: ",
+    b"kernel BUG at ",
+    b"Kernel BUG at ",
+    b"Kernel panic - not syncing",
+    b"general protection fault",
+    b"Unable to handle kernel",
+    b"Internal error: ",
+    b"Unhandled fault: ",
+    b"Alignment trap: ",
+    b"Oops",
+    b"divide error:",
+    b"divide_error:",
+    b"invalid opcode:",
+    b"int3:",
+    b"PANIC: double fault",
+    b"double fault:",
+    b"stack segment",
+    b"kernel stack overflow",
+    b"illegal operation:",
+    b"Watchdog detected hard LOCKUP",
+    b"unreferenced object 0x",
+    b"unregister_netdevice: waiting for ",
+    b"VERIFY",
+    b"SPLError: ",
+    b"panicked at ",
+];
+
+/// Where in `line`, without the blanks around it, the message begins that says what went wrong.
+pub fn headline(line: &[u8]) -> Option<usize> {
+    let says = |line: &[u8]| line.first().is_some_and(|first| HEADLINES.iter().any(|words| words[0] == *first && line.starts_with(words)));
+    if says(line) {
+        return Some(0);
+    }
+    let mut at = 0;
+    // `NMI watchdog: Watchdog detected …`; `traps: PANIC: …` has two speakers at most.
+    while let Some(colon) = memchr::memmem::find(&line[at..line.len().min(LONGEST_SPEAKER)], b": ") {
+        at += colon + 2;
+        if says(&line[at..]) {
+            return Some(at);
+        }
+        if at >= LONGEST_SPEAKER {
+            break;
+        }
+    }
+    None
+}
+
 fn find(line: &[u8]) -> Option<Heading> {
     let (first, last) = (*line.first()?, *line.last()?);
     let fits = |at: Where, marker: &[u8]| match at {
@@ -189,5 +245,16 @@ mod tests {
         assert_eq!(heading(b"watchdog: BUG: soft lockup - CPU#1 stuck for 134s! [dd:4588]"), Some(Report(Irq)));
         assert_eq!(heading(b"dd/12 is trying to release lock (&mm->mmap_lock) at:"), Some(Place));
         assert_eq!(heading(b"eth0: link up"), None);
+    }
+
+    #[test]
+    fn headlines_stand_alone_or_behind_who_speaks() {
+        assert_eq!(headline(b"BUG: KASAN: use-after-free in f+0x1/0x2"), Some(0));
+        assert_eq!(headline(b"rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"), Some(5));
+        assert_eq!(headline(b"NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s!"), Some(14));
+        assert_eq!(headline(b"traps: dd[12] general protection fault ip:7feb96eb56a1"), None);
+        assert_eq!(headline(b"ODEBUG: free active object type: timer_list"), None);
+        assert_eq!(headline(b": : : : : : : : : : : : : : : : :"), None);
+        assert_eq!(headline(b""), None);
     }
 }

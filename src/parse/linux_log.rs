@@ -22,6 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::lex;
 use super::linux_context::{Found, Reader};
 use super::linux_frame;
+use super::linux_headings;
 use super::linux_owners;
 use super::linux_parts;
 use super::linux_prefix::{self, Context, Record};
@@ -61,15 +62,16 @@ impl Format for LinuxLog {
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
-        let (mut frames, mut stamps) = (0, 0);
+        let (mut frames, mut stamps, mut said) = (0, 0, 0);
         for line in lex::lines(head) {
             linux_prefix::records(&line, |record| {
                 stamps += usize::from(record.context != Context::Bare);
                 frames += usize::from(is_frame(record));
+                said += usize::from(record.context != Context::Bare && linux_headings::headline(record.text.trim_ascii()).is_some());
             });
         }
         let marked = MARKERS.iter().any(|marker| memmem::find(head, marker).is_some());
-        match (frames, marked, stamps) {
+        match (frames, marked || said > 0, stamps) {
             (1.., true, _) | (1.., _, 1..) => Confidence::Certain,
             (1.., ..) | (_, true, _) | (_, _, 2..) => Confidence::Likely,
             _ => Confidence::No,
@@ -207,6 +209,7 @@ impl<'t> Log<'t> {
             basis: Some(Basis::Runtime),
             images: self.images,
             stacks: self.found.stacks,
+            headlines: self.found.headlines,
             tasks_with_locks,
             ..Capture::default()
         }
@@ -248,7 +251,7 @@ mod tests {
         assert_eq!(read(HUNG), ["thread txg_sync 257: __schedule cv_wait_common ?cpuusage_read"]);
         let capture = LinuxLog.parse(HUNG.as_bytes());
         let stack = &capture.stacks[0];
-        assert_eq!((stack.state.as_deref(), stack.line), (Some("D"), 6));
+        assert_eq!((stack.state.as_deref(), stack.line), (Some("D"), 3));
         assert!(stack.title.as_deref().is_some_and(|title| title.starts_with("INFO: task txg_sync:257 blocked")));
         assert_eq!(capture.kernel_version.as_deref(), Some("6.1.0-56-amd64"));
         let frame = &stack.frames[1];
@@ -268,7 +271,7 @@ mod tests {
         let capture = LinuxLog.parse(OOPS.as_bytes());
         assert_eq!((capture.slide, capture.arch), (Some(Slide(0x960_0000)), Some(crate::model::addr::Arch::X86_64)));
         assert_eq!(capture.images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["kslab", "zfs"]);
-        assert_eq!((capture.stacks[0].cpu, capture.stacks[0].line), (Some(1), 4));
+        assert_eq!((capture.stacks[0].cpu, capture.stacks[0].line), (Some(1), 1));
     }
 
     #[test]
@@ -307,7 +310,7 @@ mod tests {
         let text = "Oops#1 Part1\n<4>[    1.000003]  b+0x1/0x2\n<4>[    1.000004]  </TASK>\nOops#1 Part2\n<4>[    1.000001] Call Trace:\n\
             <4>[    1.000002]  a+0x1/0x2\n";
         assert_eq!(read(text), ["crash - -: a b"]);
-        assert_eq!(LinuxLog.parse(text.as_bytes()).stacks[0].line, 6);
+        assert_eq!(LinuxLog.parse(text.as_bytes()).stacks[0].line, 5);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::model::frame::{Answer, Location};
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
 use crate::place::Image;
+use crate::title::Guilty;
 
 /// The version of the form; fields may be added to it, not renamed.
 pub const SCHEMA: &str = "kstack/1";
@@ -131,7 +132,31 @@ pub struct Head<'a> {
     slide: Option<String>,
     slide_from: Option<&'a str>,
     title: Option<&'a str>,
-    guilty: Option<()>,
+    guilty: Option<JsonGuilty<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonGuilty<'a> {
+    function: &'a str,
+    module: Option<&'a str>,
+    file: Option<&'a str>,
+    reason: &'a str,
+    /// Stack and frame, counted from 0.
+    stack: Option<usize>,
+    frame: Option<usize>,
+}
+
+impl<'a> JsonGuilty<'a> {
+    fn of(guilty: &'a Guilty) -> JsonGuilty<'a> {
+        JsonGuilty {
+            function: &guilty.function,
+            module: guilty.module.as_deref(),
+            file: guilty.file.as_deref(),
+            reason: &guilty.reason,
+            stack: guilty.stack,
+            frame: guilty.frame,
+        }
+    }
 }
 
 impl<'a> Head<'a> {
@@ -146,8 +171,8 @@ impl<'a> Head<'a> {
             kernel_version: capture.kernel_version.as_deref(),
             slide: layout.slide.map(|slide| slide.to_string()),
             slide_from: layout.slide.map(|_| layout.slide_from.as_str()),
-            title: None,
-            guilty: None,
+            title: report.crash.map(|crash| crash.title.as_str()),
+            guilty: report.crash.and_then(|crash| crash.guilty.as_ref()).map(JsonGuilty::of),
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::model::stack::{Role, StackKind};
 use crate::note::Note;
 use crate::render::frames::Paint;
 use crate::render::sanitize::{visible, visible_line};
+use crate::title;
 use crate::triage::rules::is_blocked;
 use crate::triage::triage;
 
@@ -75,6 +76,9 @@ pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
         let stacks: u64 = report.capture.stacks.iter().map(|stack| stack.count).sum();
         let text = format!("{}: {} {}, {stacks} stacks", report.source, report.capture.format, facts.join(" "));
         writeln!(out, "{}", visible_line(&text))?;
+        if let Some(crash) = report.crash {
+            writeln!(out, "    {}", visible_line(&title::sentence(crash)))?;
+        }
     }
     if groups.reports.len() > SOURCES {
         writeln!(out, "and {} more reports", groups.reports.len() - SOURCES)?;
