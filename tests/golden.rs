@@ -1,5 +1,6 @@
 //! Every folder `fixtures/FORMAT/CASE` is one test: `kstack symbolicate` with the arguments in `args` on `input.*` gives
-//! `expected.txt` (with what it says on standard error below) and `expected.json`. `KSTACK_BLESS=1` writes both anew.
+//! `expected.txt` (with what it says on standard error below) and `expected.json`. A folder with `command` is another test: the words
+//! in it, which name their input, give `expected.txt`. `KSTACK_BLESS=1` writes what is expected anew.
 
 mod common;
 
@@ -14,6 +15,10 @@ fn main() {
         for case in folders(&format).into_iter().filter(|case| case.join("args").is_file()) {
             let name = case.strip_prefix(common::fixtures()).unwrap().display().to_string();
             trials.push(Trial::test(name, move || check(&case)));
+        }
+        for case in folders(&format).into_iter().filter(|case| case.join("command").is_file()) {
+            let name = case.strip_prefix(common::fixtures()).unwrap().display().to_string();
+            trials.push(Trial::test(name, move || check_command(&case)));
         }
     }
     assert!(trials.len() > 5, "the fixtures are there");
@@ -43,6 +48,12 @@ fn check(case: &Path) -> Result<(), Failed> {
     let value: serde_json::Value = serde_json::from_slice(&common::run(&args).stdout)?;
     compare(&case.join("expected.json"), format!("{value:#}\n").as_bytes())?;
     again(&args, &output.stdout)
+}
+
+fn check_command(case: &Path) -> Result<(), Failed> {
+    let text = fs::read_to_string(case.join("command"))?;
+    let output = common::run(&text.split_whitespace().collect::<Vec<_>>());
+    compare(&case.join("expected.txt"), &[output.stdout, output.stderr].concat())
 }
 
 /// kstack's own output, read again with the same symbols, comes out as it is.

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::frames::{self, Idiom, Paint, Rewritten};
 use super::sanitize::visible_line;
+use super::text::JSON;
 use super::{Report, Style};
 use crate::model::capture::Os;
 use crate::model::stack::Stack;
@@ -67,24 +68,31 @@ pub fn frame(report: &Report<'_>, stack: usize, n: usize, style: Style) -> Rewri
     match written {
         Some(written) if written.line.is_empty() => Rewritten { line: printed() + written.place.as_deref().unwrap_or_default(), ..written },
         Some(written) => written,
-        None => own(report, stack, n).unwrap_or_else(|| Rewritten { line: printed(), ..Rewritten::default() }),
+        None if report.capture.format == JSON => own(report, stack, n),
+        None => Rewritten { line: printed(), ..Rewritten::default() },
     }
 }
 
-/// A frame in the words of the report, without what it prints around them: `zio_wait+0x12/0x2f0 [zfs] zio.c:12`.
-fn own(report: &Report<'_>, stack: usize, n: usize) -> Option<Rewritten> {
+/// A frame of kstack's JSON in the words of its system, with the places that it tells.
+fn own(report: &Report<'_>, stack: usize, n: usize) -> Rewritten {
     let named = report.named(stack, n);
-    let mut line = named.symbol?.into_owned();
-    line.extend(named.offset.map(|offset| format!("+{offset:#x}")));
-    line.extend(named.size.map(|size| format!("/{size:#x}")));
-    line.extend(named.module.map(|module| format!(" [{module}]")));
-    let place = report.printed_location(&report.capture.stacks[stack].frames[n]);
-    line.extend(place.map(|(file, at)| at.map_or(format!(" {file}"), |at| format!(" {file}:{at}"))));
+    let address = report.capture.stacks[stack].frames[n].address.map(|address| address.to_string());
+    let symbol = named.symbol.as_deref().or(address.as_deref()).unwrap_or("?");
+    let mut line = symbol.to_string();
+    if is_linux(report) {
+        line.extend(named.offset.map(|offset| format!("+{offset:#x}")));
+        line.extend(named.size.map(|size| format!("/{size:#x}")));
+        line.extend(named.module.map(|module| format!(" [{module}]")));
+    } else {
+        line.extend(named.module.map(|module| format!(" (in {module})")));
+        line.extend(named.offset.map(|offset| format!(" + {offset}")));
+        line.extend(address.as_deref().map(|address| format!(" ({address})")));
+    }
     let locations = &report.resolved.answer(stack, n).locations;
     let (inlined, owner): (Vec<_>, Vec<_>) = locations.iter().partition(|location| location.inlined);
     line.extend(owner.first().and_then(|location| frames::place(location)).map(|place| format!(" {place}")));
     let inline = |location: &&crate::model::frame::Location| {
         Some(format!(" {} {} [inline]", location.function.as_deref().unwrap_or("?"), frames::place(location)?))
     };
-    Some(Rewritten { line, place: None, below: inlined.iter().filter_map(inline).collect() })
+    Rewritten { line, place: None, below: inlined.iter().filter_map(inline).collect() }
 }

@@ -1,0 +1,281 @@
+//! Grouping: one hang in its three Linux forms gives the same groups, groups merge in any order, and fingerprints depend on names alone.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+const FORMS: [&str; 3] = ["captures/zfs-suspend/proc.tar.xz", "captures/zfs-suspend/stacks-loop.txt.xz", "captures/zfs-suspend/sysrq-t.xz"];
+
+fn grouped(args: &[&str]) -> Value {
+    let output = common::run(&[&["group", "-q", "--format", "json"], args].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    common::json(&output)
+}
+
+fn from_stdin(args: &[&str], input: &[u8]) -> Value {
+    common::json(&common::run_with(&[&["group", "-q", "--format", "json"], args].concat(), input))
+}
+
+/// What merging must keep of a group: count, states, processes, how many members, and the frames' names.
+fn essence(groups: &Value) -> BTreeMap<String, (u64, String, String, usize, Vec<String>)> {
+    let one = |group: &Value| {
+        let frames = group["frames"].as_array().unwrap().iter().map(|frame| frame["symbol"].to_string()).collect();
+        let members = group["members"].as_array().unwrap().len();
+        let value = (group["count"].as_u64().unwrap(), group["states"].to_string(), group["processes"].to_string(), members, frames);
+        (format!("{} {}", group["kind"], group["fingerprint"]), value)
+    };
+    groups["groups"].as_array().unwrap().iter().map(one).collect()
+}
+
+fn counts(groups: &Value) -> BTreeMap<String, u64> {
+    essence(groups).into_iter().map(|(key, value)| (key, value.0)).collect()
+}
+
+#[test]
+fn tree_concatenation_and_sysrq_dump_have_the_same_groups() {
+    let [tree, text, sysrq] = FORMS.map(|form| counts(&grouped(&[form])));
+    // What differs between the forms is who collected them, and who slept while they were collected.
+    let differing = |a: &BTreeMap<String, u64>, b: &BTreeMap<String, u64>| {
+        let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        keys.into_iter().filter(|key| a.get(*key) != b.get(*key)).count()
+    };
+    assert_eq!((tree.len(), text.len(), sysrq.len()), (35, 34, 34));
+    assert_eq!(differing(&tree, &text), 1, "the collector itself reads its own stack in the tree");
+    assert_eq!(differing(&text, &sysrq), 2, "the shell waits for the collector, or writes to sysrq-trigger");
+}
+
+#[test]
+fn exact_groups_are_those_counted_by_hand() {
+    let groups = grouped(&["--by", "stack", FORMS[0]]);
+    let table = std::fs::read_to_string(common::fixtures().join("captures/zfs-suspend/groups.tsv")).unwrap();
+    let mut wanted: Vec<(u64, String)> = table
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let cells: Vec<&str> = line.split('\t').collect();
+            (cells[0].parse().unwrap(), cells[4].to_string())
+        })
+        .collect();
+    let text = |frame: &Value| {
+        let module = frame["module"].as_str().map(|module| format!(" [{module}]")).unwrap_or_default();
+        format!(
+            "{}+{:#x}/{:#x}{module}",
+            frame["symbol"].as_str().unwrap(),
+            frame["offset"].as_u64().unwrap(),
+            frame["size"].as_u64().unwrap()
+        )
+    };
+    let one = |group: &Value| {
+        let frames: Vec<String> = group["frames"].as_array().unwrap().iter().map(text).collect();
+        (group["count"].as_u64().unwrap(), frames.join(" | "))
+    };
+    let mut seen: Vec<(u64, String)> = groups["groups"].as_array().unwrap().iter().map(one).collect();
+    seen.sort();
+    wanted.sort();
+    assert_eq!(seen, wanted);
+    assert!(
+        seen.iter().any(|(count, frames)| *count == 103 && frames.contains("txg_wait_synced_impl")),
+        "the blocked writers are one group"
+    );
+}
+
+#[test]
+fn groups_merge_in_any_order_and_from_any_form_of_output() {
+    let json = |args: &[&str]| common::run(&[args, &["-q"]].concat()).stdout;
+    let whole = essence(&grouped(&[FORMS[2]]));
+    for command in ["symbolicate", "group"] {
+        for format in ["json", "ndjson"] {
+            let first = json(&[command, "--format", format, FORMS[2]]);
+            assert_eq!(essence(&from_stdin(&[], &first)), whole, "{command} {format}");
+        }
+    }
+    let [a, b, c] = FORMS.map(|form| json(&["group", "--format", "ndjson", form]));
+    let merge = |parts: &[&[u8]]| common::run_with(&["group", "-q", "--format", "ndjson"], &parts.concat()).stdout;
+    let read = |text: &[u8]| essence(&from_stdin(&[], text));
+    let left = read(&[merge(&[&a, &b]), c.clone()].concat());
+    assert_eq!(left, read(&[a.clone(), merge(&[&b, &c])].concat()), "associative");
+    assert_eq!(left, read(&[c, a, b].concat()), "commutative");
+    let sum: u64 = left.values().map(|value| value.0).sum();
+    assert_eq!(sum, 346 + 345 + 345);
+}
+
+#[test]
+fn filters_combine_and_can_be_turned_round() {
+    let count = |args: &[&str]| -> u64 { counts(&grouped(&[&[FORMS[2]], args].concat())).values().sum() };
+    let all = count(&[]);
+    assert_eq!(all, 345);
+    assert_eq!(count(&["--caller", "txg_wait_synced"]), 109);
+    assert_eq!(count(&["--caller", "!txg_wait_synced"]), all - 109);
+    assert_eq!(count(&["--module", "zfs", "--task", "^dd$"]), count(&["--in-module", "zfs", "--task", "^dd$"]));
+    assert_eq!(count(&["--caller", "txg_wait_synced", "--task", "^zfs$", "--state", "D"]), 2);
+    assert_eq!(count(&["--pid", "257"]), 1);
+    assert_eq!(count(&["--tid", "257", "--frame", r"^zio_wait \[zfs\]$"]), 1);
+    assert_eq!(count(&["--state", "D", "--state", "S"]), count(&["--state", "!I", "--state", "!R"]));
+    assert_eq!(count(&["--kind", "crash"]), 0);
+    assert_eq!(count(&["--min-count", "100"]), 119 + 103);
+    assert_eq!(count(&["--caller", "dmu_tx_wait+0x1bd"]), count(&["--caller", "dmu_tx_wait"]));
+    assert_eq!(count(&["--caller", "dmu_tx_wait+0x1be"]), 0);
+}
+
+#[test]
+fn bad_filters_say_where() {
+    for (args, say) in [
+        (["--frame", "a(b"], "unclosed group"),
+        (["--kind", "nonsense"], "expected one of thread"),
+        (["--pid", "x"], "decimal number"),
+        (["--caller", "f+zz"], "hexadecimal"),
+        (["--by", "top:0"], "top:N"),
+    ] {
+        let output = common::run(&[&["group", FORMS[1]], &args[..]].concat());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(say), "{text}");
+    }
+}
+
+#[test]
+fn a_filtered_report_is_an_excerpt_of_whole_stacks() {
+    let output = common::run(&["symbolicate", "-q", FORMS[2], "--pid", "257"]);
+    let text = common::stdout(&output);
+    assert!(text.lines().next().unwrap().contains("task:txg_sync"), "{text}");
+    assert!(text.contains("zio_wait+") && !text.contains("path_openat"), "{text}");
+}
+
+#[test]
+fn verdicts_come_with_lines_that_say_so() {
+    let triage = |input: &str| grouped(&["--triage", input])["triage"].as_array().unwrap().clone();
+    let names = |verdicts: &[Value]| verdicts.iter().map(|verdict| verdict["verdict"].as_str().unwrap().to_string()).collect::<Vec<_>>();
+    let hang = triage(FORMS[2]);
+    assert_eq!(names(&hang), ["kernel lockup", "storage below ZFS"]);
+    assert!(hang[1]["evidence"][0]["text"].as_str().unwrap().contains("zio_wait [zfs]"));
+    assert_eq!(names(&triage("linux-log/lockdep/input.txt")), ["deadlock suspected"]);
+    assert_eq!(names(&triage("truth/linux/oops-many-serial.txt.xz")), ["kernel crash", "kernel warning"]);
+    let idle = "task:a state:S stack:0 pid:1 ppid:0 flags:0x0\nCall Trace:\n schedule+0x1/0x2\n do_epoll_wait+0x1/0x2\n";
+    let idle = common::json(&common::run_with(&["group", "-q", "--triage", "--format", "json"], idle.as_bytes()));
+    assert_eq!(names(idle["triage"].as_array().unwrap()), ["userspace wait"]);
+    for verdict in hang {
+        assert!(!verdict["evidence"].as_array().unwrap().is_empty());
+    }
+}
+
+/// Two tasks, each the owner of what the other waits for, as kernels since 6.15 tell it.
+const CIRCLE: &str = "INFO: task a:1 blocked for more than 5 seconds.\n\
+    task:a               state:D stack:0     pid:1     tgid:1     ppid:2      flags:0x00004000\nCall Trace:\n f+0x1/0x2\n\n\
+    INFO: task a:1 is blocked on a mutex likely owned by task b:2.\n\
+    INFO: task b:2 blocked for more than 5 seconds.\n\
+    task:b               state:D stack:0     pid:2     tgid:2     ppid:2      flags:0x00004000\nCall Trace:\n g+0x1/0x2\n\n\
+    INFO: task b:2 is blocked on a mutex likely owned by task a:1.\n";
+
+#[test]
+fn a_circle_of_owners_is_a_deadlock() {
+    let output = common::run_with(&["group", "-q", "--triage"], CIRCLE.as_bytes());
+    let text = common::stdout(&output);
+    assert!(text.contains("verdict: deadlock suspected\n    a (1) → b (2) → a (1) wait for each other"), "{text}");
+    let dot = common::stdout(&common::run_with(&["group", "-q", "--dot"], CIRCLE.as_bytes()));
+    assert!(dot.contains("\"a (1)\" -> \"b (2)\" [label=\"a mutex\" color=red];"), "{dot}");
+}
+
+#[test]
+fn diff_tells_stuck_from_moving() {
+    let same = common::stdout(&common::run(&["diff", "-q", FORMS[1], FORMS[1]]));
+    assert!(same.starts_with("stuck: "), "{same}");
+    let task = |pid: u32, state: &str, frame: &str| {
+        format!("task:t state:{state} stack:0 pid:{pid} ppid:0 flags:0x0\nCall Trace:\n schedule+0x1/0x2\n {frame}\n\n")
+    };
+    let (old, new) = (
+        [
+            task(1, "D", "f+0x10/0x20"),
+            task(2, "D", "f+0x10/0x20"),
+            task(3, "D", "f+0x10/0x20"),
+            task(4, "S", "f+0x10/0x20"),
+            task(5, "D", "g+0x1/0x2"),
+        ],
+        [
+            task(1, "D", "f+0x10/0x20"),
+            task(2, "D", "f+0x18/0x20"),
+            task(3, "D", "g+0x10/0x20"),
+            task(4, "S", "f+0x10/0x20"),
+            task(6, "D", "g+0x1/0x2"),
+        ],
+    );
+    let folder = std::env::temp_dir().join(format!("kstack-test-diff-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let paths = [("old", old), ("new", new)].map(|(name, text)| {
+        let path = folder.join(name);
+        std::fs::write(&path, text.concat()).unwrap();
+        path.display().to_string()
+    });
+    let value = common::json(&common::run(&["diff", "-q", "--format", "json", &paths[0], &paths[1]]));
+    std::fs::remove_dir_all(&folder).unwrap();
+    let changes: BTreeMap<i64, &str> = value["threads"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|thread| (thread["pid"].as_i64().unwrap(), thread["change"].as_str().unwrap()))
+        .collect();
+    assert_eq!(changes, BTreeMap::from([(1, "stuck"), (2, "moving"), (3, "changed"), (4, "idle"), (5, "gone"), (6, "new")]));
+}
+
+#[test]
+fn top_counts_as_countpcs_did() {
+    let text = common::stdout(&common::run(&["top", "-q", "--function", "txg_wait_synced", "--function", "zio_wait [zfs]", FORMS[2]]));
+    assert_eq!(
+        text,
+        "txg_wait_synced occurred 109 times in log (31% of records)\nzio_wait [zfs] occurred 1 times in log (0% of records)\n"
+    );
+    let table = common::json(&common::run(&["top", "-q", "--format", "json", "-n", "0", FORMS[2]]));
+    let row = table["functions"].as_array().unwrap().iter().find(|row| row["function"] == "txg_wait_synced_impl").unwrap();
+    assert_eq!((row["stacks"].as_u64(), row["leaf"].as_u64(), row["module"].as_str()), (Some(109), Some(109), Some("zfs")));
+}
+
+#[test]
+fn the_fleet_is_grouped_by_duckdb() {
+    let has_duckdb = Command::new("python3").args(["-c", "import duckdb"]).output().is_ok_and(|output| output.status.success());
+    if !has_duckdb {
+        assert!(std::env::var_os("CI").is_none(), "CI needs python3 with duckdb");
+        eprintln!("ignored: python3 has no duckdb");
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("kstack-test-fleet-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (host, form) in ["a", "b", "c"].iter().zip(FORMS) {
+        let lines = common::run(&["group", "-q", "--format", "ndjson", form]).stdout;
+        std::fs::write(folder.join(format!("{host}.ndjson")), lines).unwrap();
+    }
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let query = readme.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next()).expect("README has the query");
+    let script = "import duckdb, sys, os; os.chdir(sys.argv[1]); print(duckdb.sql(sys.argv[2]).fetchall()[0])";
+    let output = Command::new("python3").args(["-c", script, &folder.display().to_string(), query]).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let first = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(first.contains(", 3, 357") && first.contains("path_openat"), "{first}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A sysrq-style dump of stacks of numbered functions, each frame at `shift` from where it would be.
+fn dump(stacks: &[Vec<u8>], shift: u64, suffix: &str, module: &str) -> String {
+    let frame = |f: &u8| format!(" function_{f}{suffix}+{:#x}/{:#x}{module}\n", u64::from(*f) + shift, 0x200 + shift);
+    let stack = |(n, frames): (usize, &Vec<u8>)| {
+        let frames: String = frames.iter().map(frame).collect();
+        format!("task:t state:D stack:0 pid:{} ppid:0 flags:0x0\nCall Trace:\n schedule+0x1/0x2\n{frames} ? stale_{n}+0x1/0x2\n\n", n + 1)
+    };
+    stacks.iter().enumerate().map(stack).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    /// Offsets, sizes, suffixes, stale frames and the order of stacks change no fingerprint and no count; another module changes all.
+    #[test]
+    fn fingerprints_depend_on_names_alone(mut stacks in prop::collection::vec(prop::collection::vec(0u8..6, 1..6), 1..12), shift in 0u64..64) {
+        let plain = counts(&from_stdin(&[], dump(&stacks, 0, "", " [zfs]").as_bytes()));
+        prop_assert_eq!(plain.values().sum::<u64>(), stacks.len() as u64);
+        stacks.reverse();
+        let other = counts(&from_stdin(&[], dump(&stacks, shift, ".isra.0", " [zfs]").as_bytes()));
+        prop_assert_eq!(&plain, &other);
+        let elsewhere = counts(&from_stdin(&[], dump(&stacks, shift, "", " [spl]").as_bytes()));
+        prop_assert!(plain.keys().all(|key| !elsewhere.contains_key(key)));
+    }
+}
