@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
 use crate::input::{self, Source, collect};
@@ -33,6 +35,9 @@ pub struct Inputs {
     /// What went wrong so far.
     pub notes: Vec<Note>,
 }
+
+/// Files of a directory that are open at a time.
+const AT_ONCE: usize = 256;
 
 impl Inputs {
     /// Opens everything. `need_report` says whether standard input is read when no report is named, `filters` whether `-m` may name
@@ -80,16 +85,17 @@ impl Inputs {
         let files = collect::files(path, &mut self.notes);
         let known = self.reports.len() + self.maps.len();
         let mut tree = Tree::default();
-        for file in &files {
-            let relative = file.strip_prefix(path).unwrap_or(file).to_string_lossy().into_owned();
-            let name = format!("{}/{relative}", path.file_name().unwrap_or_default().to_string_lossy());
-            if Tree::knows(&name) {
-                match input::open(file) {
-                    Ok(source) => tree.take(&name, &source.data),
-                    Err(error) => self.notes.push(error.into()),
+        // A tree of /proc is a hundred thousand small files: opening them is all the work.
+        for some in files.chunks(AT_ONCE) {
+            let opened: Vec<_> = some.par_iter().map(|file| input::open(file)).collect();
+            for (file, source) in some.iter().zip(opened) {
+                let relative = file.strip_prefix(path).unwrap_or(file).to_string_lossy();
+                let name = format!("{}/{relative}", path.file_name().unwrap_or_default().to_string_lossy());
+                match source {
+                    Ok(source) if Tree::knows(&name) => tree.take(&name, &source.data),
+                    Err(error) if Tree::knows(&name) => self.notes.push(error.into()),
+                    source => self.report(source, forced, true),
                 }
-            } else {
-                self.report(input::open(file), forced, true);
             }
         }
         self.tree(&path.display().to_string(), tree);

@@ -50,7 +50,10 @@ impl std::fmt::Debug for Bytes {
     }
 }
 
-/// Maps a regular file; files of `/proc` and other files without a size are read instead.
+/// Smaller files are read: a map of its own costs more than a copy.
+const SMALL: u64 = 16 << 10;
+
+/// Maps a regular file; small ones, and files of `/proc`, which have no size, are read instead.
 ///
 /// # Errors
 /// When it cannot be opened or is no regular file.
@@ -63,7 +66,7 @@ pub fn map(path: &Path) -> Result<Bytes> {
     if !meta.is_file() {
         return Err(Error::bad(path, "is no regular file; pipe it into standard input (`-`) if it is meant"));
     }
-    if meta.len() == 0 {
+    if meta.len() < SMALL {
         let bytes = std::fs::read(path).map_err(|cause| Error::io(path, cause))?;
         return Ok(Bytes::from(bytes));
     }

@@ -3,6 +3,9 @@
 use super::{Evidence, Facts};
 use crate::model::stack::{Stack, StackKind};
 
+/// The reason and the evidence.
+pub type Said = Option<(String, Vec<Evidence>)>;
+
 /// A rule of triage.
 pub struct Rule {
     /// What it says.
@@ -10,7 +13,7 @@ pub struct Rule {
     /// Where it comes from.
     pub rests_on: &'static str,
     /// The reason and the evidence, when it has something to say.
-    pub speaks: fn(&Facts<'_, '_>) -> Option<(String, Vec<Evidence>)>,
+    pub speaks: fn(&Facts<'_, '_>) -> Said,
 }
 
 /// Every rule, in the order in which verdicts are given.
@@ -95,7 +98,7 @@ fn crashes<'f>(facts: &'f Facts<'_, '_>) -> impl Iterator<Item = (&'f Stack, &'f
     facts.stacks().map(|(_, stack)| stack).filter(|stack| stack.kind == StackKind::Crash).filter_map(fatal)
 }
 
-fn crash(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
+fn crash(facts: &Facts<'_, '_>) -> Said {
     let mut evidence: Vec<Evidence> = crashes(facts).map(|(stack, title)| heading(stack, title)).collect();
     evidence.dedup();
     let count = evidence.len();
@@ -109,7 +112,7 @@ fn crash(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
     ))
 }
 
-fn warning(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
+fn warning(facts: &Facts<'_, '_>) -> Said {
     let warned = facts.stacks().filter(|(_, stack)| stack.kind == StackKind::Crash);
     let mut evidence: Vec<Evidence> = warned.filter_map(|(_, stack)| Some(heading(stack, titled(stack, &["WARNING"])?))).collect();
     evidence.dedup();
@@ -125,7 +128,7 @@ const LOCK_CHECKER: &[&str] = &[
     "lock order inversion",
 ];
 
-fn deadlock(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
+fn deadlock(facts: &Facts<'_, '_>) -> Said {
     let Some(cycle) = facts.graph.cycle() else {
         let evidence = LOCK_CHECKER.iter().flat_map(|words| facts.lines_with(words)).collect();
         return Some(("the kernel's lock checker found an order of locks in which tasks can wait for each other".to_string(), evidence));
@@ -135,7 +138,7 @@ fn deadlock(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
     Some((format!("{} → {} wait for each other", names.join(" → "), names.first()?), evidence))
 }
 
-fn lockup(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
+fn lockup(facts: &Facts<'_, '_>) -> Said {
     if crashes(facts).next().is_some() {
         return None;
     }
@@ -163,12 +166,12 @@ pub fn is_blocked(state: &str) -> bool {
 }
 
 /// Threads that wait for I/O of ZFS, and threads that finish some.
-fn zios(facts: &Facts<'_, '_>) -> (Vec<(usize, usize)>, Vec<(usize, usize)>) {
-    (facts.in_functions("zfs", &["zio_wait"]), facts.in_functions("zfs", &["zio_done", "zio_interrupt"]))
+fn zios(facts: &Facts<'_, '_>) -> [Vec<(usize, usize)>; 2] {
+    [&["zio_wait"][..], &["zio_done", "zio_interrupt"]].map(|functions| facts.in_functions("zfs", functions))
 }
 
-fn below_zfs(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
-    let (waiting, finishing) = zios(facts);
+fn below_zfs(facts: &Facts<'_, '_>) -> Said {
+    let [waiting, finishing] = zios(facts);
     if !finishing.is_empty() {
         return None;
     }
@@ -179,9 +182,9 @@ fn below_zfs(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
     ))
 }
 
-fn inside_zfs(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
+fn inside_zfs(facts: &Facts<'_, '_>) -> Said {
     const EACH: usize = 4;
-    let (waiting, finishing) = zios(facts);
+    let [waiting, finishing] = zios(facts);
     if waiting.is_empty() || finishing.is_empty() {
         return None;
     }
@@ -200,7 +203,7 @@ fn is_interruptible(state: &str) -> bool {
     matches!(state.split(' ').next(), Some("S" | "I" | "R")) || darwin
 }
 
-fn userspace(facts: &Facts<'_, '_>) -> Option<(String, Vec<Evidence>)> {
+fn userspace(facts: &Facts<'_, '_>) -> Said {
     let mut stacks = facts.stacks();
     let all = stacks.all(|(_, stack)| stack.kind == StackKind::Thread && stack.state.as_deref().is_some_and(is_interruptible));
     let sleeping = |stack: &Stack| !stack.state.as_deref().is_some_and(|state| state.starts_with('R'));
