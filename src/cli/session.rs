@@ -7,11 +7,12 @@ use super::term::{self, Progress};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, StackRef};
+use crate::model::crash::{Blamed, Crash};
 use crate::note::Note;
 use crate::place::Layout;
 use crate::render::Report;
 use crate::resolve::{self, ResolveOptions, Resolved};
-use crate::title::{self, Crash};
+use crate::title::{self, SkipList};
 
 /// Everything about the reports of one run.
 pub struct Session {
@@ -54,7 +55,8 @@ impl Session {
         let filtered = !filter.is_empty() || filters.min_count > 1;
         let mut session = Session { inputs, layouts, resolved, notes, filtered, crashes: Vec::new() };
         // Before filters: what crashed is a fact about the report, not about what is left of it.
-        session.crashes = session.reports().iter().map(|report| title::of(report, &skip)).collect();
+        session.crashes = session.reports().iter().map(|report| crash(report, &skip)).collect();
+        session.blame();
         if !filter.is_empty() {
             let reports = session.reports();
             let naming = Naming::of(&reports, &Plumbing::default());
@@ -89,6 +91,22 @@ impl Session {
         for ((input, resolved), kept) in self.inputs.reports.iter_mut().zip(&mut self.resolved).zip(kept) {
             resolve::retain(&mut input.capture, resolved, |stack| kept[stack]);
         }
+        for (crash, kept) in self.crashes.iter_mut().zip(kept) {
+            let Some(guilty) = crash.as_mut().and_then(|crash| crash.guilty.as_mut()) else { continue };
+            let place = guilty.stack.filter(|stack| kept.get(*stack) == Some(&true));
+            guilty.stack = place.map(|stack| kept[..stack].iter().filter(|kept| **kept).count());
+        }
+    }
+
+    /// Tells each stack that a crash's title blames of it.
+    fn blame(&mut self) {
+        for (input, crash) in self.inputs.reports.iter_mut().zip(&self.crashes) {
+            let Some((crash, guilty)) = crash.as_ref().and_then(|crash| Some((crash, crash.guilty.as_ref()?))) else { continue };
+            let stack = guilty.stack.and_then(|stack| input.capture.stacks.get_mut(stack));
+            if let (Some(stack), Some(frame)) = (stack.filter(|stack| stack.blamed.is_none()), guilty.frame) {
+                stack.blamed = Some(Box::new(Blamed { title: crash.title.clone(), frame }));
+            }
+        }
     }
 
     /// The reports.
@@ -113,6 +131,11 @@ impl Drop for Session {
     fn drop(&mut self) {
         std::mem::forget((std::mem::take(&mut self.inputs), std::mem::take(&mut self.layouts), std::mem::take(&mut self.resolved)));
     }
+}
+
+/// What the report is about, or what an earlier run said that it is.
+fn crash(report: &Report<'_>, skip: &SkipList) -> Option<Crash> {
+    title::of(report, skip).or_else(|| report.capture.crash.clone())
 }
 
 fn no_stack(symbols: &SymbolArgs) -> String {

@@ -127,10 +127,7 @@ fn is_same_name(groups: &Groups<'_, '_>, old: StackRef, new: StackRef) -> bool {
 }
 
 fn compare(groups: &Groups<'_, '_>, old: StackRef, new: StackRef) -> Change {
-    let marks = |at: StackRef| {
-        let frames = groups.stack(at).frames.iter().enumerate().map(move |(n, frame)| (frame, groups.mark(at, n)));
-        frames.filter(|(frame, mark)| key::counts(frame, mark)).map(|(_, mark)| mark)
-    };
+    let marks = |at: StackRef| key::chain(groups.stack(at), move |n| groups.mark(at, n)).map(|(_, mark)| mark);
     if !marks(old).map(|mark| mark.name).eq(marks(new).map(|mark| mark.name)) {
         return Change::Changed;
     }

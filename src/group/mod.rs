@@ -19,6 +19,7 @@ pub use key::By;
 use key::Texts;
 use naming::{FrameName, Mark, Naming};
 
+use crate::model::crash::Blamed;
 use crate::model::group::{Member, Tally, count_in};
 use crate::model::stack::{Stack, StackKind};
 use crate::report::Report;
@@ -99,6 +100,11 @@ impl<'r, 'a> Groups<'r, 'a> {
         self.naming.name(self.mark(at, n).name)
     }
 
+    /// What a crash's title says about the stacks of `group`.
+    pub fn blamed(&self, group: &Group) -> Option<&'a Blamed> {
+        self.stack(group.shown).blamed.as_deref()
+    }
+
     /// Who is in `group`.
     pub fn tally(&self, group: &Group) -> Tally {
         let mut tally = Tally::default();
@@ -168,10 +174,9 @@ fn group(reports: &[Report<'_>], naming: &Naming, members: Vec<StackRef>) -> Gro
     let stack = |at: StackRef| &reports[at.report as usize].capture.stacks[at.stack as usize];
     let shown = shown(reports, naming, &members);
     let marks = |n| mark(reports, naming, shown, n);
-    let counting = stack(shown).frames.iter().enumerate().filter(|(n, frame)| key::counts(frame, &marks(*n)));
     Group {
         kind: stack(shown).kind,
-        fingerprint: fingerprint::fingerprint(counting.map(|(n, _)| naming.name(marks(n).name))),
+        fingerprint: fingerprint::fingerprint(key::chain(stack(shown), marks).map(|(_, mark)| naming.name(mark.name))),
         count: members.iter().map(|at| stack(*at).count).fold(0, u64::saturating_add),
         shown,
         interesting: key::interesting(stack(shown), marks),

@@ -39,9 +39,7 @@ pub fn clusters(groups: &Groups<'_, '_>) -> Vec<Cluster> {
 
 /// The names that the group's fingerprint is made of, innermost first.
 pub fn chain(groups: &Groups<'_, '_>, group: &Group) -> Vec<NameId> {
-    let frames = groups.stack(group.shown).frames.iter().enumerate();
-    let marks = frames.map(|(n, frame)| (frame, groups.mark(group.shown, n)));
-    marks.filter(|(frame, mark)| key::counts(frame, mark)).map(|(_, mark)| mark.name).collect()
+    key::chain(groups.stack(group.shown), |n| groups.mark(group.shown, n)).map(|(_, mark)| mark.name).collect()
 }
 
 fn are_near(a: &[NameId], b: &[NameId]) -> bool {

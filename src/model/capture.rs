@@ -1,6 +1,7 @@
 //! One parsed input: what a single report or load map said.
 
 use super::addr::{Arch, Slide};
+use super::crash::Crash;
 use super::frame::Answer;
 use super::image::{Basis, ImageClaim};
 use super::lock::TaskLocks;
@@ -54,6 +55,8 @@ pub struct Capture {
     pub stacks: Vec<Stack>,
     /// Lines that announce a crash or hang, in the order of the report.
     pub headlines: Vec<Headline>,
+    /// The crash that an earlier run of kstack found, where its output is the report.
+    pub crash: Option<Crash>,
     /// What an earlier run of kstack found out about frames, where its output is the report.
     pub known: Vec<Answer>,
     /// Locks of tasks that have no stack here, in the order of the report.

@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod capture;
+pub mod crash;
 pub mod frame;
 pub mod group;
 pub mod image;

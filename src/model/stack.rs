@@ -1,6 +1,7 @@
 //! One stack as its report prints it: who it belongs to, and its frames, nothing resolved.
 
 use super::addr::Avma;
+use super::crash::Blamed;
 use super::group::Tally;
 use super::lock::Annotations;
 
@@ -75,6 +76,8 @@ pub struct Stack {
     pub line: u32,
     /// Kernel frames, innermost first.
     pub frames: Vec<RawFrame>,
+    /// What the title of the report's crash says about this stack, where it is the one that it blames.
+    pub blamed: Option<Box<Blamed>>,
     /// Who stands here, where the report is one of groups; `count` says how many.
     pub tally: Option<Box<Tally>>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.

@@ -18,6 +18,7 @@ use serde_json::value::RawValue;
 use super::{Confidence, Format, Holds, Part, lex};
 use crate::model::addr::{Arch, Avma, Slide, Svma, parse_hex};
 use crate::model::capture::{Capture, Os};
+use crate::model::crash::{Blamed, Crash, Guilty};
 use crate::model::frame::{Answer, Location, SymbolHit, Trust};
 use crate::model::group::{Member, Tally};
 use crate::model::image::{Basis, ImageClaim, ImageId};
@@ -96,6 +97,9 @@ struct Document<'t> {
     // One group.
     count: Option<u64>,
     kind: Option<String>,
+    title: Option<String>,
+    guilty: Option<JsonGuilty>,
+    blamed: Option<JsonBlamed>,
     #[serde(default)]
     states: Counts,
     #[serde(default)]
@@ -115,6 +119,8 @@ struct Head<'t> {
     arch: Option<String>,
     kernel_version: Option<String>,
     slide: Option<String>,
+    title: Option<String>,
+    guilty: Option<JsonGuilty>,
     #[serde(default)]
     images: Vec<Image>,
     #[serde(default, borrow)]
@@ -125,6 +131,8 @@ struct Head<'t> {
 struct Group<'t> {
     count: Option<u64>,
     kind: Option<String>,
+    title: Option<String>,
+    blamed: Option<JsonBlamed>,
     os: Option<String>,
     #[serde(default)]
     states: Counts,
@@ -136,6 +144,39 @@ struct Group<'t> {
     members: Vec<JsonMember>,
     #[serde(default, borrow)]
     frames: Vec<JsonFrame<'t>>,
+}
+
+#[derive(Deserialize)]
+struct JsonBlamed {
+    title: String,
+    frame: usize,
+}
+
+impl JsonBlamed {
+    fn read(self) -> Box<Blamed> {
+        Box::new(Blamed { title: self.title, frame: self.frame })
+    }
+}
+
+#[derive(Deserialize)]
+struct JsonGuilty {
+    function: String,
+    module: Option<String>,
+    file: Option<String>,
+    reason: Option<String>,
+}
+
+/// The crash of a report. Where its stack is, the stacks themselves tell.
+fn crash(title: Option<String>, guilty: Option<JsonGuilty>) -> Option<Crash> {
+    let one = |guilty: JsonGuilty| Guilty {
+        function: guilty.function,
+        module: guilty.module,
+        file: guilty.file,
+        reason: guilty.reason.unwrap_or_default(),
+        stack: None,
+        frame: None,
+    };
+    Some(Crash { title: title?, guilty: guilty.map(one), line: 1 })
 }
 
 #[derive(Deserialize)]
@@ -174,6 +215,7 @@ struct JsonStack<'t> {
     wait_channel: Option<String>,
     count: Option<u64>,
     line: Option<u32>,
+    blamed: Option<JsonBlamed>,
     #[serde(default, borrow)]
     frames: Vec<JsonFrame<'t>>,
     #[serde(default, borrow)]
@@ -240,11 +282,11 @@ impl<'t> Reader<'t> {
             self.group(group);
         }
         if let Some(stack) = document.stack {
-            let Document { source, os, arch, kernel_version, slide, images, .. } = document;
-            self.report(Head { source, os, arch, kernel_version, slide, images, stacks: vec![stack] });
+            let Document { source, os, arch, kernel_version, slide, title, guilty, images, .. } = document;
+            self.report(Head { source, os, arch, kernel_version, slide, title, guilty, images, stacks: vec![stack] });
         } else if let Some(frames) = document.frames {
-            let Document { count, kind, os, states, wait_channels, processes, members, .. } = document;
-            self.group(Group { count, kind, os, states, wait_channels, processes, members, frames });
+            let Document { count, kind, title, blamed, os, states, wait_channels, processes, members, .. } = document;
+            self.group(Group { count, kind, title, blamed, os, states, wait_channels, processes, members, frames });
         }
     }
 
@@ -288,6 +330,7 @@ impl<'t> Reader<'t> {
         capture.slide = capture.slide.or(slid);
         capture.arch = capture.arch.or(head.arch.as_deref().and_then(Arch::by_name));
         capture.kernel_version = capture.kernel_version.take().or(head.kernel_version);
+        capture.crash = capture.crash.take().or(crash(head.title, head.guilty));
         for image in head.images {
             if !capture.images.iter().any(|known| known.name == image.name) {
                 capture.images.push(claim(image));
@@ -312,6 +355,7 @@ impl<'t> Reader<'t> {
             wait_channel: stack.wait_channel,
             count: stack.count.unwrap_or(1),
             line: stack.line.unwrap_or(1),
+            blamed: stack.blamed.map(JsonBlamed::read),
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             ..Stack::default()
@@ -334,6 +378,8 @@ impl<'t> Reader<'t> {
         let only = |counts: &Counts| if counts.len() == 1 { counts.keys().next().cloned() } else { None };
         let stack = Stack {
             kind: group.kind.as_deref().and_then(StackKind::by_name).unwrap_or_default(),
+            title: group.title,
+            blamed: group.blamed.map(JsonBlamed::read),
             state: only(&tally.states),
             wait_channel: only(&tally.wait_channels),
             process: only(&tally.processes),

@@ -10,6 +10,7 @@ use serde::ser::SerializeSeq;
 use super::locks::{JsonLock, JsonTask, JsonWait};
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
+use crate::model::crash::Blamed;
 use crate::model::frame::{Answer, Location};
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
@@ -222,6 +223,21 @@ impl<'a> JsonImage<'a> {
 
 fn hex(address: Avma) -> String {
     address.to_string()
+}
+
+/// What a crash's title says about a stack.
+#[derive(Serialize)]
+pub struct JsonBlamed<'a> {
+    title: &'a str,
+    /// Number of the guilty frame, from 0.
+    frame: usize,
+}
+
+impl<'a> JsonBlamed<'a> {
+    /// The JSON form of `blamed`.
+    pub fn of(blamed: &'a Blamed) -> JsonBlamed<'a> {
+        JsonBlamed { title: &blamed.title, frame: blamed.frame }
+    }
 }
 
 #[derive(Serialize)]

@@ -3,26 +3,9 @@
 use super::kind::{Case, Seat};
 use super::scene::Scene;
 use super::skip::SkipList;
+use crate::model::crash::Guilty;
 use crate::model::stack::Role;
 use crate::names::base_name;
-
-/// The frame to look at first, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Guilty {
-    /// Its function, without compiler suffixes.
-    pub function: String,
-    /// Its image or module; `None` for the kernel itself.
-    pub module: Option<String>,
-    /// The first source file from there outwards that is not too general to tell anything; for stalls and overflows, where the guilty
-    /// function only handed the work on, from where the work was done.
-    pub file: Option<String>,
-    /// Why it is the one: `first frame after 11 reporting frames`.
-    pub reason: String,
-    /// Its stack, counted from 0; `None` where the report names the function in words alone.
-    pub stack: Option<usize>,
-    /// Its frame in that stack, counted from 0.
-    pub frame: Option<usize>,
-}
 
 /// The guilty frame of `case`.
 pub fn find(scene: &Scene<'_, '_>, case: &Case, skip: &SkipList) -> Option<Guilty> {

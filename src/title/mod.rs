@@ -14,20 +14,9 @@ pub mod kind;
 pub mod scene;
 pub mod skip;
 
+pub use crate::model::crash::{Crash, Guilty};
 use crate::report::Report;
-pub use guilty::Guilty;
 pub use skip::SkipList;
-
-/// The crash that a report is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Crash {
-    /// One line: what happened, and where.
-    pub title: String,
-    /// The frame to look at first.
-    pub guilty: Option<Guilty>,
-    /// Line of the report, from 1, that announced the crash.
-    pub line: u32,
-}
 
 /// The first crash that `report` is about; `None` where nothing crashed or hung.
 pub fn of(report: &Report<'_>, skip: &SkipList) -> Option<Crash> {

@@ -23,8 +23,8 @@ impl GroupOutput for Csv {
         let row = |group| -> Vec<String> {
             let group: &crate::group::Group = group;
             let at = group.shown;
-            let counting = groups.stack(at).frames.iter().enumerate().filter(|(n, frame)| key::counts(frame, &groups.mark(at, *n)));
-            let frames: Vec<String> = counting.map(|(n, _)| groups.name(at, n).to_string()).collect();
+            let chain = key::chain(groups.stack(at), |n| groups.mark(at, n));
+            let frames: Vec<String> = chain.map(|(n, _)| groups.name(at, n).to_string()).collect();
             cells(groups, group).into_iter().chain([frames.join(" | ")]).collect()
         };
         write_csv(&head, &groups.list.iter().map(row).collect::<Vec<_>>(), out)

@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::{GroupOutput, View, heading};
 use crate::group::{Group, Groups};
 use crate::model::group::Tally;
+use crate::model::stack::StackKind;
 use crate::note::Note;
-use crate::render::json::{Head, JsonFrame, SCHEMA, texts};
+use crate::render::json::{Head, JsonBlamed, JsonFrame, SCHEMA, texts};
 use crate::triage::{Verdict, triage};
 
 /// One object.
@@ -75,6 +76,10 @@ struct JsonGroup<'a> {
     os: Option<&'static str>,
     /// The interesting frame.
     name: Option<String>,
+    /// The heading of a stack that is no thread's.
+    title: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blamed: Option<JsonBlamed<'a>>,
     states: &'a BTreeMap<String, u64>,
     wait_channels: &'a BTreeMap<String, u64>,
     processes: &'a BTreeMap<String, u64>,
@@ -92,6 +97,8 @@ impl<'a> JsonGroup<'a> {
             kind: group.kind.name(),
             os: report.capture.os.map(|os| os.name()),
             name: heading(groups, group),
+            title: groups.stack(group.shown).title.as_deref().filter(|_| group.kind != StackKind::Thread),
+            blamed: groups.blamed(group).map(JsonBlamed::of),
             states: &tally.states,
             wait_channels: &tally.wait_channels,
             processes: &tally.processes,

@@ -134,6 +134,9 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     let name = heading(groups, group)
         .map_or("without kernel frames".to_string(), |name| format!("in {}{}{}", paint.symbol, visible_line(&name), paint.reset));
     writeln!(out, "{} {what}{states} {name}  {}{}{}", group.count, paint.location, group.fingerprint, paint.reset)?;
+    if let Some(blamed) = groups.blamed(group) {
+        writeln!(out, "    {}", visible_line(&blamed.title))?;
+    }
     members(&tally, view, out)?;
     frames(groups, group, view, out)
 }
