@@ -669,7 +669,7 @@ _kstack() {
                     return 0
                     ;;
                 --format)
-                    COMPREPLY=($(compgen -W "text json ndjson markdown" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "text json ndjson markdown csv" -- "${cur}"))
                     return 0
                     ;;
                 *)

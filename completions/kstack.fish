@@ -272,7 +272,8 @@ never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''
 ndjson\t''
-markdown\t''"
+markdown\t''
+csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table where each load address comes from and why a file was refused'

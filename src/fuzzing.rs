@@ -3,37 +3,77 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crate::group::naming::Naming;
+use crate::group::plumbing::Plumbing;
+use crate::group::{By, Groups, diff, top};
 use crate::model::addr::Svma;
+use crate::model::capture::Capture;
 use crate::parse;
 use crate::place::{self, PlaceOptions};
+use crate::render::groups::View;
 use crate::render::{self, Output, Report, Style};
 use crate::resolve::{self, ResolveOptions};
 use crate::symbols::OPENERS;
 use crate::symbols::find::Library;
 use crate::title::{self, SkipList};
+use crate::triage;
 
 static SKIP: LazyLock<SkipList> = LazyLock::new(SkipList::default);
+static PLUMBING: LazyLock<Plumbing> = LazyLock::new(Plumbing::default);
 
 /// Reads `data` with every format, and carries it through to every output.
 pub fn report(data: &[u8]) {
     let _ = parse::detect(data);
     for format in parse::FORMATS {
-        let capture = format.parse(data);
-        let maps = [("map".to_string(), capture.clone())];
-        let layout = place::place(&capture, data, &maps, &Library::default(), PlaceOptions::default());
-        let resolved = resolve::resolve(&capture, data, &layout, ResolveOptions { demangle: true });
-        let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved, crash: None };
-        let crash = title::of(&report, &SKIP);
-        let report = Report { crash: crash.as_ref(), ..report };
-        for output in render::OUTPUTS {
-            let mut sink = Vec::new();
-            let style = Style { terminal: true, ..Style::default() };
-            output.write(std::slice::from_ref(&report), &layout.notes, style, &mut sink).expect("a Vec takes everything");
+        for part in format.parts(data) {
+            one_report(data, format.id(), part.capture);
         }
-        // Without symbols the text is what it was.
-        let mut text = Vec::new();
-        render::text::Text.write(&[report], &[], Style::default(), &mut text).expect("a Vec takes everything");
-        assert!(format.id() == render::text::JSON || text == data, "{} lost or changed some of the input", format.id());
+    }
+}
+
+fn one_report(data: &[u8], format: &str, mut capture: Capture) {
+    let maps = [("map".to_string(), capture.clone())];
+    let layout = place::place(&capture, data, &maps, &Library::default(), PlaceOptions::default());
+    let resolved = resolve::resolve(&capture, data, &layout, ResolveOptions { demangle: true });
+    let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved, crash: None };
+    let crash = title::of(&report, &SKIP);
+    if let Some(crash) = &crash {
+        title::blame(&mut capture.stacks, crash);
+    }
+    let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved, crash: crash.as_ref() };
+    let style = Style { terminal: true, ..Style::default() };
+    for output in render::OUTPUTS {
+        let mut sink = Vec::new();
+        output.write(std::slice::from_ref(&report), &layout.notes, style, &mut sink).expect("a Vec takes everything");
+    }
+    // Without symbols the text is what it was.
+    let mut text = Vec::new();
+    render::text::Text.write(&[report], &[], Style::default(), &mut text).expect("a Vec takes everything");
+    assert!(format == render::text::JSON || text == data, "{format} lost or changed some of the input");
+    groups(&report, style);
+}
+
+/// Groups the report in every way, twice over.
+fn groups(report: &Report<'_>, style: Style) {
+    if report.capture.stacks.is_empty() {
+        return;
+    }
+    let reports = [*report, *report];
+    for by in [By::Functions, By::Stack, By::Modules, By::Top(2), By::Process] {
+        let groups = Groups::of(&reports, Naming::of(&reports, &PLUMBING), by);
+        let count = |groups: &Groups<'_, '_>| groups.list.iter().map(|group| group.members.len()).sum::<usize>();
+        assert_eq!(count(&groups), 2 * report.capture.stacks.len(), "every stack is in one group");
+        if by == By::Functions {
+            let view = View { style, width: 80, triage: true, similar: true, ..View::default() };
+            for output in render::groups::GROUP_OUTPUTS {
+                output.write(&groups, &[], view, &mut Vec::new()).expect("a Vec takes everything");
+            }
+            let diff = diff::diff(&groups, 1);
+            assert!(diff.threads.iter().all(|thread| thread.old.is_some() && thread.new.is_some()), "nothing came or went");
+            render::diff::text(&groups, &diff, true, &mut Vec::new()).expect("a Vec takes everything");
+            let _ = top::functions(&groups);
+            triage::graphs(&groups).for_each(|graph| drop(graph.dot()));
+        }
     }
 }
 

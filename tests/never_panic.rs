@@ -90,8 +90,10 @@ fn reports() {
         "linux-log/null-in-timer/input.txt",
         "linux-proc-stack/addresses/input.txt",
         "linux-proc-stack/grep/input.txt",
+        "kstack-json/groups/input.ndjson",
+        "kstack-json/report/input.json",
     ];
-    over(&reports, 200, fuzzing::report);
+    over(&reports, 100, fuzzing::report);
 }
 
 #[test]
@@ -105,7 +107,7 @@ fn load_maps() {
         "load-maps/lldb-showallkexts-15.4-arm64.txt",
         "load-maps/kslab-hang-modules",
     ];
-    over(&maps, 300, fuzzing::report);
+    over(&maps, 200, fuzzing::report);
 }
 
 #[test]

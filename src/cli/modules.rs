@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use comfy_table::Table;
 use serde::Serialize;
 
 use super::exit::Exit;
@@ -11,8 +10,9 @@ use super::options::{InputArgs, OutputArgs, SymbolArgs};
 use super::{output, term};
 use crate::model::capture::Capture;
 use crate::model::image::ImageStatus;
-use crate::place::{self, Image, Layout};
+use crate::place::{self, Layout};
 use crate::render::json::{JsonImage, SCHEMA};
+use crate::render::table::{Align, write_csv, write_markdown, write_table};
 use crate::render::{modules, sanitize};
 
 #[derive(clap::Args, Debug)]
@@ -24,7 +24,7 @@ pub struct Args {
     #[command(flatten)]
     output: OutputArgs,
     /// Form of the output
-    #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson", "markdown"])]
+    #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson", "markdown", "csv"])]
     format: String,
     /// Say below the table where each load address comes from and why a file was refused
     #[arg(short, long)]
@@ -50,10 +50,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     output::write(&args.output, |out| match args.format.as_str() {
         "json" => json(&layouts, out),
         "ndjson" => ndjson(&layouts, out),
-        "markdown" => each(&layouts, out, |layout| modules::markdown(&layout.images)),
-        _ => each(&layouts, out, |layout| {
-            let table = table(&layout.images, style.terminal);
-            if args.verbose { format!("{table}\n{}", details(layout, inputs.library.folders())) } else { table }
+        "markdown" => each(&layouts, out, |layout, out| write_markdown(&modules::HEAD, &rows(layout), out)),
+        "csv" => each(&layouts, out, |layout, out| write_csv(&modules::HEAD, &rows(layout), out)),
+        _ => each(&layouts, out, |layout, out| {
+            // An address or size that is broken over two lines cannot be copied.
+            let whole = [1, 2, 4].map(|column| (column, Align::Whole));
+            write_table(&modules::HEAD, &rows(layout), &whole, style.terminal.then(|| term::width().unwrap_or(100)), out)?;
+            if args.verbose { write!(out, "\n{}", details(layout, inputs.library.folders())) } else { Ok(()) }
         }),
     })?;
     let failed = term::report(&notes, args.output.quiet);
@@ -61,33 +64,22 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::of(failed, args.strict && unproven))
 }
 
-fn each(layouts: &[(String, Layout)], out: &mut dyn Write, text: impl Fn(&Layout) -> String) -> std::io::Result<()> {
+fn each(
+    layouts: &[(String, Layout)],
+    out: &mut dyn Write,
+    write: impl Fn(&Layout, &mut dyn Write) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     for (source, layout) in layouts {
         if layouts.len() > 1 {
             writeln!(out, "{}:", sanitize::visible_line(source))?;
         }
-        write!(out, "{}", text(layout))?;
+        write(layout, out)?;
     }
     Ok(())
 }
 
-/// A table as wide as the terminal, or columns separated by blanks for a pipe.
-fn table(images: &[Image], terminal: bool) -> String {
-    let mut table = Table::new();
-    table.set_header(modules::HEAD);
-    table.add_rows(images.iter().map(modules::cells));
-    if terminal {
-        table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
-        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
-        table.set_width(term::width().unwrap_or(100));
-        // An address or size that is broken over two lines cannot be copied.
-        for at in [1, 2, 4] {
-            table.column_mut(at).expect("the head has six cells").set_constraint(comfy_table::ColumnConstraint::ContentWidth);
-        }
-        return format!("{table}\n");
-    }
-    table.load_style(comfy_table::presets::NOTHING);
-    table.lines().map(|line| line.trim().to_string() + "\n").collect()
+fn rows(layout: &Layout) -> Vec<Vec<String>> {
+    layout.images.iter().map(|image| modules::cells(image).to_vec()).collect()
 }
 
 fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {

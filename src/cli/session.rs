@@ -7,7 +7,7 @@ use super::term::{self, Progress};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, StackRef};
-use crate::model::crash::{Blamed, Crash};
+use crate::model::crash::Crash;
 use crate::note::Note;
 use crate::place::Layout;
 use crate::render::Report;
@@ -56,7 +56,9 @@ impl Session {
         let mut session = Session { inputs, layouts, resolved, notes, filtered, crashes: Vec::new() };
         // Before filters: what crashed is a fact about the report, not about what is left of it.
         session.crashes = session.reports().iter().map(|report| crash(report, &skip)).collect();
-        session.blame();
+        for (input, crash) in session.inputs.reports.iter_mut().zip(&session.crashes) {
+            crash.iter().for_each(|crash| title::blame(&mut input.capture.stacks, crash));
+        }
         if !filter.is_empty() {
             let reports = session.reports();
             let naming = Naming::of(&reports, &Plumbing::default());
@@ -95,17 +97,6 @@ impl Session {
             let Some(guilty) = crash.as_mut().and_then(|crash| crash.guilty.as_mut()) else { continue };
             let place = guilty.stack.filter(|stack| kept.get(*stack) == Some(&true));
             guilty.stack = place.map(|stack| kept[..stack].iter().filter(|kept| **kept).count());
-        }
-    }
-
-    /// Tells each stack that a crash's title blames of it.
-    fn blame(&mut self) {
-        for (input, crash) in self.inputs.reports.iter_mut().zip(&self.crashes) {
-            let Some((crash, guilty)) = crash.as_ref().and_then(|crash| Some((crash, crash.guilty.as_ref()?))) else { continue };
-            let stack = guilty.stack.and_then(|stack| input.capture.stacks.get_mut(stack));
-            if let (Some(stack), Some(frame)) = (stack.filter(|stack| stack.blamed.is_none()), guilty.frame) {
-                stack.blamed = Some(Box::new(Blamed { title: crash.title.clone(), frame }));
-            }
         }
     }
 

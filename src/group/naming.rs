@@ -50,6 +50,8 @@ pub struct Naming {
     index: FxHashMap<FrameName, NameId>,
     exact: FxHashMap<Box<str>, u32>,
     exact_texts: Vec<Box<str>>,
+    /// For each name, whether it is of the scheduler, plumbing, reporting.
+    classes: Vec<Option<[bool; 3]>>,
     /// For each name, the lowest number of a name in its module.
     firsts: Vec<NameId>,
     modules: FxHashMap<Box<str>, NameId>,
@@ -86,10 +88,15 @@ impl Naming {
             texts.push(text.clone());
             texts.len() as u32 - 1
         });
-        let function = &name.function;
-        let reporting = plumbing.is_reporting(function);
-        let (scheduler, plumbing) = (plumbing.is_scheduler(function), plumbing.is_plumbing(function));
-        Mark { name: self.id(name), exact, scheduler, plumbing, reporting }
+        let name = self.id(name);
+        // Lists are long and names recur: each is looked for once.
+        if self.classes.len() <= name as usize {
+            self.classes.resize(name as usize + 1, None);
+        }
+        let function = &self.names[name as usize].function;
+        let classify = || [plumbing.is_scheduler(function), plumbing.is_plumbing(function), plumbing.is_reporting(function)];
+        let [scheduler, plumbing, reporting] = *self.classes[name as usize].get_or_insert_with(classify);
+        Mark { name, exact, scheduler, plumbing, reporting }
     }
 
     fn id(&mut self, name: FrameName) -> NameId {

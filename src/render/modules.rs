@@ -29,13 +29,3 @@ pub fn cells(image: &Image) -> [String; 6] {
         image.file().map_or_else(dash, |path| visible_line(&path.display().to_string())),
     ]
 }
-
-/// A Markdown table.
-pub fn markdown(images: &[Image]) -> String {
-    let escape = |cell: &String| cell.replace('\\', "\\\\").replace('|', "\\|");
-    let row = |cells: &[String]| format!("| {} |\n", cells.iter().map(escape).collect::<Vec<_>>().join(" | "));
-    let mut text = row(&HEAD.map(str::to_string));
-    text.push_str("| --- | --- | --- | --- | --- | --- |\n");
-    images.iter().for_each(|image| text.push_str(&row(&cells(image))));
-    text
-}

@@ -14,7 +14,9 @@ pub mod kind;
 pub mod scene;
 pub mod skip;
 
+use crate::model::crash::Blamed;
 pub use crate::model::crash::{Crash, Guilty};
+use crate::model::stack::Stack;
 use crate::report::Report;
 pub use skip::SkipList;
 
@@ -32,6 +34,15 @@ pub fn of(report: &Report<'_>, skip: &SkipList) -> Option<Crash> {
         let title = case.title(guilty.as_ref().map(|guilty| guilty.function.as_str()));
         Some(Crash { title, guilty, line: headline.line })
     })
+}
+
+/// Tells the stack that `crash` blames of it.
+pub fn blame(stacks: &mut [Stack], crash: &Crash) {
+    let Some(guilty) = &crash.guilty else { return };
+    let stack = guilty.stack.and_then(|stack| stacks.get_mut(stack)).filter(|stack| stack.blamed.is_none());
+    if let (Some(stack), Some(frame)) = (stack, guilty.frame) {
+        stack.blamed = Some(Box::new(Blamed { title: crash.title.clone(), frame }));
+    }
 }
 
 /// What standard error says first: the title, and where to look.
