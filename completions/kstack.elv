@@ -25,6 +25,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand symbolicate 'Print the report again with every kernel frame named'
             cand sym 'Print the report again with every kernel frame named'
             cand group 'Show the distinct stacks, most frequent first'
+            cand flame 'Write folded stacks, or draw a flame graph'
             cand modules 'List every image with its load address, UUID and symbol file'
             cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
             cand formats 'List the formats, symbol files and outputs that are known'
@@ -138,6 +139,44 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'kstack;flame'= {
+            cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
+            cand -k 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
+            cand --kernel 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
+            cand -m 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not'
+            cand --module 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not'
+            cand -l 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected'
+            cand --load-map 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected'
+            cand -S 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --symbols 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --slide 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address'
+            cand --in-module 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name'
+            cand --caller 'Stacks that run through this function, with +0xOFFSET through that very call'
+            cand --frame 'Stacks with a frame, written `function [module]`, that matches'
+            cand --called-from 'Stacks with a frame, written `function [module]`, that matches'
+            cand --task 'Stacks whose process or thread name matches'
+            cand --pid 'Stacks of this process id'
+            cand --tid 'Stacks of this thread id'
+            cand --state 'Stacks in this state, or with this flag in it: D, TH_UNINT'
+            cand --wchan 'Stacks whose wait channel matches'
+            cand --kind 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample'
+            cand --min-count 'Stacks that at least this many threads share, by their functions'
+            cand -o 'Write to FILE, which appears whole or not at all'
+            cand --output 'Write to FILE, which appears whole or not at all'
+            cand --color 'Colour'
+            cand --format 'Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded'
+            cand --frames 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait'
+            cand --only 'Keep the stacks that run through this function, inlined or not; repeatable, one is enough'
+            cand --diff 'Compare with this report: two counts for each stack, or a graph whose red frames grew and whose blue ones shrank'
+            cand --title 'Heading of the graph'
+            cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
+            cand -q 'Say nothing on standard error but errors'
+            cand --quiet 'Say nothing on standard error but errors'
+            cand --by-thread 'Put the thread''s name, or its process''s, below its stacks as their root'
+            cand --no-inline 'Leave out the inlined calls that debug info knows'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'kstack;modules'= {
             cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
             cand -k 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
@@ -202,6 +241,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
         &'kstack;help'= {
             cand symbolicate 'Print the report again with every kernel frame named'
             cand group 'Show the distinct stacks, most frequent first'
+            cand flame 'Write folded stacks, or draw a flame graph'
             cand modules 'List every image with its load address, UUID and symbol file'
             cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
             cand formats 'List the formats, symbol files and outputs that are known'
@@ -212,6 +252,8 @@ set edit:completion:arg-completer[kstack] = {|@words|
         &'kstack;help;symbolicate'= {
         }
         &'kstack;help;group'= {
+        }
+        &'kstack;help;flame'= {
         }
         &'kstack;help;modules'= {
         }

@@ -2,6 +2,7 @@
 
 mod exit;
 mod filters;
+mod flame;
 mod formats;
 mod generate;
 mod group;
@@ -41,6 +42,10 @@ enum Command {
     ///
     /// For each: how many threads stand there and which, their states and wait channels, and the frames once. Stacks are the same when they run through the same functions; --by compares them otherwise. Output of kstack in JSON is a report too, so groups of many machines merge by grouping them again.
     Group(Box<group::Args>),
+    /// Write folded stacks, or draw a flame graph
+    ///
+    /// One line for each distinct stack, root first, with its number of threads: what flamegraph.pl, inferno-flamegraph and speedscope read. --format svg draws the graph. Unreliable frames are left out; inlined calls that debug info knows are frames, marked _[i].
+    Flame(Box<flame::Args>),
     /// List every image with its load address, UUID and symbol file
     Modules(modules::Args),
     /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
@@ -65,6 +70,7 @@ pub fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Symbolicate(args) => symbolicate::run(&args),
         Command::Group(args) => group::run(&args),
+        Command::Flame(args) => flame::run(&args),
         Command::Modules(args) => modules::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Formats => formats::run(),

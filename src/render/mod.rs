@@ -2,12 +2,15 @@
 //!
 //! A new output is one file that implements [`Output`] and one line in [`OUTPUTS`].
 
+pub mod folded;
 pub mod frames;
 pub mod groups;
 pub mod json;
 pub mod modules;
 pub mod sanitize;
 pub mod summary;
+#[cfg(feature = "flamegraph")]
+pub mod svg;
 pub mod table;
 pub mod text;
 
