@@ -11,6 +11,7 @@ mod lookup;
 mod modules;
 mod options;
 mod output;
+mod report;
 mod session;
 mod symbolicate;
 mod term;
@@ -46,6 +47,10 @@ enum Command {
     ///
     /// One line for each distinct stack, root first, with its number of threads: what flamegraph.pl, inferno-flamegraph and speedscope read. --format svg draws the graph. Unreliable frames are left out; inlined calls that debug info knows are frames, marked _[i].
     Flame(Box<flame::Args>),
+    /// Write one HTML page with everything: groups, flame graph, images, the report's text
+    ///
+    /// The page needs no network and no other file. It shows what stands out, the groups of equal stacks to search, sort and open, a flame graph, every image with whether its symbol file is the right build, and the report's own text with each frame linked to its group.
+    Report(Box<report::Args>),
     /// List every image with its load address, UUID and symbol file
     Modules(modules::Args),
     /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
@@ -71,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Symbolicate(args) => symbolicate::run(&args),
         Command::Group(args) => group::run(&args),
         Command::Flame(args) => flame::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Modules(args) => modules::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Formats => formats::run(),

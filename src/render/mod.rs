@@ -5,6 +5,7 @@
 pub mod folded;
 pub mod frames;
 pub mod groups;
+pub mod html;
 pub mod json;
 pub mod modules;
 pub mod sanitize;
