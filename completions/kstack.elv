@@ -26,6 +26,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand sym 'Print the report again with every kernel frame named'
             cand group 'Show the distinct stacks, most frequent first'
             cand flame 'Write folded stacks, or draw a flame graph'
+            cand report 'Write one HTML page with everything: groups, flame graph, images, the report''s text'
             cand modules 'List every image with its load address, UUID and symbol file'
             cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
             cand formats 'List the formats, symbol files and outputs that are known'
@@ -177,6 +178,39 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'kstack;report'= {
+            cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
+            cand -k 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
+            cand --kernel 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
+            cand -m 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not'
+            cand --module 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not'
+            cand -l 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected'
+            cand --load-map 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected'
+            cand -S 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --symbols 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --slide 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address'
+            cand --in-module 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name'
+            cand --caller 'Stacks that run through this function, with +0xOFFSET through that very call'
+            cand --frame 'Stacks with a frame, written `function [module]`, that matches'
+            cand --called-from 'Stacks with a frame, written `function [module]`, that matches'
+            cand --task 'Stacks whose process or thread name matches'
+            cand --pid 'Stacks of this process id'
+            cand --tid 'Stacks of this thread id'
+            cand --state 'Stacks in this state, or with this flag in it: D, TH_UNINT'
+            cand --wchan 'Stacks whose wait channel matches'
+            cand --kind 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample'
+            cand --min-count 'Stacks that at least this many threads share, by their functions'
+            cand -o 'Write to FILE, which appears whole or not at all'
+            cand --output 'Write to FILE, which appears whole or not at all'
+            cand --color 'Colour'
+            cand --by 'What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process'
+            cand --plumbing 'Functions that only stand for waiting, one a line, instead of the list that is built in'
+            cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
+            cand -q 'Say nothing on standard error but errors'
+            cand --quiet 'Say nothing on standard error but errors'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'kstack;modules'= {
             cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
             cand -k 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
@@ -242,6 +276,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand symbolicate 'Print the report again with every kernel frame named'
             cand group 'Show the distinct stacks, most frequent first'
             cand flame 'Write folded stacks, or draw a flame graph'
+            cand report 'Write one HTML page with everything: groups, flame graph, images, the report''s text'
             cand modules 'List every image with its load address, UUID and symbol file'
             cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
             cand formats 'List the formats, symbol files and outputs that are known'
@@ -254,6 +289,8 @@ set edit:completion:arg-completer[kstack] = {|@words|
         &'kstack;help;group'= {
         }
         &'kstack;help;flame'= {
+        }
+        &'kstack;help;report'= {
         }
         &'kstack;help;modules'= {
         }

@@ -11,10 +11,11 @@ use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use crate::group::{Groups, StackRef};
+use crate::model::stack::Stack;
 use crate::render::groups::frame;
 use crate::render::sanitize::visible_line;
 use crate::render::text::extent;
-use crate::render::{Report, Style, frames};
+use crate::render::{Style, frames};
 
 /// Bytes of text in one page, before packing.
 pub const LIMIT: usize = 64 << 20;
@@ -49,7 +50,7 @@ pub fn all(groups: &Groups<'_, '_>) -> io::Result<Vec<Embedded>> {
 
 fn one(groups: &Groups<'_, '_>, number: usize, room: &mut usize) -> io::Result<Embedded> {
     let report = &groups.reports[number];
-    let (pieces, cut) = pieces(report, *room);
+    let (pieces, cut) = pieces(report.text, &report.capture.stacks, *room);
     *room -= pieces.iter().map(|(range, _)| range.len()).sum::<usize>();
     let mut notes = Notes { groups, texts: Vec::new(), of_answer: FxHashMap::default() };
     let lines = lines(groups, number, &pieces, &mut notes);
@@ -70,13 +71,13 @@ struct Meta {
 }
 
 /// The pieces of the text that fit, and what is missing.
-fn pieces(report: &Report<'_>, room: usize) -> (Vec<Piece>, Option<String>) {
-    let all = report.text.len();
+fn pieces(text: &[u8], stacks: &[Stack], room: usize) -> (Vec<Piece>, Option<String>) {
+    let all = text.len();
     if all <= room {
         return (vec![(0..all, 1)], None);
     }
-    let of_stack = |stack| Some((extent(report.text, stack)?, u64::from(stack.line)));
-    let mut stacks: Vec<Piece> = report.capture.stacks.iter().filter_map(of_stack).collect();
+    let of_stack = |stack| Some((extent(text, stack)?, u64::from(stack.line)));
+    let mut stacks: Vec<Piece> = stacks.iter().filter_map(of_stack).collect();
     stacks.sort_unstable_by_key(|(range, _)| range.start);
     let mut kept: Vec<Piece> = Vec::new();
     let mut bytes = 0;
@@ -153,4 +154,36 @@ fn pack<'a>(parts: impl Iterator<Item = &'a [u8]>) -> io::Result<Vec<u8>> {
         encoder.write_all(part)?;
     }
     encoder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stack::RawFrame;
+
+    /// A heading and two frames in lines of five bytes, from line `line` on.
+    fn stack(line: u32) -> Stack {
+        let frame = |line: u32| RawFrame { line, line_start: u64::from(line - 1) * 5, ..RawFrame::default() };
+        Stack { line, frames: vec![frame(line + 1), frame(line + 2)], ..Stack::default() }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_out_and_said() {
+        let text = b"1234\n".repeat(20);
+        let stacks = [stack(2), stack(5), stack(12)];
+        assert_eq!(pieces(&text, &stacks, 100), (vec![(0..100, 1)], None));
+        let (kept, cut) = pieces(&text, &stacks, 99);
+        assert_eq!(kept, [(5..35, 2), (55..70, 12)]);
+        assert!(cut.unwrap().contains("the lines of the stacks only"));
+        let (kept, cut) = pieces(&text, &stacks, 40);
+        assert_eq!(kept, [(5..35, 2)]);
+        assert!(cut.unwrap().contains("the stacks up to line 12"));
+        assert_eq!(pieces(&text, &stacks, 0).0, []);
+        assert_eq!(pieces(b"", &[], 0), (vec![(0..0, 1)], None));
+    }
+
+    #[test]
+    fn lines_are_counted_as_a_reader_counts_them() {
+        assert_eq!([&b""[..], b"a", b"a\n", b"a\nb", b"\n\n"].map(lines_in), [0, 1, 1, 2, 2]);
+    }
 }
