@@ -48,6 +48,7 @@ pub struct Args {
     #[arg(long)]
     no_inline: bool,
     /// Heading of the graph
+    #[cfg(feature = "flamegraph")]
     #[arg(long, value_name = "TEXT")]
     title: Option<String>,
 }
@@ -56,7 +57,12 @@ pub struct Args {
 struct Side {
     session: Session,
     folded: Folded,
-    sources: String,
+}
+
+impl Side {
+    fn sources(&self) -> String {
+        self.session.inputs.reports.iter().map(|input| input.source.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -75,16 +81,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
-    let mut session = Session::open(input, &args.symbols, &args.filters, true)?;
+    let session = Session::open(input, &args.symbols, &args.filters, true)?;
     let style = FRAME_STYLES.iter().find(|(name, _)| *name == args.frames).map_or(FrameStyle::default(), |(_, style)| *style);
     let folding = Folding { style, by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone() };
     let reports = session.reports();
     let folded = Folded::of(&reports, &Naming::of(&reports, &Plumbing::default()), &folding);
-    let sources = reports.iter().map(|report| report.source).collect::<Vec<_>>().join(", ");
     drop(reports);
     let note = note(&folded, &args.only);
-    session.notes.extend(note.map(|text| Note::warning(sources.clone(), text)));
-    Ok(Side { session, folded, sources })
+    let mut side = Side { session, folded };
+    let sources = side.sources();
+    side.session.notes.extend(note.map(|text| Note::warning(sources, text)));
+    Ok(side)
 }
 
 /// What a user would otherwise wonder about.
@@ -106,7 +113,7 @@ fn write(args: &Args, new: &Side, old: Option<&Side>, lines: &[String], out: &mu
     }
     let only = if args.only.is_empty() { String::new() } else { format!(" through {}", args.only.join(" or ")) };
     let title = args.title.clone().unwrap_or_else(|| format!("Kernel stacks{only}"));
-    let subtitle = old.map_or(new.sources.clone(), |old| format!("{}, against {}: red grew, blue shrank", new.sources, old.sources));
+    let subtitle = old.map_or(new.sources(), |old| format!("{}, against {}: red grew, blue shrank", new.sources(), old.sources()));
     svg::write(&Graph { lines, modules: &new.folded.modules, title: &title, subtitle: &subtitle }, out)
 }
 

@@ -29,7 +29,7 @@ pub fn write_table(
     for (at, align) in columns {
         let Some(column) = table.column_mut(*at) else { continue };
         match align {
-            Align::Right => _ = column.set_cell_alignment(CellAlignment::Right),
+            Align::Right => column.set_cell_alignment(CellAlignment::Right),
             Align::Whole if width.is_some() => _ = column.set_constraint(ColumnConstraint::ContentWidth),
             Align::Whole => {}
         }

@@ -330,5 +330,5 @@ fn title(groups: &Groups<'_, '_>, reports: &[PageReport]) -> Shown {
     let file = |report: &Report<'_>| report.source.rsplit('/').find(|part| !part.is_empty()).unwrap_or(report.source).to_string();
     let names = groups.reports.first().map_or("no report".to_string(), file);
     let names = if more > 0 { format!("{names} and {more} more") } else { names };
-    Shown::from(&*crash.map_or(names, |crash| crash.title.clone()))
+    crash.map_or_else(|| Shown::from(&*names), |crash| crash.title.clone())
 }

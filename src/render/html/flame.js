@@ -81,11 +81,11 @@ function lay(node, from, width, least) {
 
 function cellElement(cell, deepest) {
   const { node } = cell;
-  const element = el("div", { class: [node.inlined ? "inlined" : "", cell.above ? "above" : ""].join(" ").trim(), title: share(node) }, cell.width > 0.02 ? label(node) : "");
+  const element = el("div", { class: [node.parent ? "" : "all", node.inlined ? "inlined" : "", cell.above ? "above" : ""].join(" ").trim(), title: share(node) }, cell.width > 0.02 ? label(node) : "");
   element.style.left = `${100 * cell.from}%`;
   element.style.width = `${100 * cell.width}%`;
   element.style.top = `${(deepest - node.depth) * ROW}px`;
-  element.style.setProperty("--hue", node.parent ? hue(node.module) : 210);
+  element.style.setProperty("--hue", hue(node.module));
   element.addEventListener("click", () => zoomTo(node));
   element.addEventListener("mouseenter", () => say(node));
   cell.element = element;

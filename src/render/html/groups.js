@@ -108,7 +108,7 @@ function body(group) {
   fact("Processes", counted(group.processes));
   fact("Waiting on", counted(group.waits));
   fact(group.kind === "thread" ? "Threads" : "Stacks", members(group));
-  fact("Fingerprint", [el("code", null, group.fingerprint), " ", el("a", { href: `#g${group.n + 1}` }, "link to this group")]);
+  fact("Fingerprint", [el("code", null, group.fingerprint), " ", el("a", { class: "to-here", href: `#g${group.n + 1}` }, "link to this group")]);
   return el("div", { class: "body" }, frames, facts);
 }
 

@@ -15,5 +15,5 @@ function imageRow(image) {
   const status = el("td", null, el("span", { class: image.status }, image.status), image.why ? el("span", { class: "why" }, image.why) : null);
   const fact = (text) => el("td", { class: "mono" }, text || "–");
   const name = el("td", null, image.name + (image.version ? ` (${image.version})` : ""));
-  return el("tr", null, name, status, fact(image.load), fact(image.size), fact(image.id), el("td", null, image.file || "–"));
+  return el("tr", null, name, status, fact(image.load), fact(image.size), fact(image.id), el("td", { class: "file" }, image.file || "–"));
 }

@@ -80,7 +80,7 @@ function keys(event) {
 
 // Where a link of the page leads: a group, a fingerprint, or a line of a report.
 function follow() {
-  const hash = decodeURIComponent(location.hash.slice(1));
+  const hash = location.hash.slice(1);
   const group = /^g(\d+)$/.exec(hash);
   const line = /^(?:R(\d+))?L(\d+)$/.exec(hash);
   const print = data.groups.findIndex((group) => hash.length > 3 && group.fingerprint === hash);

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::data::Shown;
 use crate::group::Groups;
 use crate::report::Report;
 
@@ -11,7 +12,7 @@ use crate::report::Report;
 #[derive(Clone, Debug, Serialize)]
 pub struct Crash {
     /// `BUG: unable to handle page fault in zio_wait`.
-    pub title: String,
+    pub title: Shown,
     /// The frame that the title names.
     pub guilty: Option<Guilty>,
 }
@@ -20,22 +21,22 @@ pub struct Crash {
 #[derive(Clone, Debug, Serialize)]
 pub struct Guilty {
     /// Its function.
-    pub function: Option<String>,
+    pub function: Option<Shown>,
     /// Its module.
-    pub module: Option<String>,
+    pub module: Option<Shown>,
     /// Its file.
-    pub file: Option<String>,
+    pub file: Option<Shown>,
     /// Why this frame and not another.
-    pub reason: Option<String>,
+    pub reason: Option<Shown>,
 }
 
 /// What is wrong, and what says so.
 #[derive(Clone, Debug, Serialize)]
 pub struct Verdict {
     /// In a word or two: `deadlock`, `I/O does not come back`.
-    pub verdict: String,
+    pub verdict: Shown,
     /// In a sentence.
-    pub why: String,
+    pub why: Shown,
     /// The lines that show it.
     pub evidence: Vec<Evidence>,
 }
@@ -44,11 +45,11 @@ pub struct Verdict {
 #[derive(Clone, Debug, Serialize)]
 pub struct Evidence {
     /// The report, by its source.
-    pub source: String,
+    pub source: Shown,
     /// The line, from 1.
     pub line: u32,
     /// What it says.
-    pub text: String,
+    pub text: Shown,
 }
 
 /// The title of `report`.
