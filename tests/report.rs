@@ -182,6 +182,26 @@ fn the_policy_lets_the_page_run() {
     fs::remove_dir_all(dir).unwrap();
 }
 
+/// Verdicts and titles stand above everything else, with links to the lines that show them.
+#[test]
+fn what_is_known_to_be_wrong_comes_first() {
+    let Some(browser) = peer(&["chromium", "chromium-browser", "google-chrome"]) else { return };
+    let dir = scratch("verdicts");
+    let evidence = r#"[{"source":"<stdin>","line":4,"text":"\u003cb>zio_wait"}]"#;
+    let source = format!("\"source\":{}", data(&page(task("dd", 1, "zio_wait").as_bytes()))["reports"][0]["source"]);
+    let verdict = format!(r#""verdicts":[{{"verdict":"I/O does not come back","why":"because","evidence":{evidence}}}]"#);
+    let verdict = verdict.replace(r#""source":"<stdin>""#, &source);
+    let page = page(task("dd", 1, "zio_wait").as_bytes());
+    let start = page.find("\"verdicts\":[").unwrap();
+    let end = start + page[start..].find("],\"reports\":").unwrap() + 1;
+    let (document, console) = browse(&browser, &dir, &format!("{}{verdict}{}", &page[..start], &page[end..]));
+    assert_eq!(console, "");
+    let shown =
+        r##"<h2>I/O does not come back</h2><p>because</p><ul><li><a href="#L4">line 4</a> <code>&lt;b&gt;zio_wait</code></li></ul>"##;
+    assert!(document.contains(shown), "{}", document.split("id=\"triage\"").nth(1).unwrap_or_default().get(..600).unwrap_or_default());
+    fs::remove_dir_all(dir).unwrap();
+}
+
 #[test]
 fn a_reader_searches_sorts_opens_and_follows() {
     let Some(browser) = peer(&["chromium", "chromium-browser", "google-chrome"]) else { return };

@@ -216,6 +216,11 @@ function startGroups() {
   new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && list.made < list.shown.length && makeRows(PART), { rootMargin: "400px" }).observe(byId("more"));
   if (groups.length && groups.length <= 3) groups.forEach((group) => (group.open = true));
   // On paper nothing can be opened.
-  window.addEventListener("beforeprint", () => list.shown.slice(0, 50).forEach((group) => toggle(group, true)));
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = list.shown.slice(0, 50).filter((group) => !group.open);
+    opened.forEach((group) => toggle(group, true));
+  });
+  window.addEventListener("afterprint", () => opened.forEach((group) => toggle(group, false)));
   update();
 }
