@@ -8,18 +8,22 @@ use std::fs;
 use common::{run, run_with, stderr, stdout};
 use inferno::differential;
 
-/// `fixtures/flame/CASE`: the arguments in `command` give `expected.folded`. `KSTACK_BLESS=1` writes it anew.
+/// The words of `fixtures/flame/CASE/command`.
+fn command(case: &str) -> String {
+    fs::read_to_string(common::fixtures().join("flame").join(case).join("command")).unwrap()
+}
+
+/// `fixtures/flame/CASE`: the words in `command` give `expected.txt`, standard error behind. `KSTACK_BLESS=1` writes it anew.
 #[test]
 fn the_committed_lines() {
     for case in ["hung-task", "by-thread", "inlines", "diff"] {
-        let dir = common::fixtures().join("flame").join(case);
-        let command = fs::read_to_string(dir.join("command")).unwrap();
-        let output = run(&std::iter::once("flame").chain(command.lines()).collect::<Vec<_>>());
+        let output = run(&command(case).split_whitespace().collect::<Vec<_>>());
         assert!(output.status.success(), "{case}: {}", stderr(&output));
+        let path = common::fixtures().join("flame").join(case).join("expected.txt");
         if std::env::var_os("KSTACK_BLESS").is_some() {
-            fs::write(dir.join("expected.folded"), &output.stdout).unwrap();
+            fs::write(&path, [&output.stdout[..], &output.stderr].concat()).unwrap();
         }
-        assert_eq!(stdout(&output), fs::read_to_string(dir.join("expected.folded")).unwrap(), "{case}");
+        assert_eq!(stdout(&output) + &stderr(&output), fs::read_to_string(path).unwrap(), "{case}");
     }
 }
 
@@ -64,8 +68,8 @@ fn only_keeps_the_stacks_through_a_function() {
 
 #[test]
 fn inlined_calls_are_frames_unless_unwanted() {
-    let command = fs::read_to_string(common::fixtures().join("flame/inlines/command")).unwrap();
-    let args: Vec<&str> = std::iter::once("flame").chain(command.lines()).collect();
+    let command = command("inlines");
+    let args: Vec<&str> = command.split_whitespace().collect();
     let with = stdout(&run(&args));
     assert!(with.contains("net.example.zfs`zio_done;net.example.zfs`zio_notify_chain_[i];"), "{with}");
     // A function that is only inlined is no longer found without them.
