@@ -36,5 +36,6 @@ for count in 1 1000 10000; do
 done
 for report in ${KSTACK_REPORTS:-}; do
 	best "kstack symbolicate ${report##*/}" /dev/null "$kstack" symbolicate "$report" -k "$vmlinux" "${symbols[@]}"
+	best "kstack report ${report##*/}" /dev/null "$kstack" report --quiet "$report" -k "$vmlinux" "${symbols[@]}"
 	best "kstack symbolicate ${report##*/}, no symbols" /dev/null "$kstack" symbolicate "$report"
 done

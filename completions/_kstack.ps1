@@ -30,6 +30,8 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('group', 'group', [CompletionResultType]::ParameterValue, 'Show the distinct stacks, most frequent first')
             [CompletionResult]::new('diff', 'diff', [CompletionResultType]::ParameterValue, 'Compare two captures of one machine: what is stuck, what moves')
             [CompletionResult]::new('top', 'top', [CompletionResultType]::ParameterValue, 'Count in how many stacks each function occurs')
+            [CompletionResult]::new('flame', 'flame', [CompletionResultType]::ParameterValue, 'Write folded stacks, or draw a flame graph')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Write one HTML page with everything: groups, flame graph, images, the report''s text')
             [CompletionResult]::new('modules', 'modules', [CompletionResultType]::ParameterValue, 'List every image with its load address, UUID and symbol file')
             [CompletionResult]::new('lookup', 'lookup', [CompletionResultType]::ParameterValue, 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats, symbol files and outputs that are known')
@@ -226,6 +228,81 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'kstack;flame' {
+            [CompletionResult]::new('--format-in', '--format-in', [CompletionResultType]::ParameterName, 'Read every report as this format instead of detecting it (see `kstack formats`)')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('--kernel', '--kernel', [CompletionResultType]::ParameterName, 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not')
+            [CompletionResult]::new('--module', '--module', [CompletionResultType]::ParameterName, 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected')
+            [CompletionResult]::new('--load-map', '--load-map', [CompletionResultType]::ParameterName, 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--symbols', '--symbols', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--slide', '--slide', [CompletionResultType]::ParameterName, 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address')
+            [CompletionResult]::new('--in-module', '--in-module', [CompletionResultType]::ParameterName, 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name')
+            [CompletionResult]::new('--caller', '--caller', [CompletionResultType]::ParameterName, 'Stacks that run through this function, with +0xOFFSET through that very call')
+            [CompletionResult]::new('--frame', '--frame', [CompletionResultType]::ParameterName, 'Stacks with a frame, written `function [module]`, that matches')
+            [CompletionResult]::new('--called-from', '--called-from', [CompletionResultType]::ParameterName, 'Stacks with a frame, written `function [module]`, that matches')
+            [CompletionResult]::new('--task', '--task', [CompletionResultType]::ParameterName, 'Stacks whose process or thread name matches')
+            [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'Stacks of this process id')
+            [CompletionResult]::new('--tid', '--tid', [CompletionResultType]::ParameterName, 'Stacks of this thread id')
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Stacks in this state, or with this flag in it: D, TH_UNINT')
+            [CompletionResult]::new('--wchan', '--wchan', [CompletionResultType]::ParameterName, 'Stacks whose wait channel matches')
+            [CompletionResult]::new('--kind', '--kind', [CompletionResultType]::ParameterName, 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample')
+            [CompletionResult]::new('--min-count', '--min-count', [CompletionResultType]::ParameterName, 'Stacks that at least this many threads share, by their functions')
+            [CompletionResult]::new('--skip-list', '--skip-list', [CompletionResultType]::ParameterName, 'Functions and files that are never guilty of a crash, besides those that kstack knows')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded')
+            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait')
+            [CompletionResult]::new('--only', '--only', [CompletionResultType]::ParameterName, 'Keep the stacks that run through this function, inlined or not; repeatable, one is enough')
+            [CompletionResult]::new('--diff', '--diff', [CompletionResultType]::ParameterName, 'Compare with this report: two counts for each stack, or a graph whose red frames grew and whose blue ones shrank')
+            [CompletionResult]::new('--title', '--title', [CompletionResultType]::ParameterName, 'Heading of the graph')
+            [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--by-thread', '--by-thread', [CompletionResultType]::ParameterName, 'Put the thread''s name, or its process''s, below its stacks as their root')
+            [CompletionResult]::new('--no-inline', '--no-inline', [CompletionResultType]::ParameterName, 'Leave out the inlined calls that debug info knows')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
+        'kstack;report' {
+            [CompletionResult]::new('--format-in', '--format-in', [CompletionResultType]::ParameterName, 'Read every report as this format instead of detecting it (see `kstack formats`)')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('--kernel', '--kernel', [CompletionResultType]::ParameterName, 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not')
+            [CompletionResult]::new('--module', '--module', [CompletionResultType]::ParameterName, 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected')
+            [CompletionResult]::new('--load-map', '--load-map', [CompletionResultType]::ParameterName, 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--symbols', '--symbols', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--slide', '--slide', [CompletionResultType]::ParameterName, 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address')
+            [CompletionResult]::new('--in-module', '--in-module', [CompletionResultType]::ParameterName, 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name')
+            [CompletionResult]::new('--caller', '--caller', [CompletionResultType]::ParameterName, 'Stacks that run through this function, with +0xOFFSET through that very call')
+            [CompletionResult]::new('--frame', '--frame', [CompletionResultType]::ParameterName, 'Stacks with a frame, written `function [module]`, that matches')
+            [CompletionResult]::new('--called-from', '--called-from', [CompletionResultType]::ParameterName, 'Stacks with a frame, written `function [module]`, that matches')
+            [CompletionResult]::new('--task', '--task', [CompletionResultType]::ParameterName, 'Stacks whose process or thread name matches')
+            [CompletionResult]::new('--pid', '--pid', [CompletionResultType]::ParameterName, 'Stacks of this process id')
+            [CompletionResult]::new('--tid', '--tid', [CompletionResultType]::ParameterName, 'Stacks of this thread id')
+            [CompletionResult]::new('--state', '--state', [CompletionResultType]::ParameterName, 'Stacks in this state, or with this flag in it: D, TH_UNINT')
+            [CompletionResult]::new('--wchan', '--wchan', [CompletionResultType]::ParameterName, 'Stacks whose wait channel matches')
+            [CompletionResult]::new('--kind', '--kind', [CompletionResultType]::ParameterName, 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample')
+            [CompletionResult]::new('--min-count', '--min-count', [CompletionResultType]::ParameterName, 'Stacks that at least this many threads share, by their functions')
+            [CompletionResult]::new('--skip-list', '--skip-list', [CompletionResultType]::ParameterName, 'Functions and files that are never guilty of a crash, besides those that kstack knows')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
+            [CompletionResult]::new('--by', '--by', [CompletionResultType]::ParameterName, 'What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process')
+            [CompletionResult]::new('--plumbing', '--plumbing', [CompletionResultType]::ParameterName, 'Functions that only stand for waiting, one a line, instead of the list that is built in')
+            [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'kstack;modules' {
             [CompletionResult]::new('--format-in', '--format-in', [CompletionResultType]::ParameterName, 'Read every report as this format instead of detecting it (see `kstack formats`)')
             [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory')
@@ -297,6 +374,8 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('group', 'group', [CompletionResultType]::ParameterValue, 'Show the distinct stacks, most frequent first')
             [CompletionResult]::new('diff', 'diff', [CompletionResultType]::ParameterValue, 'Compare two captures of one machine: what is stuck, what moves')
             [CompletionResult]::new('top', 'top', [CompletionResultType]::ParameterValue, 'Count in how many stacks each function occurs')
+            [CompletionResult]::new('flame', 'flame', [CompletionResultType]::ParameterValue, 'Write folded stacks, or draw a flame graph')
+            [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Write one HTML page with everything: groups, flame graph, images, the report''s text')
             [CompletionResult]::new('modules', 'modules', [CompletionResultType]::ParameterValue, 'List every image with its load address, UUID and symbol file')
             [CompletionResult]::new('lookup', 'lookup', [CompletionResultType]::ParameterValue, 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats, symbol files and outputs that are known')
@@ -315,6 +394,12 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             break
         }
         'kstack;help;top' {
+            break
+        }
+        'kstack;help;flame' {
+            break
+        }
+        'kstack;help;report' {
             break
         }
         'kstack;help;modules' {

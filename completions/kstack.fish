@@ -31,6 +31,8 @@ complete -c kstack -n "__fish_kstack_needs_command" -f -a "sym" -d 'Print the re
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "group" -d 'Show the distinct stacks, most frequent first'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "top" -d 'Count in how many stacks each function occurs'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "flame" -d 'Write folded stacks, or draw a flame graph'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "report" -d 'Write one HTML page with everything: groups, flame graph, images, the report\'s text'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
@@ -249,6 +251,86 @@ csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
+linux-proc-stack\t''
+linux-log\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l format -d 'Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded' -r -f -a "folded\t''
+svg\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l frames -d 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait' -r -f -a "perf\t''
+dtrace\t''
+plain\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l only -d 'Keep the stacks that run through this function, inlined or not; repeatable, one is enough' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l diff -d 'Compare with this report: two counts for each stack, or a graph whose red frames grew and whose blue ones shrank' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l title -d 'Heading of the graph' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l by-thread -d 'Put the thread\'s name, or its process\'s, below its stacks as their root'
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l no-inline -d 'Leave out the inlined calls that debug info knows'
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
+linux-proc-stack\t''
+linux-log\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand report" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand report" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand report" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l by -d 'What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l plumbing -d 'Functions that only stand for waiting, one a line, instead of the list that is built in' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand report" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
 darwin-kextstat\t''
@@ -304,13 +386,15 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s h -l help -d 'P
 complete -c kstack -n "__fish_kstack_using_subcommand formats" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand man" -s h -l help -d 'Print help'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "top" -d 'Count in how many stacks each function occurs'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "top" -d 'Count in how many stacks each function occurs'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "flame" -d 'Write folded stacks, or draw a flame graph'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "report" -d 'Write one HTML page with everything: groups, flame graph, images, the report\'s text'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

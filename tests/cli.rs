@@ -58,6 +58,25 @@ fn compressed_reports_and_symbol_files_are_read_as_they_are() {
     assert_eq!(packed.stdout, sym(&KERNEL).stdout, "{}", stderr(&packed));
 }
 
+/// Nothing takes the place of a device, a pipe, or a link.
+#[test]
+fn what_is_no_file_is_written_to_as_it_is() {
+    let dir = scratch("special");
+    let path = |name: &str| dir.join(name).display().to_string();
+    assert!(std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = path("pipe");
+        move || fs::read(pipe).unwrap()
+    });
+    assert!(run(&["sym", RAW, "-o", &path("pipe")]).status.success());
+    assert_eq!(reader.join().unwrap(), sym(&[]).stdout);
+    fs::write(path("file"), "old").unwrap();
+    std::os::unix::fs::symlink(path("file"), path("link")).unwrap();
+    assert!(run(&["sym", RAW, "-o", &path("link")]).status.success());
+    assert!(fs::symlink_metadata(path("link")).unwrap().is_symlink());
+    assert_eq!(fs::read(path("file")).unwrap(), sym(&[]).stdout);
+}
+
 #[test]
 fn strict_tells_resolved_from_proven() {
     assert_eq!(sym(&KERNEL).status.code(), Some(0));

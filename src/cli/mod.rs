@@ -3,6 +3,7 @@
 mod diff;
 mod exit;
 mod filters;
+mod flame;
 mod formats;
 mod generate;
 mod group;
@@ -11,6 +12,7 @@ mod lookup;
 mod modules;
 mod options;
 mod output;
+mod report;
 mod session;
 mod symbolicate;
 mod term;
@@ -51,6 +53,14 @@ enum Command {
     ///
     /// What gdb's countpcs did for one address of a zone log, for every function of every report: stacks that run through it, and stacks that wait in it.
     Top(Box<top::Args>),
+    /// Write folded stacks, or draw a flame graph
+    ///
+    /// One line for each distinct stack, root first, with its number of threads: what flamegraph.pl, inferno-flamegraph and speedscope read. --format svg draws the graph. Unreliable frames are left out; inlined calls that debug info knows are frames, marked _[i].
+    Flame(Box<flame::Args>),
+    /// Write one HTML page with everything: groups, flame graph, images, the report's text
+    ///
+    /// The page needs no network and no other file. It shows what stands out, the groups of equal stacks to search, sort and open, a flame graph, every image with whether its symbol file is the right build, and the report's own text with each frame linked to its group.
+    Report(Box<report::Args>),
     /// List every image with its load address, UUID and symbol file
     Modules(modules::Args),
     /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
@@ -77,6 +87,8 @@ pub fn main() -> ExitCode {
         Command::Group(args) => group::run(&args),
         Command::Diff(args) => diff::run(&args),
         Command::Top(args) => top::run(&args),
+        Command::Flame(args) => flame::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Modules(args) => modules::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Formats => formats::run(),

@@ -33,6 +33,14 @@ pub fn style(args: &OutputArgs, frames: Option<Idiom>) -> Style {
 }
 
 fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    // A device or pipe is written to as it is: with a file in the place of `/dev/null` the machine would be broken for everybody.
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+        let mut out = BufWriter::new(File::options().write(true).open(path)?);
+        write(&mut out)?;
+        return out.flush();
+    }
+    // A link stays one: `/dev/stdout` is.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let part = part_name(path);
     let result = (|| {
         let mut out = BufWriter::new(File::create_new(&part)?);

@@ -3,14 +3,18 @@
 //! A new output is one file that implements [`Output`] and one line in [`OUTPUTS`].
 
 pub mod diff;
+pub mod folded;
 pub mod frames;
 pub mod groups;
+pub mod html;
 pub mod json;
 pub mod listing;
 mod locks;
 pub mod modules;
 pub mod sanitize;
 pub mod summary;
+#[cfg(feature = "flamegraph")]
+pub mod svg;
 pub mod table;
 pub mod text;
 

@@ -69,6 +69,21 @@ fn escaped(text: &str) -> String {
     out
 }
 
+/// Where a stack stands in `text`: from its heading to what belongs to its last frame. `None` without frames.
+pub fn extent(text: &[u8], stack: &Stack) -> Option<Range<usize>> {
+    let frames = || stack.frames.iter().chain(&stack.user_frames);
+    let (first, last) = (frames().min_by_key(|frame| frame.line_start)?, frames().max_by_key(|frame| frame.line_start)?);
+    let above = text.get(..first.line_start as usize)?;
+    let heading = first.line.saturating_sub(stack.line) as usize;
+    let start = memchr::memrchr_iter(b'\n', above).nth(heading).map_or(0, |at| at + 1);
+    Some(start..(0..last.notes).fold(line_end(text, last.line_start as usize), |at, _| line_end(text, at)))
+}
+
+/// One past the line feed of the line that holds byte `at`.
+fn line_end(text: &[u8], at: usize) -> usize {
+    memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1)
+}
+
 struct Writer<'a, 'o> {
     report: &'a Report<'a>,
     style: Style,
@@ -102,7 +117,7 @@ impl Writer<'_, '_> {
         if !self.style.excerpt {
             return std::iter::once(0..self.report.text.len()).collect();
         }
-        let mut parts: Vec<Range<usize>> = self.report.capture.stacks.iter().filter_map(|stack| self.part(stack)).collect();
+        let mut parts: Vec<Range<usize>> = self.report.capture.stacks.iter().filter_map(|stack| extent(self.report.text, stack)).collect();
         parts.sort_unstable_by_key(|part| part.start);
         let mut merged: Vec<Range<usize>> = Vec::new();
         for part in parts {
@@ -112,16 +127,6 @@ impl Writer<'_, '_> {
             }
         }
         merged
-    }
-
-    /// Where a stack stands in the text.
-    fn part(&self, stack: &Stack) -> Option<Range<usize>> {
-        let frames = || stack.frames.iter().chain(&stack.user_frames);
-        let (first, last) = (frames().min_by_key(|frame| frame.line_start)?, frames().max_by_key(|frame| frame.line_start)?);
-        let above = &self.report.text[..first.line_start as usize];
-        let heading = first.line.saturating_sub(stack.line) as usize;
-        let start = memchr::memrchr_iter(b'\n', above).nth(heading).map_or(0, |at| at + 1);
-        Some(start..(0..last.notes).fold(self.line_end(last.line_start as usize), |at, _| self.line_end(at)))
     }
 
     /// Writes everything from `done` to the end of a line with those frames in it, and what belongs below it; gives back where the text
@@ -221,8 +226,7 @@ impl Writer<'_, '_> {
 
     /// One past the line feed of the line that holds byte `at`.
     fn line_end(&self, at: usize) -> usize {
-        let text = self.report.text;
-        memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1)
+        line_end(self.report.text, at)
     }
 
     /// The report's own bytes.
