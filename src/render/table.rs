@@ -36,7 +36,7 @@ pub fn write_table(
     }
     let Some(width) = width else {
         table.load_style(presets::NOTHING);
-        return table.lines().try_for_each(|line| writeln!(out, "{}", line.trim_end()));
+        return table.lines().try_for_each(|line| writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(line.as_str()).trim_end()));
     };
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_content_arrangement(ContentArrangement::Dynamic);
