@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Times kstack on a real kernel against its peers, in one run; best of RUNS, wall clock and peak resident memory.
 # usage: KSTACK_VMLINUX=/usr/lib/debug/boot/vmlinux-REL [KSTACK_MODULES=DIR] [KSTACK_REPORTS="FILE..."] benches/linux.sh
-# Peers that are not installed are left out: llvm-symbolizer, addr2line, eu-addr2line, blazecli.
+# Peers that are not installed are left out: llvm-symbolizer, addr2line, eu-addr2line, blazecli; and decode_stacktrace.sh of the kernel's
+# scripts, which KSTACK_DECODE_STACKTRACE names, because it takes minutes for a dump.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
 vmlinux=${KSTACK_VMLINUX:?give the kernel with debug info in KSTACK_VMLINUX}
@@ -38,4 +39,7 @@ for report in ${KSTACK_REPORTS:-}; do
 	best "kstack symbolicate ${report##*/}" /dev/null "$kstack" symbolicate "$report" -k "$vmlinux" "${symbols[@]}"
 	best "kstack report ${report##*/}" /dev/null "$kstack" report --quiet "$report" -k "$vmlinux" "${symbols[@]}"
 	best "kstack symbolicate ${report##*/}, no symbols" /dev/null "$kstack" symbolicate "$report"
+	if [[ -n ${KSTACK_DECODE_STACKTRACE:-} && -f $report ]]; then
+		RUNS=1 TOLERATE=1 best "decode_stacktrace.sh ${report##*/}" "$report" bash "$KSTACK_DECODE_STACKTRACE" "$vmlinux" auto "${KSTACK_MODULES:-}"
+	fi
 done

@@ -17,6 +17,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::input::map::Bytes;
 use crate::model::addr::Svma;
 use crate::model::frame::Location;
+use crate::symbols::skim::{Skimmed, skim};
 
 type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
 type Dwarf<'d> = gimli::Dwarf<Reader<'d>>;
@@ -74,17 +75,22 @@ impl<'d> Sections<'d> {
         self.sections.borrow(|section| EndianSlice::new(section, self.endian))
     }
 
-    /// Readers that see a single unit of `.debug_info`, so that a context over them indexes nothing else.
-    fn unit(&self, unit: usize) -> Option<Dwarf<'_>> {
+    /// Readers that see a single unit of `.debug_info`, so that a context over them indexes nothing else; `skimmed` keeps what they read.
+    fn unit<'s>(&'s self, unit: usize, skimmed: &'s mut Option<Skimmed>) -> Option<Dwarf<'s>> {
         let mut dwarf = self.whole();
         let info = dwarf.debug_info.reader().slice();
         let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(unit)).ok()?;
         let slice = info.get(unit..unit.checked_add(header.length_including_self())?)?;
+        let abbreviations = dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?;
+        *skimmed = skim(slice, abbreviations, self.endian);
         dwarf.debug_info = gimli::DebugInfo::new(slice, self.endian);
         // Its offsets are those of the whole section; without it the context takes the ranges of the unit's root entry.
         dwarf.debug_aranges = gimli::DebugAranges::new(&[], self.endian);
-        // Read once, here, for the question below and for the context.
-        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::All);
+        match skimmed {
+            Some(skimmed) => skimmed.replace(&mut dwarf, self.endian),
+            // Read once, here, for the question below and for the context.
+            None => dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::All),
+        }
         let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(0)).ok()?;
         // An offset into another unit would be read as one into this slice and name a wrong function.
         if refers_to_other_units(&dwarf, &header) {
@@ -125,7 +131,8 @@ pub fn locate(sections: &Sections<'_>, bytes: &Bytes, index: &UnitIndex, probes:
     let found: Vec<Option<Vec<Vec<Location>>>> = units
         .par_iter()
         .map(|unit| {
-            let dwarf = sections.unit(unit[0].0)?;
+            let mut skimmed = None;
+            let dwarf = sections.unit(unit[0].0, &mut skimmed)?;
             let length = dwarf.debug_info.reader().len();
             if read.fetch_add(length, Ordering::Relaxed) % KEPT + length >= KEPT {
                 bytes.release();

@@ -11,6 +11,7 @@ pub mod find;
 pub mod macho;
 mod opd;
 pub mod reloc;
+mod skim;
 pub mod symtab;
 pub mod text;
 

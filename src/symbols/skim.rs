@@ -1,0 +1,172 @@
+//! A copy of a C unit's DWARF in which everything between its functions is one entry that is passed over in a step.
+//!
+//! Nine tenths of a kernel unit are types of headers, which no lookup of an address needs, but which a reader of the entries has to walk
+//! through. GCC and clang link each entry with its next sibling (`DW_AT_sibling`), so that finding them costs little. References from
+//! functions to types lead nowhere in the copy; offsets of functions are as they were. DWARF 5, sections 2.3 and 7.5.
+
+use gimli::{
+    Abbreviations, AbbreviationsCache, AbbreviationsCacheStrategy, AttributeValue, DebugAbbrev, DebugInfo, DebugInfoOffset, Dwarf,
+    EndianSlice, RunTimeEndian, UnitHeader, UnitOffset,
+};
+
+type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
+
+/// The copy: one unit of `.debug_info`, and the abbreviations that it uses, with one for what is passed over.
+pub struct Skimmed {
+    /// Begins with the unit's header.
+    info: Vec<u8>,
+    /// The unit's abbreviations, at offset 0.
+    table: Vec<u8>,
+    /// The same, read.
+    cache: AbbreviationsCache,
+}
+
+/// Bytes that a run of entries must have to be worth an entry of its own.
+const WORTH: usize = 64;
+
+/// The copy of `unit`, whose abbreviations are at the start of `abbreviations`; `None` for units of other languages than C, of the 64-bit
+/// form, or that cannot be read.
+pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<Skimmed> {
+    let (end, highest) = table_end(abbreviations)?;
+    let code = uleb(highest.checked_add(1)?);
+    // Code, no tag that means anything, no children, one attribute that is a block, end of attributes.
+    let mut table = [&code[..], &uleb(u64::from(gimli::DW_TAG_lo_user.0)), &[gimli::DW_CHILDREN_no.0]].concat();
+    table.extend([&uleb(u64::from(gimli::DW_AT_lo_user.0))[..], &uleb(u64::from(gimli::DW_FORM_block4.0)), &[0, 0]].concat());
+    table.extend(&abbreviations[..end]);
+    let mut info = unit.to_vec();
+    let place = abbreviations_place(&info, endian)?;
+    info.get_mut(place..place + 4)?.fill(0);
+    let mut dwarf = Dwarf::default();
+    (dwarf.debug_info, dwarf.debug_abbrev) = (DebugInfo::new(&info, endian), DebugAbbrev::new(&table, endian));
+    dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::All);
+    let header = dwarf.debug_info.header_from_offset(DebugInfoOffset(0)).ok()?;
+    let runs = runs(&header, &*dwarf.abbreviations(&header).ok()?)?;
+    let cache = dwarf.abbreviations_cache;
+    for (start, end) in runs {
+        let length = u32::try_from(end - start - code.len() - 4).ok()?;
+        let length = if endian == RunTimeEndian::Little { length.to_le_bytes() } else { length.to_be_bytes() };
+        info.get_mut(start..start + code.len())?.copy_from_slice(&code);
+        info.get_mut(start + code.len()..start + code.len() + 4)?.copy_from_slice(&length);
+    }
+    Some(Skimmed { info, table, cache })
+}
+
+impl Skimmed {
+    /// Makes `dwarf` read the copy.
+    pub fn replace<'s>(&'s mut self, dwarf: &mut Dwarf<Reader<'s>>, endian: RunTimeEndian) {
+        dwarf.debug_info = DebugInfo::new(&self.info, endian);
+        dwarf.debug_abbrev = DebugAbbrev::new(&self.table, endian);
+        dwarf.abbreviations_cache = std::mem::take(&mut self.cache);
+    }
+}
+
+/// Where the header of a 32-bit unit says where its abbreviations are: behind length and version, since version 5 behind type and
+/// address size too.
+fn abbreviations_place(unit: &[u8], endian: RunTimeEndian) -> Option<usize> {
+    let word: [u8; 2] = unit.get(4..6)?.try_into().ok()?;
+    let version = if endian == RunTimeEndian::Little { u16::from_le_bytes(word) } else { u16::from_be_bytes(word) };
+    match version {
+        _ if unit[..4] == [0xff; 4] => None,
+        2..=4 => Some(6),
+        5 => Some(8),
+        _ => None,
+    }
+}
+
+/// Half-open ranges of the unit that hold entries between functions, without their last ends.
+fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations) -> Option<Vec<(usize, usize)>> {
+    let mut entries = header.entries_raw(abbreviations, None).ok()?;
+    let root = entries.read_abbreviation().ok()??;
+    let mut is_c = false;
+    for specification in root.attributes() {
+        let attribute = entries.read_attribute(*specification).ok()?;
+        is_c |= attribute.name() == gimli::DW_AT_language
+            && matches!(attribute.value(), AttributeValue::Language(language) if C.contains(&language));
+    }
+    if !is_c || !root.has_children() {
+        return None;
+    }
+    let mut runs = Vec::new();
+    let mut from = None;
+    let mut close = |from: &mut Option<usize>, at: usize| runs.extend(from.take().filter(|from| at - from >= WORTH).map(|from| (from, at)));
+    // Depth below the root's children, for entries that do not tell their sibling.
+    let mut depth = 0;
+    while !entries.is_empty() {
+        let at = entries.next_offset().0;
+        let Some(abbreviation) = entries.read_abbreviation().ok()? else {
+            if depth == 0 {
+                close(&mut from, at);
+                break;
+            }
+            depth -= 1;
+            continue;
+        };
+        if depth == 0 && abbreviation.tag() == gimli::DW_TAG_subprogram {
+            close(&mut from, at);
+        } else if depth == 0 {
+            from = from.or(Some(at));
+        }
+        let specifications = abbreviation.attributes();
+        let sibling = specifications.iter().position(|specification| specification.name() == gimli::DW_AT_sibling);
+        let Some(sibling) = sibling.filter(|_| abbreviation.has_children()) else {
+            entries.skip_attributes(specifications).ok()?;
+            depth += usize::from(abbreviation.has_children());
+            continue;
+        };
+        entries.skip_attributes(&specifications[..sibling]).ok()?;
+        let AttributeValue::UnitRef(next) = entries.read_attribute(specifications[sibling]).ok()?.value() else { return None };
+        if next.0 <= at {
+            return None;
+        }
+        entries = header.entries_raw(abbreviations, Some(UnitOffset(next.0))).ok()?;
+    }
+    Some(runs)
+}
+
+/// Languages in which functions stand beside types, not in them.
+const C: &[gimli::DwLang] = &[gimli::DW_LANG_C89, gimli::DW_LANG_C, gimli::DW_LANG_C99, gimli::DW_LANG_C11, gimli::DW_LANG_C17];
+
+/// Where the table of abbreviations at the start of `bytes` ends, behind its last zero, and its highest code.
+fn table_end(bytes: &[u8]) -> Option<(usize, u64)> {
+    let (mut at, mut highest) = (0, 0);
+    let mut number = || {
+        let (mut value, mut shift) = (0u64, 0);
+        loop {
+            let byte = *bytes.get(at)?;
+            at += 1;
+            value |= if shift < 64 { u64::from(byte & 0x7f) << shift } else { 0 };
+            shift += 7;
+            if byte < 0x80 {
+                return Some((value, at));
+            }
+        }
+    };
+    loop {
+        let (code, end) = number()?;
+        if code == 0 {
+            return Some((end, highest));
+        }
+        highest = highest.max(code);
+        // The tag, and whether there are children: a byte that is its own number.
+        let _ = (number()?, number()?);
+        loop {
+            let (name, form) = (number()?.0, number()?.0);
+            if form == u64::from(gimli::DW_FORM_implicit_const.0) {
+                number()?;
+            }
+            if name == 0 && form == 0 {
+                break;
+            }
+        }
+    }
+}
+
+fn uleb(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
