@@ -145,7 +145,9 @@ fn lockup(facts: &Facts<'_, '_>) -> Said {
     let mut evidence: Vec<Evidence> = facts.stacks().filter_map(|(_, stack)| Some(heading(stack, titled(stack, STILL)?))).collect();
     evidence.dedup();
     evidence.truncate(3);
-    let blocked = |stack: &Stack| stack.state.as_deref().is_some_and(is_blocked);
+    // Idle threads of xnu's kernel task always sleep so.
+    let is_idle = |stack: &Stack| stack.pid == Some(0) && stack.process.as_deref() == Some("kernel_task");
+    let blocked = |stack: &Stack| stack.state.as_deref().is_some_and(is_blocked) && !is_idle(stack);
     // A log can tell of the same thread every few seconds.
     let mut seen = rustc_hash::FxHashSet::default();
     let mut fresh = |stack: &Stack| stack.pid.is_none() || seen.insert((stack.pid, stack.tid.clone(), stack.process.clone()));

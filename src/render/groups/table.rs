@@ -24,7 +24,7 @@ impl GroupOutput for Table {
     fn write(&self, groups: &Groups<'_, '_>, _: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
         let rows: Vec<Vec<String>> =
             groups.list.iter().map(|group| cells(groups, group).into_iter().map(|cell| visible_line(&cell)).collect()).collect();
-        write_table(&HEAD, &rows, &[(0, Align::Right)], view.style.terminal.then_some(view.width), out)
+        write_table(&HEAD, &rows, &[(0, Align::Right), (6, Align::Whole)], view.style.terminal.then_some(view.width), out)
     }
 }
 
