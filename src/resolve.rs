@@ -46,25 +46,6 @@ impl Resolved {
     }
 }
 
-/// Keeps the stacks for which `keep` holds, told their number, and the answers to their frames.
-pub fn retain(capture: &mut Capture, resolved: &mut Resolved, keep: impl Fn(usize) -> bool) {
-    let stacks = std::mem::take(&mut capture.stacks).into_iter().zip(std::mem::take(&mut resolved.frames));
-    (capture.stacks, resolved.frames) = stacks.enumerate().filter(|(n, _)| keep(*n)).map(|(_, kept)| kept).unzip();
-    let mut numbers = vec![u32::MAX; resolved.answers.len()];
-    let mut old: Vec<Option<Answer>> = std::mem::take(&mut resolved.answers).into_iter().map(Some).collect();
-    resolved.firsts.clear();
-    for (stack, frames) in resolved.frames.iter_mut().enumerate() {
-        for (n, answer) in frames.iter_mut().enumerate() {
-            if let Some(moved) = old[*answer as usize].take() {
-                numbers[*answer as usize] = resolved.answers.len() as u32;
-                resolved.answers.push(moved);
-                resolved.firsts.push((stack as u32, n as u32));
-            }
-            *answer = numbers[*answer as usize];
-        }
-    }
-}
-
 /// A symbol that a printed name may mean.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {

@@ -11,6 +11,7 @@ use crate::model::crash::Crash;
 use crate::note::Note;
 use crate::place::Layout;
 use crate::render::Report;
+use crate::report;
 use crate::resolve::{self, ResolveOptions, Resolved};
 use crate::title::{self, SkipList};
 
@@ -91,7 +92,7 @@ impl Session {
 
     fn keep(&mut self, kept: &[Vec<bool>]) {
         for ((input, resolved), kept) in self.inputs.reports.iter_mut().zip(&mut self.resolved).zip(kept) {
-            resolve::retain(&mut input.capture, resolved, |stack| kept[stack]);
+            report::retain(&mut input.capture, resolved, |stack| kept[stack]);
         }
         for (crash, kept) in self.crashes.iter_mut().zip(kept) {
             let Some(guilty) = crash.as_mut().and_then(|crash| crash.guilty.as_mut()) else { continue };

@@ -9,12 +9,12 @@
 //! Lines of different runs may follow each other, and blanks may stand between tokens (`jq`). Stacks of one source become one report;
 //! groups become stacks that count. A line that is damaged is passed over and said.
 
-use std::collections::BTreeMap;
-
 use rustc_hash::FxHashMap;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::kstack_document::{
+    Counts, Document, Group, Head, Image, JsonBlamed, JsonFrame, JsonGuilty, JsonLocation, JsonMember, JsonStack,
+};
 use super::{Confidence, Format, Holds, Part, lex};
 use crate::model::addr::{Arch, Avma, Slide, Svma, parse_hex};
 use crate::model::capture::{Capture, Os};
@@ -72,184 +72,6 @@ impl Format for KstackJson {
         }
         reader.finish()
     }
-}
-
-type Counts = BTreeMap<String, u64>;
-
-/// Any of the four documents, every field of which may be missing.
-#[derive(Deserialize)]
-struct Document<'t> {
-    schema: String,
-    #[serde(default, borrow)]
-    reports: Vec<Head<'t>>,
-    #[serde(default, borrow)]
-    groups: Vec<Group<'t>>,
-    // One stack with the head of its report.
-    source: Option<String>,
-    os: Option<String>,
-    arch: Option<String>,
-    kernel_version: Option<String>,
-    slide: Option<String>,
-    #[serde(default)]
-    images: Vec<Image>,
-    #[serde(borrow)]
-    stack: Option<JsonStack<'t>>,
-    // One group.
-    count: Option<u64>,
-    kind: Option<String>,
-    title: Option<String>,
-    guilty: Option<JsonGuilty>,
-    blamed: Option<JsonBlamed>,
-    #[serde(default)]
-    states: Counts,
-    #[serde(default)]
-    wait_channels: Counts,
-    #[serde(default)]
-    processes: Counts,
-    #[serde(default)]
-    members: Vec<JsonMember>,
-    #[serde(borrow)]
-    frames: Option<Vec<JsonFrame<'t>>>,
-}
-
-#[derive(Deserialize)]
-struct Head<'t> {
-    source: Option<String>,
-    os: Option<String>,
-    arch: Option<String>,
-    kernel_version: Option<String>,
-    slide: Option<String>,
-    title: Option<String>,
-    guilty: Option<JsonGuilty>,
-    #[serde(default)]
-    images: Vec<Image>,
-    #[serde(default, borrow)]
-    stacks: Vec<JsonStack<'t>>,
-}
-
-#[derive(Deserialize)]
-struct Group<'t> {
-    count: Option<u64>,
-    kind: Option<String>,
-    title: Option<String>,
-    blamed: Option<JsonBlamed>,
-    os: Option<String>,
-    #[serde(default)]
-    states: Counts,
-    #[serde(default)]
-    wait_channels: Counts,
-    #[serde(default)]
-    processes: Counts,
-    #[serde(default)]
-    members: Vec<JsonMember>,
-    #[serde(default, borrow)]
-    frames: Vec<JsonFrame<'t>>,
-}
-
-#[derive(Deserialize)]
-struct JsonBlamed {
-    title: String,
-    frame: usize,
-}
-
-impl JsonBlamed {
-    fn read(self) -> Box<Blamed> {
-        Box::new(Blamed { title: self.title, frame: self.frame })
-    }
-}
-
-#[derive(Deserialize)]
-struct JsonGuilty {
-    function: String,
-    module: Option<String>,
-    file: Option<String>,
-    reason: Option<String>,
-}
-
-/// The crash of a report. Where its stack is, the stacks themselves tell.
-fn crash(title: Option<String>, guilty: Option<JsonGuilty>) -> Option<Crash> {
-    let one = |guilty: JsonGuilty| Guilty {
-        function: guilty.function,
-        module: guilty.module,
-        file: guilty.file,
-        reason: guilty.reason.unwrap_or_default(),
-        stack: None,
-        frame: None,
-    };
-    Some(Crash { title: title?, guilty: guilty.map(one), line: 1 })
-}
-
-#[derive(Deserialize)]
-struct JsonMember {
-    #[serde(default)]
-    source: String,
-    #[serde(default)]
-    stack: u64,
-    pid: Option<i64>,
-    tid: Option<String>,
-    process: Option<String>,
-    count: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Image {
-    name: String,
-    version: Option<String>,
-    uuid: Option<String>,
-    load_address: Option<String>,
-    size: Option<u64>,
-    #[serde(default)]
-    kernel: bool,
-}
-
-#[derive(Deserialize)]
-struct JsonStack<'t> {
-    kind: Option<String>,
-    title: Option<String>,
-    pid: Option<i64>,
-    tid: Option<String>,
-    process: Option<String>,
-    thread: Option<String>,
-    cpu: Option<u32>,
-    state: Option<String>,
-    wait_channel: Option<String>,
-    count: Option<u64>,
-    line: Option<u32>,
-    blamed: Option<JsonBlamed>,
-    #[serde(default, borrow)]
-    frames: Vec<JsonFrame<'t>>,
-    #[serde(default, borrow)]
-    user_frames: Vec<JsonFrame<'t>>,
-}
-
-#[derive(Deserialize)]
-struct JsonFrame<'t> {
-    line: Option<u32>,
-    address: Option<String>,
-    // Raw, because the frame's names stay where they stand in the text.
-    #[serde(borrow)]
-    module: Option<&'t RawValue>,
-    #[serde(borrow)]
-    symbol: Option<&'t RawValue>,
-    offset: Option<u64>,
-    size: Option<u64>,
-    reliable: Option<bool>,
-    #[serde(default)]
-    exact: bool,
-    role: Option<String>,
-    trust: Option<String>,
-    #[serde(default)]
-    locations: Vec<JsonLocation>,
-}
-
-#[derive(Deserialize, PartialEq, Eq, Hash, Clone)]
-struct JsonLocation {
-    function: Option<String>,
-    file: Option<String>,
-    line: Option<u32>,
-    column: Option<u32>,
-    #[serde(default)]
-    inlined: bool,
 }
 
 /// More than these are not said: the rest of such an input is like its beginning.
@@ -355,7 +177,7 @@ impl<'t> Reader<'t> {
             wait_channel: stack.wait_channel,
             count: stack.count.unwrap_or(1),
             line: stack.line.unwrap_or(1),
-            blamed: stack.blamed.map(JsonBlamed::read),
+            blamed: stack.blamed.map(blamed),
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             ..Stack::default()
@@ -379,7 +201,7 @@ impl<'t> Reader<'t> {
         let stack = Stack {
             kind: group.kind.as_deref().and_then(StackKind::by_name).unwrap_or_default(),
             title: group.title,
-            blamed: group.blamed.map(JsonBlamed::read),
+            blamed: group.blamed.map(blamed),
             state: only(&tally.states),
             wait_channel: only(&tally.wait_channels),
             process: only(&tally.processes),
@@ -432,6 +254,23 @@ impl<'t> Reader<'t> {
         self.facts[part].insert(fact, known);
         Some(known)
     }
+}
+
+/// The crash of a report. Where its stack is, the stacks themselves tell.
+fn crash(title: Option<String>, guilty: Option<JsonGuilty>) -> Option<Crash> {
+    let one = |guilty: JsonGuilty| Guilty {
+        function: guilty.function,
+        module: guilty.module,
+        file: guilty.file,
+        reason: guilty.reason.unwrap_or_default(),
+        stack: None,
+        frame: None,
+    };
+    Some(Crash { title: title?, guilty: guilty.map(one), line: 1 })
+}
+
+fn blamed(blamed: JsonBlamed) -> Box<Blamed> {
+    Box::new(Blamed { title: blamed.title, frame: blamed.frame })
 }
 
 fn answer((symbol, offset, size, trust, locations): &Fact) -> Answer {

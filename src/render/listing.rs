@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::frames::{self, Idiom, Paint, Rewritten};
-use super::sanitize::visible_line;
+use super::sanitize::{painted, visible_line};
 use super::text::JSON;
 use super::{Report, Style};
 use crate::model::capture::Os;
@@ -19,8 +19,8 @@ pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Resu
         writeln!(out, "{}", visible_line(&heading(stack)))?;
         for (n, raw) in stack.frames.iter().enumerate() {
             let written = frame(report, at, n, style);
-            writeln!(out, "    {}{}", if raw.reliable { "" } else { "? " }, written.line)?;
-            written.below.iter().try_for_each(|below| writeln!(out, "    {below}"))?;
+            writeln!(out, "    {}{}", if raw.reliable { "" } else { "? " }, painted(&written.line, style.colour))?;
+            written.below.iter().try_for_each(|below| writeln!(out, "    {}", painted(below, style.colour)))?;
         }
         writeln!(out)?;
     }

@@ -42,6 +42,21 @@ pub fn visible_line(text: &str) -> String {
     String::from_utf8_lossy(&visible(text.replace('\n', "\u{0}").as_bytes())).replace("\\x00", "\\n")
 }
 
+/// Text of ours, with names and paths of reports and symbol files in it, made visible like [`visible`]. With `colour` our own colour
+/// sequences stay.
+pub fn painted(text: &str, colour: bool) -> String {
+    let seen = |text: &str| String::from_utf8_lossy(&visible(text.as_bytes())).into_owned();
+    let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("\x1b[").filter(|_| colour) {
+        let end = rest[at..].find('m').map_or(rest.len(), |n| at + n + 1);
+        out.push_str(&seen(&rest[..at]));
+        let own = matches!(&rest[at..end], "\x1b[0m" | "\x1b[1m" | "\x1b[2m");
+        out.push_str(&if own { rest[at..end].to_string() } else { seen(&rest[at..end]) });
+        rest = &rest[end..];
+    }
+    out + &seen(rest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +67,7 @@ mod tests {
         let seen = String::from_utf8(visible(hostile).into_owned()).unwrap();
         assert_eq!(seen, "\\x1b]0;owned\\x07 \\x9b31m \\u{202e}evil \r\nnext\\x0dover\t\\xff");
         assert_eq!(visible_line("a\nb\x1b"), "a\\nb\\x1b");
+        assert_eq!(painted("\x1b[1mf\x1b[0m \x1b[31m\x1b]0;x", true), "\x1b[1mf\x1b[0m \\x1b[31m\\x1b]0;x");
+        assert_eq!(painted("\x1b[1mf", false), "\\x1b[1mf");
     }
 }

@@ -240,19 +240,6 @@ impl Writer<'_, '_> {
         if !self.style.terminal {
             return self.out.write_all(text.as_bytes());
         }
-        let mut rest = text;
-        while let Some(at) = rest.find("\x1b[") {
-            let end = rest[at..].find('m').map_or(rest.len(), |n| at + n + 1);
-            self.out.write_all(&sanitize::visible(&rest.as_bytes()[..at]))?;
-            let own = matches!(&rest[at..end], "\x1b[0m" | "\x1b[1m" | "\x1b[2m") && self.style.colour;
-            let sequence = &rest.as_bytes()[at..end];
-            if own {
-                self.out.write_all(sequence)?
-            } else {
-                self.out.write_all(&sanitize::visible(sequence))?
-            }
-            rest = &rest[end..];
-        }
-        self.out.write_all(&sanitize::visible(rest.as_bytes()))
+        self.out.write_all(sanitize::painted(text, self.style.colour).as_bytes())
     }
 }

@@ -9,7 +9,7 @@ use crate::model::group::Tally;
 use crate::model::stack::{Role, StackKind};
 use crate::note::Note;
 use crate::render::frames::Paint;
-use crate::render::sanitize::{visible, visible_line};
+use crate::render::sanitize::{painted, visible_line};
 use crate::title;
 use crate::triage::rules::is_blocked;
 use crate::triage::triage;
@@ -185,15 +185,10 @@ fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Writ
             Role::Inline => "[inline] ",
             _ => "",
         };
-        writeln!(out, "        {mark}{}", show(&written.line, view))?;
+        writeln!(out, "        {mark}{}", painted(&written.line, view.style.colour))?;
         for below in &written.below {
-            writeln!(out, "        {}", show(below, view))?;
+            writeln!(out, "        {}", painted(below, view.style.colour))?;
         }
     }
     Ok(())
-}
-
-/// Text with colour sequences of ours in it; whatever else a terminal obeys was never let in by names of symbol files.
-fn show(text: &str, view: View) -> String {
-    if view.style.colour { text.to_string() } else { String::from_utf8_lossy(&visible(text.as_bytes())).into_owned() }
 }
