@@ -175,6 +175,11 @@ fn a_circle_of_owners_is_a_deadlock() {
     let output = common::run_with(&["group", "-q", "--triage"], CIRCLE.as_bytes());
     let text = common::stdout(&output);
     assert!(text.contains("verdict: deadlock suspected\n    a (1) → b (2) → a (1) wait for each other"), "{text}");
+    for format in ["json", "ndjson"] {
+        let json = common::run_with(&["symbolicate", "-q", "--format", format], CIRCLE.as_bytes()).stdout;
+        let again = common::stdout(&common::run_with(&["group", "-q", "--triage"], &json));
+        assert!(again.contains("a (1) → b (2) → a (1) wait for each other"), "{format}: {again}");
+    }
     let dot = common::stdout(&common::run_with(&["group", "-q", "--dot"], CIRCLE.as_bytes()));
     assert!(dot.contains("\"a (1)\" -> \"b (2)\" [label=\"a mutex\" color=red];"), "{dot}");
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::kstack_locks::{JsonLock, JsonTask, JsonWait};
+
 pub type Counts = BTreeMap<String, u64>;
 
 /// Any of the four documents, every field of which may be missing.
@@ -21,6 +23,8 @@ pub struct Document<'t> {
     pub arch: Option<String>,
     pub kernel_version: Option<String>,
     pub slide: Option<String>,
+    #[serde(default)]
+    pub tasks_with_locks: Vec<JsonTask>,
     #[serde(default)]
     pub images: Vec<Image>,
     #[serde(borrow)]
@@ -52,6 +56,8 @@ pub struct Head<'t> {
     pub slide: Option<String>,
     pub title: Option<String>,
     pub guilty: Option<JsonGuilty>,
+    #[serde(default)]
+    pub tasks_with_locks: Vec<JsonTask>,
     #[serde(default)]
     pub images: Vec<Image>,
     #[serde(default, borrow)]
@@ -128,6 +134,9 @@ pub struct JsonStack<'t> {
     pub count: Option<u64>,
     pub line: Option<u32>,
     pub blamed: Option<JsonBlamed>,
+    pub workqueue: Option<String>,
+    pub held_locks: Option<Vec<JsonLock>>,
+    pub waits_for: Option<JsonWait>,
     #[serde(default, borrow)]
     pub frames: Vec<JsonFrame<'t>>,
     #[serde(default, borrow)]

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::kstack_document::{
     Counts, Document, Group, Head, Image, JsonBlamed, JsonFrame, JsonGuilty, JsonLocation, JsonMember, JsonStack,
 };
+use super::kstack_locks::{annotations, task};
 use super::{Confidence, Format, Holds, Part, lex};
 use crate::model::addr::{Arch, Avma, Slide, Svma, parse_hex};
 use crate::model::capture::{Capture, Os};
@@ -104,8 +105,8 @@ impl<'t> Reader<'t> {
             self.group(group);
         }
         if let Some(stack) = document.stack {
-            let Document { source, os, arch, kernel_version, slide, title, guilty, images, .. } = document;
-            self.report(Head { source, os, arch, kernel_version, slide, title, guilty, images, stacks: vec![stack] });
+            let Document { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, .. } = document;
+            self.report(Head { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, stacks: vec![stack] });
         } else if let Some(frames) = document.frames {
             let Document { count, kind, title, blamed, os, states, wait_channels, processes, members, .. } = document;
             self.group(Group { count, kind, title, blamed, os, states, wait_channels, processes, members, frames });
@@ -153,6 +154,7 @@ impl<'t> Reader<'t> {
         capture.arch = capture.arch.or(head.arch.as_deref().and_then(Arch::by_name));
         capture.kernel_version = capture.kernel_version.take().or(head.kernel_version);
         capture.crash = capture.crash.take().or(crash(head.title, head.guilty));
+        capture.tasks_with_locks.extend(head.tasks_with_locks.into_iter().map(task));
         for image in head.images {
             if !capture.images.iter().any(|known| known.name == image.name) {
                 capture.images.push(claim(image));
@@ -178,6 +180,7 @@ impl<'t> Reader<'t> {
             count: stack.count.unwrap_or(1),
             line: stack.line.unwrap_or(1),
             blamed: stack.blamed.map(blamed),
+            annotations: annotations(stack.held_locks, stack.waits_for, stack.workqueue),
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             ..Stack::default()

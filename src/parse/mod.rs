@@ -8,6 +8,7 @@ pub mod darwin_kexts;
 pub mod darwin_stackshot;
 mod kstack_document;
 pub mod kstack_json;
+mod kstack_locks;
 pub mod lex;
 pub mod linux_context;
 pub mod linux_frame;

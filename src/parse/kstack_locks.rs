@@ -1,0 +1,74 @@
+//! Locks in kstack's own JSON: `held_locks`, `waits_for` and `workqueue` of a stack, `tasks_with_locks` of a report.
+
+use serde::Deserialize;
+
+use crate::model::addr::{Avma, parse_hex};
+use crate::model::lock::{Annotations, Lock, Owner, TaskLocks, Wait};
+
+#[derive(Deserialize)]
+pub struct JsonLock {
+    class: Option<String>,
+    address: Option<String>,
+    at: Option<String>,
+    line: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub struct JsonWait {
+    what: String,
+    wanted_as: Option<String>,
+    owner: Option<JsonOwner>,
+    // The lock's own fields stand beside these.
+    class: Option<String>,
+    address: Option<String>,
+    at: Option<String>,
+    line: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub struct JsonOwner {
+    process: String,
+    pid: i64,
+    held_as: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub struct JsonTask {
+    process: String,
+    pid: i64,
+    held_locks: Option<Vec<JsonLock>>,
+    waits_for: Option<JsonWait>,
+    line: Option<u32>,
+}
+
+fn lock(json: JsonLock) -> Lock {
+    let address = json.address.as_deref().and_then(parse_hex).map(Avma);
+    Lock { class: json.class, address, at: json.at, line: json.line.unwrap_or(1) }
+}
+
+fn wait(json: JsonWait) -> Wait {
+    let line = json.line.unwrap_or(1);
+    let owner = json.owner.map(|owner| Owner { process: owner.process, pid: owner.pid, held_as: owner.held_as });
+    let lock = lock(JsonLock { class: json.class, address: json.address, at: json.at, line: json.line });
+    Wait { what: json.what, lock, wanted_as: json.wanted_as, owner, line }
+}
+
+/// What a stack's document says about its task beside the frames; `None` when it says nothing.
+pub fn annotations(held: Option<Vec<JsonLock>>, waits_for: Option<JsonWait>, workqueue: Option<String>) -> Option<Box<Annotations>> {
+    if held.is_none() && waits_for.is_none() && workqueue.is_none() {
+        return None;
+    }
+    let held = held.map(|held| held.into_iter().map(lock).collect());
+    Some(Box::new(Annotations { held, waits_for: waits_for.map(wait), workqueue }))
+}
+
+/// Locks of a task that has no stack.
+pub fn task(json: JsonTask) -> TaskLocks {
+    TaskLocks {
+        process: json.process,
+        pid: json.pid,
+        held: json.held_locks.map(|held| held.into_iter().map(lock).collect()),
+        waits_for: json.waits_for.map(wait),
+        line: json.line.unwrap_or(1),
+    }
+}
