@@ -4,9 +4,11 @@
 //! through. GCC and clang link each entry with its next sibling (`DW_AT_sibling`), so that finding them costs little. References from
 //! functions to types lead nowhere in the copy; offsets of functions are as they were. DWARF 5, sections 2.3 and 7.5.
 
+use std::sync::Arc;
+
 use gimli::{
-    Abbreviations, AbbreviationsCache, AbbreviationsCacheStrategy, AttributeValue, DebugAbbrev, DebugInfo, DebugInfoOffset, Dwarf,
-    EndianSlice, RunTimeEndian, UnitHeader, UnitOffset,
+    Abbreviations, AbbreviationsCache, AttributeValue, DebugAbbrev, DebugAbbrevOffset, DebugInfo, DebugInfoOffset, Dwarf, EndianSlice,
+    RunTimeEndian, UnitHeader, UnitOffset,
 };
 
 type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
@@ -33,21 +35,26 @@ pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<
     let mut table = [&code[..], &uleb(u64::from(gimli::DW_TAG_lo_user.0)), &[gimli::DW_CHILDREN_no.0]].concat();
     table.extend([&uleb(u64::from(gimli::DW_AT_lo_user.0))[..], &uleb(u64::from(gimli::DW_FORM_block4.0)), &[0, 0]].concat());
     table.extend(&abbreviations[..end]);
-    let mut info = unit.to_vec();
-    let place = abbreviations_place(&info, endian)?;
-    info.get_mut(place..place + 4)?.fill(0);
-    let mut dwarf = Dwarf::default();
-    (dwarf.debug_info, dwarf.debug_abbrev) = (DebugInfo::new(&info, endian), DebugAbbrev::new(&table, endian));
-    dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::All);
-    let header = dwarf.debug_info.header_from_offset(DebugInfoOffset(0)).ok()?;
-    let runs = runs(&header, &*dwarf.abbreviations(&header).ok()?)?;
-    let cache = dwarf.abbreviations_cache;
-    for (start, end) in runs {
-        let length = u32::try_from(end - start - code.len() - 4).ok()?;
-        let length = if endian == RunTimeEndian::Little { length.to_le_bytes() } else { length.to_be_bytes() };
+    let place = abbreviations_place(unit, endian)?;
+    // Of what is passed over nothing is copied: most of it is never looked at.
+    let mut info = vec![0; unit.len()];
+    let section = DebugAbbrev::new(&table, endian);
+    let abbreviations = Arc::new(section.abbreviations(DebugAbbrevOffset(0)).ok()?);
+    let header = DebugInfo::new(unit, endian).header_from_offset(DebugInfoOffset(0)).ok()?;
+    info[..place.header.len()].copy_from_slice(place.header);
+    info[place.abbreviations..place.abbreviations + 4].fill(0);
+    let mut from = place.header.len();
+    for (start, end) in runs(&header, &abbreviations)? {
+        info.get_mut(from..start)?.copy_from_slice(unit.get(from..start)?);
         info.get_mut(start..start + code.len())?.copy_from_slice(&code);
+        let length = word(end - start - code.len() - 4, endian)?;
         info.get_mut(start + code.len()..start + code.len() + 4)?.copy_from_slice(&length);
+        from = end;
     }
+    info.get_mut(from..)?.copy_from_slice(unit.get(from..)?);
+    // Read once, for this and for who reads the copy.
+    let mut cache = AbbreviationsCache::new();
+    cache.set::<Reader<'_>>(DebugAbbrevOffset(0), abbreviations);
     Some(Skimmed { info, table, cache })
 }
 
@@ -60,17 +67,30 @@ impl Skimmed {
     }
 }
 
-/// Where the header of a 32-bit unit says where its abbreviations are: behind length and version, since version 5 behind type and
-/// address size too.
-fn abbreviations_place(unit: &[u8], endian: RunTimeEndian) -> Option<usize> {
-    let word: [u8; 2] = unit.get(4..6)?.try_into().ok()?;
-    let version = if endian == RunTimeEndian::Little { u16::from_le_bytes(word) } else { u16::from_be_bytes(word) };
-    match version {
-        _ if unit[..4] == [0xff; 4] => None,
-        2..=4 => Some(6),
-        5 => Some(8),
-        _ => None,
-    }
+/// The header of a unit.
+struct Header<'u> {
+    /// All of it.
+    header: &'u [u8],
+    /// Where it says where the abbreviations are.
+    abbreviations: usize,
+}
+
+/// The header of a 32-bit unit: the abbreviations stand behind length and version, since version 5 behind type and address size too.
+fn abbreviations_place(unit: &[u8], endian: RunTimeEndian) -> Option<Header<'_>> {
+    let version: [u8; 2] = unit.get(4..6)?.try_into().ok()?;
+    let version = if endian == RunTimeEndian::Little { u16::from_le_bytes(version) } else { u16::from_be_bytes(version) };
+    let (abbreviations, length) = match version {
+        _ if unit[..4] == [0xff; 4] => return None,
+        2..=4 => (6, 11),
+        5 => (8, 12),
+        _ => return None,
+    };
+    Some(Header { header: unit.get(..length)?, abbreviations })
+}
+
+fn word(value: usize, endian: RunTimeEndian) -> Option<[u8; 4]> {
+    let value = u32::try_from(value).ok()?;
+    Some(if endian == RunTimeEndian::Little { value.to_le_bytes() } else { value.to_be_bytes() })
 }
 
 /// Half-open ranges of the unit that hold entries between functions, without their last ends.
