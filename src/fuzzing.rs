@@ -49,7 +49,7 @@ fn one_report(data: &[u8], format: &str, mut capture: Capture) {
     // Without symbols the text is what it was.
     let mut text = Vec::new();
     render::text::Text.write(&[report], &[], Style::default(), &mut text).expect("a Vec takes everything");
-    assert!(format == render::text::JSON || text == data, "{format} lost or changed some of the input");
+    assert!(format == parse::kstack_json::ID || text == data, "{format} lost or changed some of the input");
     groups(&report, style);
 }
 

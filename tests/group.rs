@@ -104,6 +104,18 @@ fn groups_merge_in_any_order_and_from_any_form_of_output() {
 }
 
 #[test]
+fn frames_without_names_keep_their_fingerprint_in_every_form_of_output() {
+    const DARWIN: [&str; 3] = ["truth/darwin/stackshot-10.7-raw.txt", "-l", "load-maps/kextstat-10.6.txt"];
+    for symbols in [&[][..], &["-S", "symbols/darwin/legacy"]] {
+        let whole = counts(&grouped(&[&DARWIN, symbols].concat()));
+        for (command, format) in [("symbolicate", "json"), ("symbolicate", "ndjson"), ("group", "json"), ("group", "ndjson")] {
+            let text = common::run(&[&[command, "-q", "--format", format], &DARWIN[..], symbols].concat()).stdout;
+            assert_eq!(counts(&from_stdin(&[], &text)), whole, "{command} {format}");
+        }
+    }
+}
+
+#[test]
 fn filters_combine_and_can_be_turned_round() {
     let count = |args: &[&str]| -> u64 { counts(&grouped(&[&[FORMS[2]], args].concat())).values().sum() };
     let all = count(&[]);

@@ -3,8 +3,8 @@
 use rustc_hash::FxHashMap;
 
 use super::plumbing::Plumbing;
-use crate::model::addr::Avma;
 use crate::names::base_name;
+use crate::parse::kstack_json::ID as JSON;
 use crate::report::Report;
 
 /// What a frame counts as when stacks are compared.
@@ -149,11 +149,13 @@ fn frame_name(report: &Report<'_>, stack: usize, n: usize) -> FrameName {
         image.is_some_and(|image| image.kernel) || report.capture.kernel_name.as_deref() == Some(module) || KERNELS.contains(&module);
     let module = if is_kernel { String::new() } else { module.replace('-', "_") };
     let function = named.symbol.as_deref().map(base_name);
-    let address = report.capture.stacks[stack].frames[n].address;
-    let place = || match (address, image.and_then(|image| image.load)) {
-        (Some(Avma(address)), Some(load)) => format!("+{:#x}", address.wrapping_sub(load.0)),
-        (Some(address), None) => address.to_string(),
-        (None, _) => "?".to_string(),
+    let frame = &report.capture.stacks[stack].frames[n];
+    let told = frame.offset.filter(|_| report.capture.format == JSON);
+    let in_image = told.or_else(|| image?.offset_of(frame.address?));
+    let place = || match (in_image, frame.address) {
+        (Some(offset), _) => format!("+{offset:#x}"),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => "?".to_string(),
     };
     FrameName { module: module.into(), function: function.map_or_else(|| place().into(), Into::into), named: function.is_some() }
 }

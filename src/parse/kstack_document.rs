@@ -153,6 +153,7 @@ pub struct JsonFrame<'t> {
     #[serde(borrow)]
     pub symbol: Option<&'t RawValue>,
     pub offset: Option<u64>,
+    pub image_offset: Option<u64>,
     pub size: Option<u64>,
     pub reliable: Option<bool>,
     #[serde(default)]

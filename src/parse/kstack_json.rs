@@ -29,6 +29,9 @@ use crate::note::Note;
 /// The format.
 pub struct KstackJson;
 
+/// The id of the format.
+pub const ID: &str = "kstack-json";
+
 /// The version that is read.
 const SCHEMA: &str = "kstack/1";
 /// What every document begins with, blanks aside.
@@ -36,7 +39,7 @@ const BEGIN: &[u8] = b"{\"schema\":\"kstack/";
 
 impl Format for KstackJson {
     fn id(&self) -> &'static str {
-        "kstack-json"
+        ID
     }
     fn about(&self) -> &'static str {
         "kstack's own JSON and NDJSON, of symbolicate and of group"
@@ -221,7 +224,7 @@ impl<'t> Reader<'t> {
         let (symbol, module) = (self.span(frame.symbol), self.span(frame.module));
         RawFrame {
             address: frame.address.as_deref().and_then(parse_hex).map(Avma),
-            offset: frame.offset,
+            offset: frame.offset.or(frame.image_offset),
             size: frame.size,
             line: frame.line.unwrap_or(1),
             text: symbol,

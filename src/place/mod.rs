@@ -99,6 +99,11 @@ impl Image {
         Some(Avma(start.0.wrapping_add(svma.0 - segment.svma.0)))
     }
 
+    /// Bytes from where the image was loaded to `address`.
+    pub fn offset_of(&self, address: Avma) -> Option<u64> {
+        Some(address.0.wrapping_sub(self.load?.0))
+    }
+
     /// Whether a report that prints `module` means this image: its name, the last part of its bundle identifier, or the name
     /// of the `.sym` file that symstacks.rb was given.
     pub fn is_called(&self, module: &str) -> bool {

@@ -294,6 +294,9 @@ pub struct JsonFrame<'a> {
     module: Option<Cow<'a, str>>,
     symbol: Option<Cow<'a, str>>,
     offset: Option<u64>,
+    /// Bytes from the image's load address, of a frame without a symbol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_offset: Option<u64>,
     size: Option<u64>,
     reliable: bool,
     /// Whether the address is the very instruction, not a return address.
@@ -322,12 +325,15 @@ impl<'a> JsonFrame<'a> {
     pub fn of(report: &Report<'a>, stack: usize, n: usize, frame: &RawFrame) -> JsonFrame<'a> {
         let answer = report.resolved.answer(stack, n);
         let named = report.name_of(frame, answer);
+        let image = answer.image.map(|image| &report.layout.images[image]).filter(|_| named.symbol.is_none());
+        let image_offset = image.and_then(|image| image.offset_of(frame.address?));
         JsonFrame {
             line: frame.line,
             address: frame.address.map(hex),
             module: named.module,
             symbol: named.symbol,
             offset: named.offset,
+            image_offset,
             size: named.size,
             reliable: frame.reliable,
             exact: frame.lookup == Lookup::Exact,

@@ -4,10 +4,10 @@ use std::io::{self, Write};
 
 use super::frames::{self, Idiom, Paint, Rewritten};
 use super::sanitize::{painted, visible_line};
-use super::text::JSON;
 use super::{Report, Style};
 use crate::model::capture::Os;
 use crate::model::stack::Stack;
+use crate::parse::kstack_json::ID as JSON;
 use crate::place::Image;
 
 /// Writes every stack: a line that says whose it is, and its frames.

@@ -13,14 +13,12 @@ use crate::model::addr::{Avma, Svma};
 use crate::model::frame::Answer;
 use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
+use crate::parse::kstack_json::ID as JSON;
 use crate::parse::lex;
 use crate::parse::linux_prefix;
 
 /// The output.
 pub struct Text;
-
-/// The format whose text is not for people: its stacks are listed instead.
-pub const JSON: &str = "kstack-json";
 
 impl Output for Text {
     fn id(&self) -> &'static str {
