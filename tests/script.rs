@@ -251,3 +251,145 @@ fn what_gdb_cannot_use_is_a_comment() {
     let text = common::stdout(&common::run(&["script", "gdb", "-l", &map, "-l", &list, "-m", &unpacked]));
     assert!(text.contains("\n# kslab: .init.text .init.data not placed") && !text.contains("-s .init"), "{text}");
 }
+
+/// `image lookup -v -a` for each address: symbol, its start, and file and line of the line entry.
+fn ask_lldb(tool: &str, script: &str) -> Vec<(String, u64, Option<(String, u64)>)> {
+    let output = run(tool, &["--no-lldbinit", "-b", "-s", script]);
+    let text = common::stdout(&output);
+    assert!(!text.contains("error:") && !common::stderr(&output).contains("error:"), "{text}{}", common::stderr(&output));
+    let between = |text: &str, from: &str, to: &str| Some(text.split_once(from)?.1.split_once(to)?.0.to_string());
+    let one = |answer: &str| {
+        let symbol = answer.rsplit_once("Symbol: id =").unwrap_or_default().1;
+        let start = between(symbol, "range = [", "-").and_then(|start| kstack::model::addr::parse_hex(&start)).unwrap_or_default();
+        let name = between(symbol, "mangled=\"", "\"").or(between(symbol, "name=\"", "\"")).unwrap_or_default();
+        let line = between(answer, "LineEntry: [", "\n").and_then(|entry| {
+            let mut parts = entry.split_once("): ")?.1.split(':');
+            Some((parts.next()?.to_string(), parts.next()?.trim().parse().ok()?))
+        });
+        (name.trim_start_matches('_').to_string(), start, line)
+    };
+    text.split("(lldb) image lookup").skip(1).map(one).collect()
+}
+
+/// Every frame of a stack, as lldb and as kstack see it.
+fn lldb_agrees(name: &str, script_args: &[&str], lookup_args: &[&str]) {
+    let Some(lldb) = common::peer(&["lldb-14", "lldb"]) else { return };
+    let folder = Folder::new(name);
+    let path = folder.path("load.lldb");
+    let output = common::run(&[&["script", "lldb", "-o", &path], script_args].concat());
+    let text = fs::read_to_string(&path).unwrap_or_else(|_| panic!("{}", common::stderr(&output)));
+    let asked = text.lines().filter_map(|line| kstack::model::addr::parse_hex(line.strip_prefix("image lookup -v -a ")?));
+    let addresses: Vec<u64> = asked.collect();
+    assert!(addresses.len() > 5, "{text}");
+    let (ours, theirs) = (lookup(&addresses, lookup_args), ask_lldb(&lldb, &path));
+    assert_eq!(ours.len(), theirs.len());
+    for ((address, (symbol, offset, line)), (name, start, place)) in addresses.iter().zip(&ours).zip(&theirs) {
+        assert_eq!((symbol.trim_start_matches('_'), address - offset), (name.as_str(), *start), "{address:#x}");
+        let same = line
+            .as_ref()
+            .zip(place.as_ref())
+            .is_some_and(|(ours, theirs)| ours.1 == theirs.1 && (theirs.0.ends_with(&ours.0) || ours.0.ends_with(&theirs.0)));
+        assert!(same, "{address:#x} {symbol}: kstack {line:?}, lldb {place:?}");
+    }
+}
+
+#[test]
+fn lldb_resolves_a_stack_of_x86_64_as_kstack_does() {
+    let files = ["-k", "symbols/darwin/legacy/mach_kernel", "-m", "symbols/darwin/legacy/spl.kext", "-m", "symbols/darwin/legacy/zfs.kext"];
+    let files = [&files[..], &["-l", "load-maps/kextstat-10.6.txt"]].concat();
+    lldb_agrees("lldb-x86", &[&["truth/darwin/stackshot-10.7-raw.txt", "--stack", "0"], &files[..]].concat(), &files);
+}
+
+/// Segments that lie apart; the addresses are a return address each.
+#[test]
+fn lldb_resolves_a_stack_of_arm64_as_kstack_does() {
+    let folder = Folder::new("lldb-arm-input");
+    let exec = [
+        0xffff_fe00_187d_7aa8_u64,
+        0xffff_fe00_187d_7a90,
+        0xffff_fe00_187d_7ac0,
+        0xffff_fe00_187d_7b00,
+        0xffff_fe00_127d_31b8,
+        0xffff_fe00_127d_3200,
+    ];
+    let stack: String = exec.iter().map(|address| format!("{address:#x}\n")).collect();
+    let report = folder.write("stack.txt", stack);
+    let files = [
+        "-k",
+        "symbols/darwin/arm64e/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000",
+        "-m",
+        "symbols/darwin/arm64e/spl.kext",
+        "-m",
+        "symbols/darwin/arm64e/zfs.kext",
+        "-l",
+        "load-maps/lldb-showallkexts-14-arm64.txt",
+    ];
+    lldb_agrees("lldb-arm", &[&[report.as_str(), "--stack", "0"], &files[..]].concat(), &files);
+}
+
+#[test]
+fn addkext_is_refused_where_segments_lie_apart() {
+    let x86 = common::run(&["script", "lldb", "--xnu", "-m", "symbols/darwin/legacy/zfs.kext@0xffffff7f80ef6000"]);
+    let root = common::fixtures().join("symbols/darwin/legacy/zfs.kext/Contents/MacOS/zfs");
+    assert!(common::stdout(&x86).ends_with(&format!("\naddkext -F {} 0xffffff7f80ef6000\n", root.display())), "{}", common::stdout(&x86));
+    let arm = common::run(&["script", "lldb", "--xnu", "-m", "symbols/darwin/arm64e/zfs.kext@0xfffffe0011400000"]);
+    assert!(!common::stdout(&arm).contains("\naddkext"), "{}", common::stdout(&arm));
+    assert!(common::stderr(&arm).contains("lie apart") && arm.status.code() == Some(1), "{}", common::stderr(&arm));
+}
+
+#[test]
+fn apple_gdb_gets_bundles_and_dsyms() {
+    let output = common::run(&["script", "gdb", "--apple", "-m", "symbols/darwin/legacy/zfs.kext@0xffffff7f80ef6000"]);
+    let text = common::stdout(&output);
+    let root = common::fixtures().join("symbols/darwin/legacy").display().to_string();
+    assert!(text.contains(&format!("\nadd-kext {root}/zfs.kext\nadd-dsym {root}/zfs.kext.dSYM\n")), "{text}");
+    let sym = common::stdout(&common::run(&["script", "gdb", "--apple", "-m", "symbols/darwin/sym/net.example.zfs.sym"]));
+    assert!(sym.contains("\nset kext-symbol-file-path ") && sym.contains("/net.example.zfs.sym\n"), "{sym}");
+}
+
+/// What a module could be called to get a command run: `NAME` shows up in a path and as the module's name.
+const HOSTILE: &str = "a b\"c'd\\e$f;g|h`i%j#k!touch pwned";
+
+#[test]
+fn no_name_injects_a_command() {
+    let folder = Folder::new("hostile");
+    let module = kstack::input::open(&common::fixtures().join("symbols/linux/kslab.ko.xz")).unwrap().data;
+    let elf = folder.write(&format!("{HOSTILE}.ko"), &module[..]);
+    let kext = fs::read(common::fixtures().join("symbols/darwin/legacy/stripped/zfs.kext/Contents/MacOS/zfs")).unwrap();
+    let macho = folder.write(&format!("{HOSTILE}.macho"), kext);
+    let linux = format!("{elf}@0xffffffffc0100000");
+    let darwin = format!("{macho}@0xffffff7f80ef6000");
+    if let Some(gdb) = common::peer(&["gdb"]) {
+        let path = script(&folder, "gdb", &["-m", &linux]);
+        let output = Command::new(gdb)
+            .args(["-nx", "-batch", "-x", &path, "-ex", "info symbol 0xffffffffc0100010"])
+            .current_dir(&folder.0)
+            .output()
+            .unwrap();
+        assert_eq!(common::stderr(&output), "");
+        assert!(common::stdout(&output).contains(" in section .text"), "{}", common::stdout(&output));
+    }
+    if let Some(lldb) = common::peer(&["lldb-14", "lldb"]) {
+        let path = script(&folder, "lldb", &["-m", &darwin]);
+        let output = Command::new(lldb)
+            .args(["--no-lldbinit", "-b", "-s", &path, "-o", "image lookup -a 0xffffff7f80ef7010"])
+            .current_dir(&folder.0)
+            .output()
+            .unwrap();
+        assert!(common::stdout(&output).contains("loaded at 0xffffff7f80ef6000"), "{}{}", common::stdout(&output), common::stderr(&output));
+        assert!(!common::stderr(&output).contains("error:"), "{}", common::stderr(&output));
+    }
+    assert!(!folder.0.join("pwned").exists());
+}
+
+#[test]
+fn a_line_feed_in_a_path_is_refused() {
+    let folder = Folder::new("feed");
+    let module = kstack::input::open(&common::fixtures().join("symbols/linux/kslab.ko.xz")).unwrap().data;
+    let path = folder.write("a\nshell touch pwned\n.ko", &module[..]);
+    for debugger in kstack::script::DEBUGGERS.iter().map(|debugger| debugger.name()).filter(|name| *name != "kextutil") {
+        let output = common::run(&["script", debugger, "-m", &format!("{path}@0xffffffffc0100000")]);
+        assert_eq!(output.status.code(), Some(1), "{debugger}");
+        assert!(!common::stdout(&output).contains("\nshell"), "{}", common::stdout(&output));
+    }
+}

@@ -4,8 +4,11 @@
 //! its own; with a module the first address is that of `.text` and every other section needs its own `-s`, or its functions are
 //! looked for at low addresses. The settings that a script changes are kept with `$_gdb_setting`, which needs no Python (gdb 10).
 
-use super::facts::{Facts, FrameFacts, ImageFacts, SectionFacts};
-use super::quote::{Refusal, backslashed, path_text, shell};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::facts::{Facts, ImageFacts, SectionFacts};
+use super::quote::{Refusal, backslashed, path_text, plain, shell};
 use super::{Debugger, Options, Script};
 use crate::model::addr::Arch;
 
@@ -17,14 +20,23 @@ impl Debugger for Gdb {
         "gdb"
     }
 
-    fn usage(&self, _options: Options) -> Vec<String> {
+    fn usage(&self, options: Options) -> Vec<String> {
+        if options.apple {
+            return vec![
+                "For Apple's gdb (Mac OS X 10.5 to 10.8). Not run in it: the form is that of its source.".to_string(),
+                "Use: gdb -arch ARCH KERNEL, attach, then `source THIS-FILE`. Loaded kexts are found in the kernel's memory.".to_string(),
+            ];
+        }
         vec![
             "Needs gdb 10 or later; checked with 13.1. Use: gdb -x THIS-FILE vmlinux, then `target remote HOST:PORT`,".to_string(),
             "or `source THIS-FILE` in a gdb that is attached already. Symbols that gdb had before are dropped.".to_string(),
         ]
     }
 
-    fn commands(&self, facts: &Facts, _options: Options, script: &mut Script) {
+    fn commands(&self, facts: &Facts, options: Options, script: &mut Script) {
+        if options.apple {
+            return apple(facts, script);
+        }
         settings(facts, script);
         for image in &facts.images {
             load(facts, image, script);
@@ -33,7 +45,10 @@ impl Debugger for Gdb {
             script.comment(format!("stop in {}", breakpoint.function));
             breakpoint.places.iter().for_each(|place| script.line(format!("break *{}", place.address)));
         }
-        frames(facts, script);
+        facts.frames(script, |address, script| script.line(format!("info symbol {address}\ninfo line *{address}")));
+        if facts.stack.is_some() {
+            script.comment("With the sources at hand: list *ADDRESS");
+        }
         for name in SETTINGS {
             script.line(format!("if $kstack_{name}\nset {name} on\nend"));
         }
@@ -150,24 +165,39 @@ fn in_memory(section: &str) -> bool {
     !section.starts_with(".note") && !matches!(section, ".modinfo" | "__versions")
 }
 
-fn frames(facts: &Facts, script: &mut Script) {
-    let Some(stack) = &facts.stack else { return };
-    script.comment(format!("stack {} of {}", stack.number, stack.title));
-    for (n, frame) in stack.frames.iter().enumerate() {
-        script.comment(format!("#{n} {}{}", frame.name, at(frame)));
-        if let Some(address) = frame.look_up {
-            script.line(format!("info symbol {address}"));
-            script.line(format!("info line *{address}"));
-        }
+/// Apple's gdb reads kexts itself: as it finds the places in the kernel, or in the `.sym` file that `kextutil -s` made.
+///
+/// `add-kext BUNDLE|FILE.sym`, `set kext-symbol-file-path DIR` and `add-dsym` are built in (gdb-1822 to gdb-2831); they take paths as they are.
+fn apple(facts: &Facts, script: &mut Script) {
+    let kexts: Vec<&ImageFacts> = facts.images.iter().filter(|image| !image.kernel && image.file.is_some()).collect();
+    let folders: BTreeSet<&Path> =
+        kexts.iter().filter(|kext| kext.linked_at_runtime).filter_map(|kext| kext.file.as_deref()?.parent()).collect();
+    match folders.iter().next().and_then(|folder| plain(path_text(folder).ok()?).ok()) {
+        Some(folder) => script.line(format!("set kext-symbol-file-path {folder}")),
+        None => script.comment("Kernels before 10.7 need FILE.sym of each kext (`kstack script kextutil`): set kext-symbol-file-path DIR"),
     }
-    script.comment("With the sources at hand: list *ADDRESS.");
+    if folders.len() > 1 {
+        script.comment("gdb takes one folder of .sym files; those in other folders are named in full below");
+    }
+    kexts.iter().for_each(|kext| script.image(kext, add_kext(kext)));
 }
 
-/// The address as printed, where another is looked up.
-fn at(frame: &FrameFacts) -> String {
-    match (frame.address, frame.look_up) {
-        (Some(address), Some(look_up)) if address != look_up => format!(", returns to {address}: the call before it"),
-        (Some(address), _) => format!(", at {address}"),
-        _ => ": its address is not known".to_string(),
+fn add_kext(kext: &ImageFacts) -> Result<Vec<String>, Refusal> {
+    let file = kext.file.as_deref().ok_or("no file")?;
+    if kext.elf {
+        return Err("Apple's gdb adds Mach-O kexts; leave --apple out for Linux modules".to_string());
     }
+    let bundle = file.ancestors().find(|dir| dir.extension().is_some_and(|extension| extension == "kext"));
+    let Some(path) = bundle.or(Some(file).filter(|_| kext.linked_at_runtime)) else {
+        return Err("add-kext takes a .kext bundle or a .sym file, and this is neither".to_string());
+    };
+    let mut lines = vec![format!("add-kext {}", plain(path_text(path)?)?)];
+    let dsym = kext
+        .debug_file
+        .as_deref()
+        .and_then(|file| file.ancestors().find(|dir| dir.extension().is_some_and(|extension| extension == "dSYM")));
+    if let Some(dsym) = dsym {
+        lines.push(format!("add-dsym {}", plain(path_text(dsym)?)?));
+    }
+    Ok(lines)
 }

@@ -5,10 +5,12 @@
 
 pub mod facts;
 mod gdb;
+mod lldb;
 pub mod quote;
 
+use crate::model::addr::Avma;
 use crate::note::Note;
-use facts::{Facts, ImageFacts};
+use facts::{Facts, FrameFacts, ImageFacts};
 use quote::Refusal;
 
 /// What the user decides about a script.
@@ -31,7 +33,7 @@ pub trait Debugger: Sync {
 }
 
 /// Every debugger that kstack writes scripts for.
-pub static DEBUGGERS: &[&dyn Debugger] = &[&gdb::Gdb];
+pub static DEBUGGERS: &[&dyn Debugger] = &[&gdb::Gdb, &lldb::Lldb];
 
 /// The debugger of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Debugger> {
@@ -109,6 +111,29 @@ fn head(debugger: &dyn Debugger, facts: &Facts, options: Options, script: &mut S
     if facts.has_no_address() {
         script.comment(NO_ADDRESS);
         script.notes.push(Note::failure("", NO_ADDRESS));
+    }
+}
+
+impl Facts {
+    /// The frames of the chosen stack, each a comment and the command that `look_up` writes for its address.
+    fn frames(&self, script: &mut Script, look_up: impl Fn(Avma, &mut Script)) {
+        let Some(stack) = &self.stack else { return };
+        script.comment(format!("stack {} of {}", stack.number, stack.title));
+        for (n, frame) in stack.frames.iter().enumerate() {
+            script.comment(format!("#{n} {}{}", frame.name, place(frame)));
+            if let Some(address) = frame.look_up {
+                look_up(address, script);
+            }
+        }
+    }
+}
+
+/// The address as printed, where another is looked up.
+fn place(frame: &FrameFacts) -> String {
+    match (frame.address, frame.look_up) {
+        (Some(address), Some(look_up)) if address != look_up => format!(", returns to {address}: the call before it"),
+        (Some(address), _) => format!(", at {address}"),
+        _ => ": its address is not known".to_string(),
     }
 }
 
