@@ -41,6 +41,9 @@ impl Drop for Folder {
     }
 }
 
+/// Function, a number that belongs to it (offset or start), and the innermost file and line.
+type Named = (String, u64, Option<(String, u64)>);
+
 fn info(path: &str) -> FileInfo {
     symbols::open(Path::new(path), &mut Vec::new()).unwrap()[0].info().clone()
 }
@@ -75,7 +78,7 @@ fn run(tool: &str, args: &[&str]) -> Output {
 }
 
 /// What kstack says: function, its offset, and the innermost file and line.
-fn lookup(addresses: &[u64], args: &[&str]) -> Vec<(String, u64, Option<(String, u64)>)> {
+fn lookup(addresses: &[u64], args: &[&str]) -> Vec<Named> {
     let text: String = addresses.iter().map(|address| format!("{address:#x}\n")).collect();
     let output = common::run_with(&[&["lookup", "--format", "json", "--no-demangle"], args].concat(), text.as_bytes());
     let answer = |result: &serde_json::Value| {
@@ -224,7 +227,7 @@ fn gdb_knows_cold_init_and_exit_code_of_a_module() {
         let sections: Vec<_> = placed(&args, image).into_iter().filter(|(name, ..)| name == section).collect();
         let probes = calls(&format!("{sym}/{file}"), &sections);
         let (ours, theirs) = (lookup(&probes, &args), ask_gdb(&gdb, &folder, &script, &probes));
-        let equal = |((_, offset, line), (said, place)): (&(String, u64, Option<(String, u64)>), &(String, String))| {
+        let equal = |((_, offset, line), (said, place)): (&Named, &(String, String))| {
             said_by_gdb(said).1 == *offset
                 && said.contains(&format!("in section {section}"))
                 && said_line(place).is_some()
@@ -253,7 +256,7 @@ fn what_gdb_cannot_use_is_a_comment() {
 }
 
 /// `image lookup -v -a` for each address: symbol, its start, and file and line of the line entry.
-fn ask_lldb(tool: &str, script: &str) -> Vec<(String, u64, Option<(String, u64)>)> {
+fn ask_lldb(tool: &str, script: &str) -> Vec<Named> {
     let output = run(tool, &["--no-lldbinit", "-b", "-s", script]);
     let text = common::stdout(&output);
     assert!(!text.contains("error:") && !common::stderr(&output).contains("error:"), "{text}{}", common::stderr(&output));
@@ -392,4 +395,83 @@ fn a_line_feed_in_a_path_is_refused() {
         assert_eq!(output.status.code(), Some(1), "{debugger}");
         assert!(!common::stdout(&output).contains("\nshell"), "{}", common::stdout(&output));
     }
+}
+
+/// The list in a drgn file, as Python reads it: the path is the one that was given, whatever is in it.
+#[test]
+fn python_reads_the_drgn_file() {
+    let Some(python) = common::peer(&["python3"]) else { return };
+    let folder = Folder::new("drgn");
+    let module = kstack::input::open(&common::fixtures().join("symbols/linux/kslab.ko.xz")).unwrap().data;
+    let elf = folder.write(&format!("{HOSTILE}.ko"), &module[..]);
+    let path = script(&folder, "drgn", &["-m", &format!("{elf}@0xffffffffc0100000")]);
+    assert!(run(&python, &["-m", "py_compile", &path]).status.success());
+    let read = "import ast, sys\nfor node in ast.parse(open(sys.argv[1]).read()).body:\n  if isinstance(node, ast.Assign) and node.targets[0].id == 'MODULES':\n    print(ast.literal_eval(node.value)[0][2])";
+    assert_eq!(common::stdout(&run(&python, &["-c", read, &path])).trim_end(), elf);
+}
+
+/// With drgn at hand, an empty program that runs the file knows every call of the modules as kstack does.
+#[test]
+fn drgn_resolves_every_section_as_kstack_does() {
+    let Some(python) = common::peer(&["python3"]) else { return };
+    if !run(&python, &["-c", "import drgn"]).status.success() {
+        // No package of Debian 12 is new enough for the module API.
+        return eprintln!("skipped: python3 has no drgn");
+    }
+    let folder = Folder::new("drgn-real");
+    modules(&folder);
+    let (map, list, sym) = (folder.path("map"), folder.path("map/modules"), folder.path("sym"));
+    let args = ["-l", map.as_str(), "-l", list.as_str(), "-S", sym.as_str()];
+    let path = script(&folder, "drgn", &args);
+    let mut probes = Vec::new();
+    for (image, file) in [("kslab", "kslab.ko"), ("kslab_late", "kslab-late.ko"), ("unit", "unit.ko")] {
+        probes.extend(calls(&format!("{sym}/{file}"), &placed(&args, image)));
+    }
+    let ask = "import drgn, runpy, sys\nprog = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))\n\
+        runpy.run_path(sys.argv[1], init_globals={'prog': prog})\n\
+        for a in sys.argv[2:]:\n  a = int(a); s = prog.symbol(a); f = prog.source_location(a)[0]\n  print(a - s.address, f.filename, f.line, sep='|')";
+    let words: Vec<String> = probes.iter().map(u64::to_string).collect();
+    let output = run(&python, &[&["-c", ask, &path], &words.iter().map(String::as_str).collect::<Vec<_>>()[..]].concat());
+    let text = common::stdout(&output);
+    let theirs: Vec<&str> = text.lines().collect();
+    assert_eq!(theirs.len(), probes.len(), "{}", common::stderr(&output));
+    for ((address, (symbol, offset, line)), said) in probes.iter().zip(lookup(&probes, &args)).zip(theirs) {
+        let (file, number) = line.unwrap_or_default();
+        assert!(
+            said.starts_with(&format!("{offset}|")) && said.ends_with(&format!("|{number}")),
+            "{address:#x}: kstack {symbol}+{offset} {file}:{number}, drgn {said}"
+        );
+    }
+}
+
+#[test]
+fn crash_gets_plain_words_only() {
+    let folder = Folder::new("crash");
+    let module = kstack::input::open(&common::fixtures().join("symbols/linux/kslab.ko.xz")).unwrap().data;
+    let plain = folder.write("kslab.ko", &module[..]);
+    let text = common::stdout(&common::run(&["script", "crash", "-m", &format!("{plain}@0xffffffffc0100000")]));
+    assert!(text.ends_with(&format!("\nmod -s kslab {plain}\n")), "{text}");
+    let elf = folder.write(&format!("{HOSTILE}.ko"), &module[..]);
+    let output = common::run(&["script", "crash", "-m", &format!("{elf}@0xffffffffc0100000")]);
+    assert!(
+        output.status.code() == Some(1) && common::stdout(&output).lines().all(|line| line.starts_with('#')),
+        "{}",
+        common::stdout(&output)
+    );
+}
+
+/// A shell runs the script with a program of that name that prints its words.
+#[test]
+#[cfg(unix)]
+fn kextutil_gets_each_bundle_as_one_word() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new("kextutil");
+    let kext = fs::read(common::fixtures().join("symbols/darwin/legacy/stripped/zfs.kext/Contents/MacOS/zfs")).unwrap();
+    let inner = folder.write(&format!("{HOSTILE}.kext/Contents/MacOS/zfs"), kext);
+    let program = folder.write("bin/kextutil", "#!/bin/sh\nprintf '<%s>' \"$@\"\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = script(&folder, "kextutil", &["-m", &format!("net.example.zfs={inner}@0xffffff7f80ef6000")]);
+    let output = Command::new("/bin/sh").args([&path, "out"]).env("PATH", folder.path("bin")).current_dir(&folder.0).output().unwrap();
+    let wanted = format!("<-n><-s><out><-a><net.example.zfs@0xffffff7f80ef6000><{}/{HOSTILE}.kext>", folder.0.display());
+    assert_eq!(common::stdout(&output), wanted, "{}", common::stderr(&output));
 }

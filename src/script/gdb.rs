@@ -29,7 +29,8 @@ impl Debugger for Gdb {
         }
         vec![
             "Needs gdb 10 or later; checked with 13.1. Use: gdb -x THIS-FILE vmlinux, then `target remote HOST:PORT`,".to_string(),
-            "or `source THIS-FILE` in a gdb that is attached already. Symbols that gdb had before are dropped.".to_string(),
+            "or `source THIS-FILE` in a gdb that is attached already. Where the kernel is loaded, symbols that gdb had before are dropped."
+                .to_string(),
         ]
     }
 
@@ -66,8 +67,6 @@ fn settings(facts: &Facts, script: &mut Script) {
     if let Some(name) = facts.arch.and_then(architecture) {
         script.line(format!("set architecture {name}"));
     }
-    // Without this a vmlinux named on the command line stays at the addresses of its file beside the one that is moved.
-    script.line("symbol-file");
 }
 
 /// What `set architecture` calls it (gdb 13, `set architecture` without a value lists them).
@@ -127,7 +126,8 @@ fn unreadable(image: &ImageFacts, path: &str) -> Option<String> {
 fn kernel(facts: &Facts, image: &ImageFacts, path: &str) -> Result<Vec<String>, Refusal> {
     let slide = facts.slide.ok_or("its slide is not known: give --slide, or -k FILE@ADDR")?;
     let percpu = if image.percpu_at_zero { " -s .data..percpu 0" } else { "" };
-    Ok(vec![format!("add-symbol-file {} -o {slide}{percpu}", backslashed(path)?)])
+    // Without the first line a vmlinux named on the command line stays at the addresses of its file beside the one that is moved.
+    Ok(vec!["symbol-file".to_string(), format!("add-symbol-file {} -o {slide}{percpu}", backslashed(path)?)])
 }
 
 /// `.text` by its position, every other section by name, in the order of their addresses.

@@ -3,8 +3,11 @@
 //! [`facts`] says what is known without any debugger's syntax; a debugger is one module that implements [`Debugger`], and one line in
 //! [`DEBUGGERS`]. Paths and names that come from reports are words, never commands: [`quote`].
 
+mod crash;
+mod drgn;
 pub mod facts;
 mod gdb;
+mod kextutil;
 mod lldb;
 pub mod quote;
 
@@ -33,7 +36,7 @@ pub trait Debugger: Sync {
 }
 
 /// Every debugger that kstack writes scripts for.
-pub static DEBUGGERS: &[&dyn Debugger] = &[&gdb::Gdb, &lldb::Lldb];
+pub static DEBUGGERS: &[&dyn Debugger] = &[&gdb::Gdb, &lldb::Lldb, &crash::Crash, &drgn::Drgn, &kextutil::Kextutil];
 
 /// The debugger of that name.
 pub fn by_name(name: &str) -> Option<&'static dyn Debugger> {
