@@ -475,3 +475,63 @@ fn kextutil_gets_each_bundle_as_one_word() {
     let wanted = format!("<-n><-s><out><-a><net.example.zfs@0xffffff7f80ef6000><{}/{HOSTILE}.kext>", folder.0.display());
     assert_eq!(common::stdout(&output), wanted, "{}", common::stderr(&output));
 }
+
+/// What a user types next: every frame of the stack looked up, and breakpoints in functions, settings as they were before.
+#[test]
+fn gdb_looks_up_a_stack_and_stops_in_functions() {
+    let Some(gdb) = common::peer(&["gdb"]) else { return };
+    let folder = Folder::new("gdb-stack");
+    modules(&folder);
+    let (map, list, sym) = (folder.path("map"), folder.path("map/modules"), folder.path("sym"));
+    let args = ["-l", map.as_str(), "-l", list.as_str(), "-S", sym.as_str()];
+    let probes = calls(&folder.path("sym/kslab.ko"), &placed(&args, "kslab"));
+    let stack: String = probes[..8].iter().map(|probe| format!("{:#x}\n", probe + 1)).collect();
+    let report = folder.write("stack.txt", stack);
+    let path = script(&folder, "gdb", &[&[report.as_str(), "--stack", "0", "--breakpoints", "kslab_stop,take_both"], &args[..]].concat());
+    let output = run(
+        &gdb,
+        &[
+            "-nx",
+            "-batch",
+            "-ex",
+            "set confirm on",
+            "-ex",
+            "set pagination on",
+            "-x",
+            &path,
+            "-ex",
+            "show confirm",
+            "-ex",
+            "show pagination",
+        ],
+    );
+    let text = common::stdout(&output);
+    assert!(text.matches("\nLine ").count() >= 7 && text.contains("\nBreakpoint 1 at ") && text.contains("\nBreakpoint 2 at "), "{text}");
+    assert_eq!(text.matches(" is on.").count(), 2, "{text}");
+    assert_eq!(common::stderr(&output), "");
+}
+
+/// A name of a load map in a comment: gdb goes on in the next line behind a backslash.
+#[test]
+fn a_name_in_a_comment_stays_there() {
+    let folder = Folder::new("comment");
+    let list = folder.write("modules", "evil\\ 28672 0 - Live 0xffffffffc0100000\nzfs 28672 0 - Live 0xffffffffc0200000\n");
+    for debugger in kstack::script::DEBUGGERS.iter().map(|debugger| debugger.name()) {
+        let text = common::stdout(&common::run(&["script", debugger, "-l", &list]));
+        assert!(!text.lines().any(|line| line.ends_with('\\')), "{text}");
+    }
+}
+
+/// Addresses hidden by kptr_restrict.
+#[test]
+fn without_addresses_it_says_what_to_run() {
+    let folder = Folder::new("restrict");
+    let list = folder.write("modules", "zfs 28672 0 - Live 0x0000000000000000\nspl 28672 0 - Live 0x0000000000000000\n");
+    let output = common::run(&["script", "gdb", "-l", &list]);
+    assert!(
+        common::stdout(&output).contains("# no image has an address") && output.status.code() == Some(1),
+        "{}",
+        common::stdout(&output)
+    );
+    assert!(common::stderr(&output).contains("kptr_restrict"), "{}", common::stderr(&output));
+}
