@@ -535,3 +535,33 @@ fn without_addresses_it_says_what_to_run() {
     );
     assert!(common::stderr(&output).contains("kptr_restrict"), "{}", common::stderr(&output));
 }
+
+/// A linked kernel that was moved, named on gdb's command line too; per-CPU data at 0 stays there.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn gdb_moves_the_kernel() {
+    let (Some(gdb), Some(cc)) = (common::peer(&["gdb"]), common::peer(&["gcc", "cc"])) else { return };
+    let folder = Folder::new("gdb-kernel");
+    let source = "int per_cpu __attribute__((section(\".data..percpu\"))) = 1;\nint value = 2;\n\
+        __attribute__((section(\".init.text\"), noinline)) int start(int a) {\n  return a + value;\n}\n\
+        int _start(int a) {\n  value = start(a);\n  return value + 1;\n}\n";
+    let (source, kernel) = (folder.write("kernel.c", source), folder.path("vmlinux"));
+    let layout = "SECTIONS { .data..percpu 0 : { *(.data..percpu) } .text 0xffffffff81000000 : { *(.text) } \
+        .init.text 0xffffffff81200000 : { *(.init.text) } .data 0xffffffff81400000 : { *(.data) } }";
+    let layout = folder.write("kernel.lds", layout);
+    let flags = "-g -O1 -static -nostdlib -mcmodel=kernel -fno-pic -no-pie -Wl,--build-id=none -T";
+    let built = run(&cc, &[&flags.split_whitespace().collect::<Vec<_>>()[..], &[&layout, "-o", &kernel, &source]].concat());
+    assert!(built.status.success(), "{}", common::stderr(&built));
+    let args = ["-k", kernel.as_str(), "--slide", "0x9800000"];
+    let report = folder.write("stack.txt", "0xffffffff8a800003\n0xffffffff8aa00002\n");
+    let path = script(&folder, "gdb", &[&[report.as_str(), "--stack", "0"], &args[..]].concat());
+    let output = run(
+        &gdb,
+        &["-nx", "-batch", &kernel, "-x", &path, "-ex", "info symbol 0xffffffff81000003", "-ex", "print &per_cpu", "-ex", "print &value"],
+    );
+    let (text, errors) = (common::stdout(&output), common::stderr(&output));
+    assert_eq!(errors, "");
+    assert!(text.contains("_start + 3 in section .text") && text.contains("start + 2 in section .init.text"), "{text}");
+    assert!(text.contains("No symbol matches 0xffffffff81000003"), "{text}");
+    assert!(text.contains("(int *) 0x0 <per_cpu>") && text.contains("(int *) 0xffffffff8ac00000 <value>"), "{text}");
+}
