@@ -34,6 +34,7 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Write one HTML page with everything: groups, flame graph, images, the report''s text')
             [CompletionResult]::new('modules', 'modules', [CompletionResultType]::ParameterValue, 'List every image with its load address, UUID and symbol file')
             [CompletionResult]::new('lookup', 'lookup', [CompletionResultType]::ParameterValue, 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel')
+            [CompletionResult]::new('script', 'script', [CompletionResultType]::ParameterValue, 'Write a script that loads every symbol file at its address in a debugger')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats, symbol files and outputs that are known')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write all pages to a directory')
@@ -354,6 +355,32 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break
         }
+        'kstack;script' {
+            [CompletionResult]::new('--format-in', '--format-in', [CompletionResultType]::ParameterName, 'Read every report as this format instead of detecting it (see `kstack formats`)')
+            [CompletionResult]::new('-k', '-k', [CompletionResultType]::ParameterName, 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('--kernel', '--kernel', [CompletionResultType]::ParameterName, 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory')
+            [CompletionResult]::new('-m', '-m', [CompletionResultType]::ParameterName, 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not')
+            [CompletionResult]::new('--module', '--module', [CompletionResultType]::ParameterName, 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not')
+            [CompletionResult]::new('-l', '-l', [CompletionResultType]::ParameterName, 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected')
+            [CompletionResult]::new('--load-map', '--load-map', [CompletionResultType]::ParameterName, 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected')
+            [CompletionResult]::new('-S', '-S ', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--symbols', '--symbols', [CompletionResultType]::ParameterName, 'Look for symbol files below this directory, by UUID first and by name second')
+            [CompletionResult]::new('--slide', '--slide', [CompletionResultType]::ParameterName, 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address')
+            [CompletionResult]::new('-o', '-o', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
+            [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
+            [CompletionResult]::new('--stack', '--stack', [CompletionResultType]::ParameterName, 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form')
+            [CompletionResult]::new('--breakpoints', '--breakpoints', [CompletionResultType]::ParameterName, 'gdb, lldb: stop in every function of these names, with commas between them')
+            [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output: the script, or what it says as JSON')
+            [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
+            [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--apple', '--apple', [CompletionResultType]::ParameterName, 'gdb: write for Apple''s gdb of Mac OS X, with add-kext and add-dsym')
+            [CompletionResult]::new('--xnu', '--xnu', [CompletionResultType]::ParameterName, 'lldb: use the macros that come with xnu, with addkext -F')
+            [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
+            break
+        }
         'kstack;formats' {
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help')
@@ -378,6 +405,7 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('report', 'report', [CompletionResultType]::ParameterValue, 'Write one HTML page with everything: groups, flame graph, images, the report''s text')
             [CompletionResult]::new('modules', 'modules', [CompletionResultType]::ParameterValue, 'List every image with its load address, UUID and symbol file')
             [CompletionResult]::new('lookup', 'lookup', [CompletionResultType]::ParameterValue, 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel')
+            [CompletionResult]::new('script', 'script', [CompletionResultType]::ParameterValue, 'Write a script that loads every symbol file at its address in a debugger')
             [CompletionResult]::new('formats', 'formats', [CompletionResultType]::ParameterValue, 'List the formats, symbol files and outputs that are known')
             [CompletionResult]::new('completions', 'completions', [CompletionResultType]::ParameterValue, 'Print a completion script for a shell')
             [CompletionResult]::new('man', 'man', [CompletionResultType]::ParameterValue, 'Print the manual page, or write all pages to a directory')
@@ -406,6 +434,9 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             break
         }
         'kstack;help;lookup' {
+            break
+        }
+        'kstack;help;script' {
             break
         }
         'kstack;help;formats' {

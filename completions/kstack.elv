@@ -31,6 +31,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand report 'Write one HTML page with everything: groups, flame graph, images, the report''s text'
             cand modules 'List every image with its load address, UUID and symbol file'
             cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+            cand script 'Write a script that loads every symbol file at its address in a debugger'
             cand formats 'List the formats, symbol files and outputs that are known'
             cand completions 'Print a completion script for a shell'
             cand man 'Print the manual page, or write all pages to a directory'
@@ -341,6 +342,31 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }
+        &'kstack;script'= {
+            cand --format-in 'Read every report as this format instead of detecting it (see `kstack formats`)'
+            cand -k 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
+            cand --kernel 'The kernel''s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory'
+            cand -m 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not'
+            cand --module 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not'
+            cand -l 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected'
+            cand --load-map 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected'
+            cand -S 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --symbols 'Look for symbol files below this directory, by UUID first and by name second'
+            cand --slide 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address'
+            cand -o 'Write to FILE, which appears whole or not at all'
+            cand --output 'Write to FILE, which appears whole or not at all'
+            cand --color 'Colour'
+            cand --stack 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form'
+            cand --breakpoints 'gdb, lldb: stop in every function of these names, with commas between them'
+            cand --format 'Form of the output: the script, or what it says as JSON'
+            cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
+            cand -q 'Say nothing on standard error but errors'
+            cand --quiet 'Say nothing on standard error but errors'
+            cand --apple 'gdb: write for Apple''s gdb of Mac OS X, with add-kext and add-dsym'
+            cand --xnu 'lldb: use the macros that come with xnu, with addkext -F'
+            cand -h 'Print help (see more with ''--help'')'
+            cand --help 'Print help (see more with ''--help'')'
+        }
         &'kstack;formats'= {
             cand -h 'Print help'
             cand --help 'Print help'
@@ -362,6 +388,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand report 'Write one HTML page with everything: groups, flame graph, images, the report''s text'
             cand modules 'List every image with its load address, UUID and symbol file'
             cand lookup 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+            cand script 'Write a script that loads every symbol file at its address in a debugger'
             cand formats 'List the formats, symbol files and outputs that are known'
             cand completions 'Print a completion script for a shell'
             cand man 'Print the manual page, or write all pages to a directory'
@@ -382,6 +409,8 @@ set edit:completion:arg-completer[kstack] = {|@words|
         &'kstack;help;modules'= {
         }
         &'kstack;help;lookup'= {
+        }
+        &'kstack;help;script'= {
         }
         &'kstack;help;formats'= {
         }

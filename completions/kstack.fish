@@ -35,6 +35,7 @@ complete -c kstack -n "__fish_kstack_needs_command" -f -a "flame" -d 'Write fold
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "report" -d 'Write one HTML page with everything: groups, flame graph, images, the report\'s text'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "script" -d 'Write a script that loads every symbol file at its address in a debugger'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
@@ -383,18 +384,48 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s r -l return-add
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l strict -d 'Exit with status 3 when a query stayed unresolved or unverified'
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
+darwin-stackshot-text\t''
+darwin-kextstat\t''
+darwin-gdb-showallkmods\t''
+darwin-lldb-showallkexts\t''
+linux-proc-modules\t''
+linux-kallsyms\t''
+linux-crash-mod\t''
+linux-proc-stack\t''
+linux-log\t''
+addresses\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand script" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand script" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l color -d 'Colour' -r -f -a "auto\t''
+always\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l stack -d 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l breakpoints -d 'gdb, lldb: stop in every function of these names, with commas between them' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l format -d 'Form of the output: the script, or what it says as JSON' -r -f -a "text\t''
+json\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand script" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l apple -d 'gdb: write for Apple\'s gdb of Mac OS X, with add-kext and add-dsym'
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l xnu -d 'lldb: use the macros that come with xnu, with addkext -F'
+complete -c kstack -n "__fish_kstack_using_subcommand script" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand formats" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand man" -s h -l help -d 'Print help'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "top" -d 'Count in how many stacks each function occurs'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "flame" -d 'Write folded stacks, or draw a flame graph'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "report" -d 'Write one HTML page with everything: groups, flame graph, images, the report\'s text'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "top" -d 'Count in how many stacks each function occurs'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "flame" -d 'Write folded stacks, or draw a flame graph'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "report" -d 'Write one HTML page with everything: groups, flame graph, images, the report\'s text'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "script" -d 'Write a script that loads every symbol file at its address in a debugger'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

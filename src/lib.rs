@@ -9,7 +9,7 @@
 //!    [`space::AddressSpace`] of half-open ranges, with the reason for whatever could not be placed.
 //! 5. [`resolve`] looks every distinct address up once, in parallel, and answers with symbol, offset and source lines.
 //! 6. [`title`] says what kind of crash it was and which frame to look at first.
-//! 7. [`render`] writes the report again with its frames rewritten in place, or JSON.
+//! 7. [`render`] writes the report again with its frames rewritten in place, or JSON; [`script`] writes what a debugger loads.
 //!
 //! The library never prints, never exits and never reads the environment.
 #![deny(missing_docs, unsafe_code)]
@@ -28,6 +28,7 @@ pub mod place;
 pub mod render;
 pub mod report;
 pub mod resolve;
+pub mod script;
 pub mod space;
 pub mod symbols;
 pub mod title;

@@ -13,6 +13,7 @@ mod modules;
 mod options;
 mod output;
 mod report;
+mod script;
 mod session;
 mod symbolicate;
 mod term;
@@ -65,6 +66,10 @@ enum Command {
     Modules(modules::Args),
     /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
     Lookup(lookup::Args),
+    /// Write a script that loads every symbol file at its address in a debugger
+    ///
+    /// Input is anything that names images: a report, a load map, a capture, or only -k and -m with addresses. The script begins with what it was made from and which files are verified; an image without a usable file is left out with a comment that says why.
+    Script(Box<script::Args>),
     /// List the formats, symbol files and outputs that are known
     Formats,
     /// Print a completion script for a shell
@@ -91,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Modules(args) => modules::run(&args),
         Command::Lookup(args) => lookup::run(&args),
+        Command::Script(args) => script::run(&args),
         Command::Formats => formats::run(),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { dir } => generate::man(dir.as_deref()),

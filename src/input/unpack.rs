@@ -10,6 +10,12 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
+/// How data that begins with `head` is compressed: the name of the program that unpacks it.
+pub fn packing(head: &[u8]) -> Option<&'static str> {
+    let kinds = [(GZIP, "gzip"), (XZ, "xz"), (ZSTD, "zstd")];
+    kinds.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, program)| program)
+}
+
 /// Unpacks `data` if it is compressed. What could be read of a damaged archive is kept, with a note.
 ///
 /// # Errors

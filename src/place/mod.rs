@@ -126,6 +126,8 @@ pub struct Layout {
     pub slide: Option<Slide>,
     /// Where the slide comes from.
     pub slide_from: String,
+    /// Whether the addresses of report and images have the slide in them.
+    pub basis: Basis,
     /// What a user should know.
     pub notes: Vec<Note>,
 }
@@ -150,6 +152,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     for image in &mut images {
         placer.check_pairs(image);
     }
+    let basis = placer.basis();
     let mut notes = placer.notes;
     let ranges: Vec<PlacedRange> = images.iter().enumerate().flat_map(|(at, image)| ranges(at, image)).collect();
     let space = AddressSpace::new(&ranges);
@@ -160,7 +163,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
             format!("{one} and {two} overlap from {at} on; addresses there are not resolved: one of the load addresses is wrong"),
         ));
     }
-    Layout { images, space, slide, slide_from, notes }
+    Layout { images, space, slide, slide_from, basis, notes }
 }
 
 /// The ranges of an image: its segments, or without a file what the load map says.

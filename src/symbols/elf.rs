@@ -41,6 +41,28 @@ impl Opener for ElfOpener {
     }
 }
 
+/// Allocated sections of an unlinked file that carry an address of their own, which the kernel ignores.
+///
+/// Debian's modules of Linux 6.12 have them (`.data`, `__patchable_function_entries`), and gdb does not: `default_symfile_offsets` of
+/// gdb 13 leaves all debug info but that of `.text` unplaced as soon as one section of a relocatable file has an address.
+pub fn addressed_sections(bytes: &[u8]) -> Vec<String> {
+    let Ok(file) = object::File::parse(bytes) else { return Vec::new() };
+    if file.kind() != object::ObjectKind::Relocatable {
+        return Vec::new();
+    }
+    let own = |section: &object::Section<'_, '_>| {
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return false };
+        sh_flags.0 & elf::SHF_ALLOC.0 != 0 && section.address() != 0
+    };
+    file.sections().filter(own).filter_map(|section| section.name().ok().map(str::to_string)).collect()
+}
+
+/// Whether a linked kernel has per-CPU data at address 0, as those for x86 had up to 6.14: its symbols are offsets, and no slide moves them.
+pub fn has_percpu_at_zero(bytes: &[u8]) -> bool {
+    let Ok(file) = object::File::parse(bytes) else { return false };
+    file.section_by_name(".data..percpu").is_some_and(|section| section.address() == 0)
+}
+
 /// Where an allocated section is taken to lie.
 #[derive(Clone, Copy, Debug)]
 struct Placed {

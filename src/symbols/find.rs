@@ -67,6 +67,11 @@ impl Program {
         (count > 0).then(|| Note::warning(debug.info().path.display().to_string(), text))
     }
 
+    /// The file with DWARF that is not [`Program::info`]'s own: a dSYM's inner file, as a rule.
+    pub fn companion(&self) -> Option<&FileInfo> {
+        self.debug().map(|debug| debug.info()).filter(|debug| debug.path != self.info().path)
+    }
+
     /// Whether source lines can be had.
     pub fn has_debug_info(&self) -> bool {
         self.debug().is_some()

@@ -1,0 +1,133 @@
+//! `kstack script`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+use super::exit::Exit;
+use super::inputs::Inputs;
+use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
+use super::{output, term};
+use crate::model::capture::Capture;
+use crate::note::Note;
+use crate::place::{self, Layout};
+use crate::render::json::SCHEMA;
+use crate::report::Report;
+use crate::resolve::{self, ResolveOptions};
+use crate::script::facts::{BreakpointFacts, Facts, StackFacts};
+use crate::script::{self, DEBUGGERS, Options};
+
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The debugger, or kextutil for the commands that make symbol files of loaded kexts
+    #[arg(value_name = "DEBUGGER", value_parser = clap::builder::PossibleValuesParser::new(DEBUGGERS.iter().map(|one| one.name())))]
+    debugger: String,
+    #[command(flatten)]
+    input: InputArgs,
+    #[command(flatten)]
+    symbols: SymbolArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Look up every frame of stack N of the first report too, counted from 0 as in the JSON form
+    #[arg(long, value_name = "N")]
+    stack: Option<usize>,
+    /// gdb, lldb: stop in every function of these names, with commas between them
+    #[arg(long = "breakpoints", value_name = "FUNC", value_delimiter = ',')]
+    breakpoints: Vec<String>,
+    /// gdb: write for Apple's gdb of Mac OS X, with add-kext and add-dsym
+    #[arg(long)]
+    apple: bool,
+    /// lldb: use the macros that come with xnu, with addkext -F
+    #[arg(long)]
+    xnu: bool,
+    /// Form of the output: the script, or what it says as JSON
+    #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json"])]
+    format: String,
+}
+
+impl Args {
+    /// What only some debuggers take.
+    fn check(&self) -> anyhow::Result<()> {
+        let wrong = |flag: &str, only: &str| Err(Usage(format!("{flag} goes with {only}, not with {}", self.debugger)).into());
+        match self.debugger.as_str() {
+            debugger if self.apple && debugger != "gdb" => wrong("--apple", "gdb"),
+            debugger if self.xnu && debugger != "lldb" => wrong("--xnu", "lldb"),
+            debugger if !self.breakpoints.is_empty() && !matches!(debugger, "gdb" | "lldb") => wrong("--breakpoints", "gdb and lldb"),
+            "kextutil" if self.stack.is_some() => wrong("--stack", "the debuggers"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that the command line names, in its words.
+    fn sources(&self) -> Vec<String> {
+        let shown = |flag: &str, path: &PathBuf| format!("{flag}{}", path.display());
+        let reports = self.input.reports.iter().map(|path| shown("", path));
+        let maps = self.symbols.load_maps.iter().map(|path| shown("-l ", path));
+        let kernel = self.symbols.kernel.iter().map(|file| format!("-k {file}"));
+        let modules = self.symbols.modules.iter().map(|file| format!("-m {file}"));
+        let folders = self.symbols.symbols.iter().map(|path| shown("-S ", path));
+        reports.chain(maps).chain(kernel).chain(modules).chain(folders).collect()
+    }
+
+    /// Whether a report or load map is read from standard input: only when nothing else names an image.
+    fn needs_report(&self) -> bool {
+        self.symbols.load_maps.is_empty() && self.symbols.given(false).iter().all(|file| file.address.is_none())
+    }
+}
+
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    args.check()?;
+    let debugger = script::by_name(&args.debugger).context("no such debugger")?;
+    let mut inputs = Inputs::open(&args.input, &args.symbols, args.needs_report(), false)?;
+    let mut notes = std::mem::take(&mut inputs.notes);
+    let layout = layout(args, &inputs, &mut notes);
+    notes.extend(layout.notes.iter().cloned());
+    let root = std::env::current_dir().context("the working directory is gone")?;
+    let mut facts = Facts::of(&layout, args.sources(), inputs.library.folders(), &root);
+    facts.stack = stack(args, &inputs, &layout)?;
+    facts.breakpoints = args.breakpoints.iter().map(|function| BreakpointFacts::of(&layout, function)).collect();
+    let unknown = facts.breakpoints.iter().filter(|breakpoint| breakpoint.places.is_empty());
+    notes.extend(unknown.map(|breakpoint| {
+        Note::failure("--breakpoints", format!("no function `{}` in a symbol file whose place is known", breakpoint.function))
+    }));
+    let script = script::write(debugger, &facts, Options { apple: args.apple, xnu: args.xnu });
+    notes.extend(script.notes);
+    output::write(&args.output, |out| match args.format.as_str() {
+        "json" => {
+            serde_json::to_writer(&mut *out, &serde_json::json!({ "schema": SCHEMA, "debugger": args.debugger, "script": facts }))?;
+            out.write_all(b"\n")
+        }
+        _ => out.write_all(script.text.as_bytes()),
+    })?;
+    let failed = term::report(&notes, args.output.quiet);
+    // The process ends here; giving everything back piece by piece would only take time.
+    std::mem::forget((inputs, layout));
+    Ok(Exit::of(failed, false))
+}
+
+/// The images of the first report, or without one those of the load maps and of the files given.
+fn layout(args: &Args, inputs: &Inputs, notes: &mut Vec<Note>) -> Layout {
+    if let Some(other) = inputs.reports.get(1) {
+        let text = format!("{} reports are given; the script is for the first, {}", inputs.reports.len(), inputs.reports[0].source.name);
+        notes.push(Note::warning(&other.source.name, text));
+    }
+    let options = args.symbols.place_options();
+    match inputs.reports.first() {
+        Some(input) => place::place(&input.capture, &input.source.data, &inputs.maps, &inputs.library, options),
+        None => place::place(&Capture::default(), b"", &inputs.maps, &inputs.library, options),
+    }
+}
+
+/// The frames of `--stack`.
+fn stack(args: &Args, inputs: &Inputs, layout: &Layout) -> anyhow::Result<Option<StackFacts>> {
+    let Some(number) = args.stack else { return Ok(None) };
+    let Some(input) = inputs.reports.first() else {
+        return Err(Usage("--stack needs a report; load maps have no stacks".to_string()).into());
+    };
+    let resolved = resolve::resolve(&input.capture, &input.source.data, layout, ResolveOptions { demangle: true });
+    let (source, text, capture) = (input.source.name.as_str(), &input.source.data[..], &input.capture);
+    let report = Report { source, text, capture, layout, resolved: &resolved, crash: None };
+    let count = capture.stacks.len();
+    let stack = StackFacts::of(&report, number);
+    stack.map(Some).ok_or_else(|| Usage(format!("--stack {number}: {source} has {count} stacks, counted from 0")).into())
+}
