@@ -153,13 +153,19 @@ impl Elf {
 
     /// Every symbol with the address that its section has here.
     fn symbols<'f>(&'f self, file: &'f object::File<'_>) -> impl Iterator<Item = (u64, object::Symbol<'f, 'f>)> {
-        file.symbols().map(|symbol| {
-            let base = || Some(self.place(symbol.section_index()?)?.base);
-            let base = if self.relocatable { base().unwrap_or(0) } else { 0 };
-            let address = base.wrapping_add(symbol.address());
-            let code = self.descriptors.as_ref().and_then(|opd| opd.code(symbol.section_index(), address));
-            (code.unwrap_or(address), symbol)
-        })
+        // Of most files the answer is at hand, and a kernel has 200,000 symbols.
+        let plain = !self.relocatable && self.descriptors.is_none();
+        file.symbols().map(move |symbol| (if plain { symbol.address() } else { self.address_of(&symbol) }, symbol))
+    }
+
+    /// Where a symbol lies whose section was laid out here, or which stands for a descriptor.
+    #[inline(never)]
+    fn address_of(&self, symbol: &object::Symbol<'_, '_>) -> u64 {
+        let base = || Some(self.place(symbol.section_index()?)?.base);
+        let base = if self.relocatable { base().unwrap_or(0) } else { 0 };
+        let address = base.wrapping_add(symbol.address());
+        let code = self.descriptors.as_ref().and_then(|opd| opd.code(symbol.section_index(), address));
+        code.unwrap_or(address)
     }
 
     fn place(&self, section: object::SectionIndex) -> Option<&Placed> {
