@@ -52,6 +52,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    for (wish, option, able) in [(args.triage, "--triage", &["text", "json"][..]), (args.similar, "--similar", &["text"])] {
+        if wish && !able.contains(&args.format.as_str()) {
+            return Err(Usage(format!("{option} goes with --format {}, not with {}", able.join(" or "), args.format)).into());
+        }
+    }
     let plumbing = plumbing(args.plumbing.as_deref())?;
     let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
     let reports = session.reports();

@@ -11,8 +11,8 @@
 //!
 //! Left out are frames that the report calls unreliable (`? `), frames that the report marks as inlined, and the functions of
 //! `scheduler.txt`, which some kinds of report print and others do not; and in the stack that the title of a crash blames the frames
-//! before the guilty one ([`crate::title`]), because what reports a crash is another in every kernel. `-` in module names becomes `_`. A frame without a name
-//! counts as its offset in its image (`+0x1f [zfs]`), else as its address: such a stack is equal only within one build or one boot.
+//! before the guilty one ([`crate::title`]), because what reports a crash is another in every kernel. `-` in module names becomes `_`.
+//! A frame without a name counts as its offset in its image (`+0x1f [zfs]`), else as its address: such a stack is equal only within one build or one boot.
 //! The fingerprint is `k1:` and the first 32 hexadecimal digits of the text's SHA-256, so that anything with `sha256sum` makes the
 //! same.
 

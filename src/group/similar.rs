@@ -57,18 +57,16 @@ pub enum Step {
     New(NameId),
 }
 
-/// The way from `a` to `b` in which the fewest frames differ, a replaced frame counting once; `None` when more than `most` do.
+/// The way from `a` to `b` in which the fewest frames differ, a replaced frame counting once; `None` when more than `most` do. It goes
+/// no deeper than `most`: a stack can have a million frames.
 pub fn steps(a: &[NameId], b: &[NameId], most: usize) -> Option<Vec<Step>> {
-    match (a, b) {
-        ([x, a @ ..], [y, b @ ..]) if x == y => {
-            let mut rest = steps(a, b, most)?;
-            rest.insert(0, Step::Same(*x));
-            Some(rest)
-        }
-        ([], []) => Some(Vec::new()),
-        _ if most == 0 => None,
-        _ => other_steps(a, b, most - 1),
-    }
+    let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let rest = match (&a[same..], &b[same..]) {
+        ([], []) => Vec::new(),
+        _ if most == 0 => return None,
+        (a, b) => other_steps(a, b, most - 1)?,
+    };
+    Some(a[..same].iter().map(|name| Step::Same(*name)).chain(rest).collect())
 }
 
 /// The same where the first frames differ: one is replaced, gone or new.
@@ -100,5 +98,12 @@ mod tests {
         assert!(!are_near(&[1, 2], &[1, 2]));
         let way = steps(&a, &[1, 3, 4, 5, 6], 2).unwrap();
         assert_eq!(way.iter().filter(|step| matches!(step, Step::Gone(2))).count(), 1);
+    }
+
+    #[test]
+    fn a_stack_of_a_million_frames_is_compared_too() {
+        let a: Vec<NameId> = (0..1_000_000).collect();
+        let b: Vec<NameId> = (0..1_000_000).filter(|name| *name != 500_000).collect();
+        assert!(are_near(&a, &b));
     }
 }

@@ -19,7 +19,7 @@ const FEW: usize = 12;
 /// # Errors
 /// When writing fails.
 pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", answer(diff))?;
+    writeln!(out, "{}", answer(groups, diff))?;
     let counts: Vec<String> = Change::ALL.iter().map(|change| format!("{} {}", of(diff, *change).count(), change.name())).collect();
     writeln!(out, "{}", counts.join(", "))?;
     let changed: Vec<_> = diff.groups.iter().filter(|growth| growth.old != growth.new).collect();
@@ -43,7 +43,12 @@ fn of(diff: &Diff, change: Change) -> impl Iterator<Item = &Thread> {
 }
 
 /// Slow or stuck, in a sentence.
-fn answer(diff: &Diff) -> String {
+fn answer(groups: &Groups<'_, '_>, diff: &Diff) -> String {
+    let stateless = |thread: &&Thread| thread.new.is_some_and(|at| groups.stack(at).state.is_none());
+    let unknown = match of(diff, Change::Stuck).filter(stateless).count() {
+        0 => String::new(),
+        count => format!("; of {count} the state is not told, so that idle ones can be among them"),
+    };
     let count = |change| of(diff, change).count();
     let (stuck, going) = (count(Change::Stuck), count(Change::Moving) + count(Change::Changed));
     match (stuck, going) {
@@ -52,8 +57,8 @@ fn answer(diff: &Diff) -> String {
         }
         (0, 0) => "nothing moves and nothing is stuck: every thread that was there is idle".to_string(),
         (0, going) => format!("slow, not stuck: {going} threads went on"),
-        (stuck, 0) => format!("stuck: {stuck} threads stand where they stood, none went on"),
-        (stuck, going) => format!("partly stuck: {stuck} threads stand where they stood, {going} went on"),
+        (stuck, 0) => format!("stuck: {stuck} threads stand where they stood, none went on{unknown}"),
+        (stuck, going) => format!("partly stuck: {stuck} threads stand where they stood, {going} went on{unknown}"),
     }
 }
 
@@ -115,7 +120,7 @@ pub fn json(groups: &Groups<'_, '_>, diff: &Diff, out: &mut dyn Write) -> io::Re
         groups.list.iter().flat_map(|group| group.members.iter().map(|at| (*at, group.fingerprint.as_str()))).collect();
     let all = All {
         schema: SCHEMA,
-        answer: answer(diff),
+        answer: answer(groups, diff),
         changes: Change::ALL.iter().map(|change| (change.name(), of(diff, *change).count())).collect(),
         groups: diff.groups.iter().map(|growth| JsonGrowth::of(groups, *growth)).collect(),
         threads: diff.threads.iter().map(|thread| JsonThread::of(groups, thread, &fingerprints)).collect(),

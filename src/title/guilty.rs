@@ -93,13 +93,9 @@ impl Walk<'_, '_, '_> {
 
     fn blamed(&self, frames: &[(usize, String)]) -> Option<(usize, String, String)> {
         let blamed = |(n, function): &(usize, String)| {
-            let name = self.skip.blamed(function, self.set)?;
-            let reason = if name == function {
-                "many wait here for one thing".to_string()
-            } else {
-                format!("many wait here for one thing, as {function}")
-            };
-            Some((*n, name.to_string(), reason))
+            let family = self.skip.blamed(function, self.set)?;
+            let title = if family == function { String::new() } else { format!("; the title has {family} for all of its kind") };
+            Some((*n, function.clone(), format!("many wait here for one thing{title}")))
         };
         frames.iter().find_map(blamed)
     }

@@ -31,7 +31,9 @@ pub fn of(report: &Report<'_>, skip: &SkipList) -> Option<Crash> {
         if case.kind.needs_stack && !announced {
             return None;
         }
-        let title = case.title(guilty.as_ref().map(|guilty| guilty.function.as_str()));
+        // Bug trackers have one title for several functions that wait for the same; the frame keeps its own name.
+        let called = guilty.as_ref().map(|guilty| skip.blamed(&guilty.function, case.kind.set).unwrap_or(&guilty.function));
+        let title = case.title(called);
         Some(Crash { title, guilty, line: headline.line })
     })
 }

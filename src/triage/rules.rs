@@ -83,10 +83,27 @@ const FATAL: &[&str] = &[
     "soft lockup",
 ];
 /// Of these, headings of a machine that only stands still.
-const STILL: &[&str] = &["soft lockup", "hard LOCKUP", "rcu", "blocked for more than", "self-detected stall", "workqueue lockup"];
+const STILL: &[&str] = &[
+    "soft lockup",
+    "hard LOCKUP",
+    "blocked for more than",
+    "self-detected stall",
+    "detected stall",
+    "detected expedited stall",
+    "rcu_tasks",
+    "workqueue lockup",
+];
+/// Headings with one of the fatal words after which the kernel goes on all the same.
+const MILD: &[&str] =
+    &["sleeping function called", "scheduling while atomic", "BUG: using ", "Invalid wait context", "[ BUG: ", "MAX_LOCK"];
 
+/// The stack's heading, if it has one of `words` and is no warning: the file or function that a warning names can have any of them.
 fn titled<'t>(stack: &'t Stack, words: &[&str]) -> Option<&'t str> {
-    stack.title.as_deref().filter(|title| words.iter().any(|word| title.contains(word)))
+    stack.title.as_deref().filter(|title| !warns(title) && words.iter().any(|word| title.contains(word)))
+}
+
+fn warns(title: &str) -> bool {
+    title.starts_with("WARNING") || MILD.iter().any(|words| title.contains(words))
 }
 
 fn heading(stack: &Stack, title: &str) -> Evidence {
@@ -104,9 +121,9 @@ fn crash(facts: &Facts<'_, '_>) -> Said {
     let count = evidence.len();
     Some((
         if count > 1 {
-            format!("the kernel reported {count} fatal errors; the first counts")
+            format!("the log has {count} of oops, BUG, failed VERIFY or panic; the first counts")
         } else {
-            "the kernel reported a fatal error".to_string()
+            "the log has an oops, BUG, failed VERIFY or panic".to_string()
         },
         evidence,
     ))
@@ -114,7 +131,8 @@ fn crash(facts: &Facts<'_, '_>) -> Said {
 
 fn warning(facts: &Facts<'_, '_>) -> Said {
     let warned = facts.stacks().filter(|(_, stack)| stack.kind == StackKind::Crash);
-    let mut evidence: Vec<Evidence> = warned.filter_map(|(_, stack)| Some(heading(stack, titled(stack, &["WARNING"])?))).collect();
+    let mut evidence: Vec<Evidence> =
+        warned.filter_map(|(_, stack)| Some(heading(stack, stack.title.as_deref().filter(|title| warns(title))?))).collect();
     evidence.dedup();
     Some(("the kernel reported what should not happen, and went on".to_string(), evidence))
 }
@@ -210,4 +228,24 @@ fn userspace(facts: &Facts<'_, '_>) -> Said {
     let all = stacks.all(|(_, stack)| stack.kind == StackKind::Thread && stack.state.as_deref().is_some_and(is_interruptible));
     let sleeping = |stack: &Stack| !stack.state.as_deref().is_some_and(|state| state.starts_with('R'));
     all.then(|| ("every thread is idle or waits for something that a signal would end".to_string(), facts.one_of_each(sleeping)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_warning_is_no_crash_and_no_stall() {
+        let stack = |title: &str| Stack { title: Some(title.to_string()), ..Stack::default() };
+        for title in [
+            "WARNING: CPU: 0 PID: 1 at kernel/rcu/tree.c:25 rcu_note+0x1/0x2",
+            "WARNING: CPU: 0 PID: 1 at kernel/panic.c:25 __warn+0x1/0x2",
+            "BUG: sleeping function called from invalid context at mm/slab.h:1",
+        ] {
+            assert!(titled(&stack(title), FATAL).is_none() && titled(&stack(title), STILL).is_none() && warns(title), "{title}");
+        }
+        assert!(titled(&stack("BUG: kernel NULL pointer dereference, address: 0"), FATAL).is_some());
+        assert!(titled(&stack("rcu: INFO: rcu_preempt self-detected stall on CPU"), STILL).is_some());
+        assert!(titled(&stack("INFO: rcu_sched detected stalls on CPUs/tasks:"), STILL).is_some());
+    }
 }

@@ -84,7 +84,9 @@ pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "and {} more reports", groups.reports.len() - SOURCES)?;
     }
     let all: u64 = groups.list.iter().map(|group| group.count).sum();
-    writeln!(out, "{all} stacks in {} groups{}", groups.list.len(), standing_out(groups, all))
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
+    let count = groups.list.len();
+    writeln!(out, "{all} stack{} in {count} group{}{}", plural(all), plural(count as u64), standing_out(groups, all))
 }
 
 /// The verdicts, each with its reason and evidence.
@@ -126,7 +128,7 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     let paint = Paint::new(view.style.colour);
     let what = match (group.kind, group.count) {
         (StackKind::Thread, 1) => "thread".to_string(),
-        (StackKind::Thread, _) => "threads".to_string(),
+        (StackKind::Thread, _) => again(&tally).map_or("threads".to_string(), |threads| format!("stacks of {threads} threads")),
         (kind, _) => kind.name().to_string(),
     };
     let states: Vec<String> = ranked(&tally.states).iter().map(|(state, count)| count_of(state, *count, group.count)).collect();
@@ -139,6 +141,14 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     }
     members(&tally, view, out)?;
     frames(groups, group, view, out)
+}
+
+/// How many threads are in the group, where its report tells of some more than once, as the hung task detector does.
+fn again(tally: &Tally) -> Option<usize> {
+    let threads: rustc_hash::FxHashSet<(&str, String)> =
+        tally.members.iter().filter_map(|member| Some((member.source.as_str(), thread_id(member)?))).collect();
+    let known = tally.members.iter().filter(|member| thread_id(member).is_some()).count();
+    (known == tally.members.len() && threads.len() < known).then_some(threads.len())
 }
 
 /// `D`, or with its count where not all have it.
