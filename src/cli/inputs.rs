@@ -151,7 +151,8 @@ impl Inputs {
                 for part in format.parts(&source.data) {
                     self.placed_notes(&source.name, &part.capture);
                     let name = part.source.unwrap_or_else(|| source.name.clone());
-                    let source = Source { name, data: source.data.clone(), notes: Vec::new() };
+                    let data = part.text.map_or_else(|| source.data.clone(), Into::into);
+                    let source = Source { name, data, notes: Vec::new() };
                     self.reports.push(Input { source, capture: part.capture });
                 }
             }

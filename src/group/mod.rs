@@ -66,7 +66,7 @@ const CHUNK: usize = 4096;
 type Found = FxHashMap<Box<[u32]>, Vec<StackRef>>;
 
 impl<'r, 'a> Groups<'r, 'a> {
-    /// Groups every stack of `reports`, whose names `naming` holds.
+    /// Groups every stack of `reports` but those set aside, whose names `naming` holds.
     pub fn of(reports: &'r [Report<'a>], mut naming: Naming, by: By) -> Groups<'r, 'a> {
         let texts: Vec<Texts> = reports.iter().map(|report| Texts::of(&report.capture.stacks, by, &mut naming)).collect();
         let chunks: Vec<(usize, usize)> = reports
@@ -147,7 +147,7 @@ fn keys(report: &Report<'_>, number: usize, from: usize, by: By, texts: &Texts, 
     let (stacks, marks) = (&report.capture.stacks, naming.marks(number));
     let mut found = Found::default();
     let mut key = Vec::new();
-    for (at, stack) in stacks.iter().enumerate().skip(from).take(CHUNK) {
+    for (at, stack) in stacks.iter().enumerate().skip(from).take(CHUNK).filter(|(_, stack)| !stack.aside) {
         let member = StackRef { report: number as u32, stack: at as u32 };
         key::write(&mut key, by, at, stack, &report.resolved.frames[at], marks, texts);
         if by == By::Modules {

@@ -61,6 +61,12 @@ pub struct Capture {
     pub known: Vec<Answer>,
     /// Locks of tasks that have no stack here, in the order of the report.
     pub tasks_with_locks: Vec<TaskLocks>,
+    /// What is said below lines of the text, in the order of the report: registers and codes in words.
+    pub remarks: Vec<Remark>,
+    /// Whether the input's own text is not for people (JSON, binary), so that text output lists the stacks instead.
+    pub listed: bool,
+    /// Build of the operating system as Apple numbers it: `23C71`.
+    pub os_build: Option<String>,
     /// Damage and oddities met while reading.
     pub notes: Vec<Note>,
 }
@@ -74,4 +80,15 @@ pub struct Headline {
     pub line_start: u64,
     /// The message, without stamp and without the name of who speaks (`rcu: `).
     pub text: Span,
+}
+
+/// What kstack has to say about a line that is no frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Remark {
+    /// Line of the report, from 1.
+    pub line: u32,
+    /// Byte offset of that line in the report.
+    pub line_start: u64,
+    /// One line, without its end.
+    pub text: String,
 }

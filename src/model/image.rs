@@ -111,6 +111,10 @@ pub struct ImageClaim {
     pub loading: bool,
     /// Whether this is the kernel itself.
     pub kernel: bool,
+    /// Whether this is a kernel collection, which holds the kernel and kexts that have claims of their own.
+    pub collection: bool,
+    /// Whether this is a program or library of user space, which no kernel address belongs to.
+    pub user: bool,
     /// Whether the addresses are slid.
     pub basis: Basis,
     /// Line of the source, from 1.

@@ -82,6 +82,9 @@ pub struct Stack {
     pub tally: Option<Box<Tally>>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.
     pub user_frames: Vec<RawFrame>,
+    /// Whether these are addresses that the report prints beside its stacks, in registers or in words: resolved, but no call chain, so
+    /// that nothing is grouped, counted or judged by them.
+    pub aside: bool,
     /// What the report says about the task beside its frames: locks, work queue. Few stacks have any.
     pub annotations: Option<Box<Annotations>>,
 }

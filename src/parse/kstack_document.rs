@@ -133,6 +133,8 @@ pub struct JsonStack<'t> {
     pub wait_channel: Option<String>,
     pub count: Option<u64>,
     pub line: Option<u32>,
+    #[serde(default)]
+    pub aside: bool,
     pub blamed: Option<JsonBlamed>,
     pub workqueue: Option<String>,
     pub held_locks: Option<Vec<JsonLock>>,

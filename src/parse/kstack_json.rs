@@ -142,8 +142,8 @@ impl<'t> Reader<'t> {
         let (parts, facts) = (&mut self.parts, &mut self.facts);
         *self.index.entry((source, os)).or_insert_with_key(|(source, os)| {
             let os = os.as_deref().and_then(Os::by_name);
-            let capture = Capture { format: KstackJson.id(), os, ..Capture::default() };
-            parts.push(Part { source: source.clone(), capture });
+            let capture = Capture { format: KstackJson.id(), os, listed: true, ..Capture::default() };
+            parts.push(Part { source: source.clone(), capture, ..Part::default() });
             facts.push(FxHashMap::default());
             parts.len() - 1
         })
@@ -182,6 +182,7 @@ impl<'t> Reader<'t> {
             wait_channel: stack.wait_channel,
             count: stack.count.unwrap_or(1),
             line: stack.line.unwrap_or(1),
+            aside: stack.aside,
             blamed: stack.blamed.map(blamed),
             annotations: annotations(stack.held_locks, stack.waits_for, stack.workqueue),
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),

@@ -63,7 +63,7 @@ pub trait Format: Sync {
     fn parse(&self, text: &[u8]) -> Capture;
     /// Reads an input that may hold the reports of several sources.
     fn parts(&self, text: &[u8]) -> Vec<Part> {
-        vec![Part { source: None, capture: self.parse(text) }]
+        vec![Part { capture: self.parse(text), ..Part::default() }]
     }
 }
 
@@ -72,6 +72,8 @@ pub trait Format: Sync {
 pub struct Part {
     /// Where it came from; `None` for the input itself.
     pub source: Option<String>,
+    /// The text that lines and spans of `capture` refer to, where it was packed in the input (a JSON string); `None` for the input's own.
+    pub text: Option<Vec<u8>>,
     /// What it says.
     pub capture: Capture,
 }

@@ -155,7 +155,7 @@ impl<'r, 'a> Folder<'r, 'a> {
         let mut roots: FxHashMap<&str, u64> = FxHashMap::default();
         let mut found: FxHashMap<Box<[u64]>, usize> = FxHashMap::default();
         let mut list: Vec<(usize, u64)> = Vec::new();
-        for (at, stack) in self.report.capture.stacks.iter().enumerate() {
+        for (at, stack) in self.report.capture.stacks.iter().enumerate().filter(|(_, stack)| !stack.aside) {
             let next = roots.len() as u64;
             let root = if self.folding.by_thread { *roots.entry(thread(stack)).or_insert(next) } else { 0 };
             let frames = stack.frames.iter().zip(&self.report.resolved.frames[at]);

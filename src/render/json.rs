@@ -130,10 +130,21 @@ pub struct Head<'a> {
     os: Option<&'static str>,
     arch: Option<&'static str>,
     kernel_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os_build: Option<&'a str>,
     slide: Option<String>,
     slide_from: Option<&'a str>,
     title: Option<&'a str>,
     guilty: Option<JsonGuilty<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    remarks: Vec<JsonRemark<'a>>,
+}
+
+/// What is said below a line of the report.
+#[derive(Serialize)]
+struct JsonRemark<'a> {
+    line: u32,
+    text: &'a str,
 }
 
 #[derive(Serialize)]
@@ -170,10 +181,12 @@ impl<'a> Head<'a> {
             os: capture.os.map(|os| os.name()),
             arch: capture.arch.map(|arch| arch.name()),
             kernel_version: capture.kernel_version.as_deref(),
+            os_build: capture.os_build.as_deref(),
             slide: layout.slide.map(|slide| slide.to_string()),
             slide_from: layout.slide.map(|_| layout.slide_from.as_str()),
             title: report.crash.map(|crash| crash.title.as_str()),
             guilty: report.crash.and_then(|crash| crash.guilty.as_ref()).map(JsonGuilty::of),
+            remarks: capture.remarks.iter().map(|remark| JsonRemark { line: remark.line, text: &remark.text }).collect(),
         }
     }
 }
@@ -253,6 +266,9 @@ struct JsonStack<'a> {
     wait_channel: Option<&'a str>,
     count: u64,
     line: u32,
+    /// Addresses that stand beside the report's stacks, and no chain.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    aside: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     workqueue: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -277,6 +293,7 @@ impl<'a> JsonStack<'a> {
             wait_channel: stack.wait_channel.as_deref(),
             count: stack.count,
             line: stack.line,
+            aside: stack.aside,
             workqueue: stack.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
             held_locks: JsonLock::held(&stack.annotations),
             waits_for: JsonWait::waiting(&stack.annotations),

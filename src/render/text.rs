@@ -13,7 +13,6 @@ use crate::model::addr::{Avma, Svma};
 use crate::model::frame::Answer;
 use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
-use crate::parse::kstack_json::ID as JSON;
 use crate::parse::lex;
 use crate::parse::linux_prefix;
 
@@ -28,9 +27,9 @@ impl Output for Text {
         "the report with its frames rewritten in place"
     }
     fn write(&self, reports: &[Report<'_>], _: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
-        reports.iter().try_for_each(|report| match report.capture.format {
-            JSON => listing::write(report, style, out),
-            _ => Writer { report, style, written: &written(report, style), out: &mut *out }.report(),
+        reports.iter().try_for_each(|report| match report.capture.listed {
+            true => listing::write(report, style, out),
+            false => Writer { report, style, written: &written(report, style), out: &mut *out }.report(),
         })
     }
 }

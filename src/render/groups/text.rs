@@ -73,7 +73,7 @@ pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
         let facts =
             [report.capture.os.map(|os| os.name()), report.capture.kernel_version.as_deref(), report.capture.arch.map(|arch| arch.name())];
         let facts: Vec<&str> = facts.into_iter().flatten().collect();
-        let stacks: u64 = report.capture.stacks.iter().map(|stack| stack.count).sum();
+        let stacks: u64 = report.capture.stacks.iter().filter(|stack| !stack.aside).map(|stack| stack.count).sum();
         let text = format!("{}: {} {}, {stacks} stacks", report.source, report.capture.format, facts.join(" "));
         writeln!(out, "{}", visible_line(&text))?;
         if let Some(crash) = report.crash {
