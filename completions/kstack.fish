@@ -67,6 +67,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l wchan -d '
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -110,6 +115,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -l wchan -d 'Stacks w
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -153,6 +163,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -l wchan -d 'Stacks
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -367,6 +382,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''

@@ -356,3 +356,18 @@ fn formats_lists_what_format_in_takes() {
         assert_ne!(run_with(&["sym", "--format-in", format.id()], b"").status.code(), Some(2));
     }
 }
+
+#[test]
+fn links_to_sources_are_made_of_escaped_paths_alone() {
+    let args = ["lookup", "-m", "symbols/linux/unit.ko", "--source-map", "/unit=symbols/linux", "--links=always", "second_entry+4"];
+    let text = stdout(&run(&args));
+    let path = common::fixtures().join("symbols/linux/src/second.c");
+    assert!(text.contains(&format!("\x1b]8;;file://{}#22\x1b\\src/second.c:22:10\x1b]8;;\x1b\\", path.display())), "{text}");
+    assert!(!stdout(&run(&args[..args.len() - 2])).contains('\x1b'));
+    let value = json(&run(&[&args[..5], &["--source=0", "--format", "json", "second_entry+4"]].concat()));
+    let source = &value["results"][0]["frames"][0]["locations"][0]["source"];
+    assert_eq!((source["first"].as_u64(), source["lines"][0].as_str()), (Some(22), Some("\tint r = twice(x) + same_size(x);")));
+    let lost = run(&["lookup", "-m", "symbols/linux/unit.ko", "--source", "--source-map", "/unit=no/such/dir", "second_entry+4"]);
+    assert_eq!(lost.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("no/such/dir is no directory"));
+}

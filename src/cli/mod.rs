@@ -15,6 +15,7 @@ mod output;
 mod report;
 mod script;
 mod session;
+mod sources;
 mod symbolicate;
 mod term;
 mod top;
