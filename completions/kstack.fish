@@ -56,6 +56,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l modul
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -104,6 +108,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -152,6 +160,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -s m -l module -d '
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -204,6 +216,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand diff" -s m -l module -d 'O
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -241,6 +257,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand top" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -283,6 +303,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand flame" -s m -l module -d '
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -327,6 +351,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand report" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -363,6 +391,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -382,6 +414,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
@@ -420,6 +456,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand script" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''

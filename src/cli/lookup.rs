@@ -57,7 +57,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let mut inputs = Inputs::default();
     inputs.symbols(&args.symbols, false);
-    let layout = layout(args, &inputs);
+    let mut layout = vec![place_all(args, &inputs)];
+    if inputs.complete(&layout, &args.symbols) {
+        layout = vec![place_all(args, &inputs)];
+    }
+    let layout = layout.remove(0);
     let mut notes = std::mem::take(&mut inputs.notes);
     let style = args.sources.style(output::style(&args.output, None));
     let sources = args.sources.open(style)?;
@@ -74,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Addresses are in the world of the load addresses given; with `--slide`, they are run-time addresses.
-fn layout(args: &Args, inputs: &Inputs) -> Layout {
+fn place_all(args: &Args, inputs: &Inputs) -> Layout {
     let options = args.symbols.place_options();
     // A small number may be an offset into a file of any architecture.
     let high = args.queries.iter().filter_map(|query| address(query)).find(|value| value >> 63 == 1);

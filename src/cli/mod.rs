@@ -1,5 +1,6 @@
 //! The command line: what users type, and the table from command to function.
 
+mod debuginfod;
 mod diff;
 mod exit;
 mod filters;

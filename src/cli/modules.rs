@@ -35,9 +35,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty(), false)?;
-    let mut layouts: Vec<(String, Layout)> =
-        inputs.reports.iter().map(|input| input.source.name.clone()).zip(inputs.place(&args.symbols)).collect();
+    let mut inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty(), false)?;
+    let placed = inputs.place(&args.symbols);
+    let mut layouts: Vec<(String, Layout)> = inputs.reports.iter().map(|input| input.source.name.clone()).zip(placed).collect();
     if layouts.is_empty() {
         // Load maps alone: their own addresses are the world that everything is placed in.
         let capture = Capture::default();

@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod code;
+pub mod debuginfod;
 pub mod demangle;
 pub mod dwarf;
 pub mod elf;
