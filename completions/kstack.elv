@@ -338,6 +338,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand --quiet 'Say nothing on standard error but errors'
             cand -v 'Say below the table where each load address comes from and why a file was refused'
             cand --verbose 'Say below the table where each load address comes from and why a file was refused'
+            cand --check 'Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing'
             cand --strict 'Exit with status 3 when an image has no verified symbol file'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'

@@ -33,6 +33,11 @@ impl Program {
         self.binary().unwrap_or(&*self.files[0]).info()
     }
 
+    /// What each of its files says about itself.
+    pub fn infos(&self) -> impl Iterator<Item = &FileInfo> {
+        self.files.iter().map(|file| file.info())
+    }
+
     /// The UUID, which all its files share.
     pub fn id(&self) -> Option<ImageId> {
         self.info().id
