@@ -208,7 +208,11 @@ impl Reader {
     }
 
     fn close(&mut self) {
-        self.stacks.extend(self.current.take());
+        if let Some(mut stack) = self.current.take() {
+            // Stacks without frames are told apart by their titles; an address is none that would tell anything.
+            stack.title = stack.title.filter(|_| !stack.frames.is_empty());
+            self.stacks.push(stack);
+        }
         self.inside = false;
     }
 
