@@ -377,7 +377,8 @@ fn modules_and_scripts_take_filters() {
     let value = common::json(&script(&["--in-module", "!zfs", "--stack", "0"]));
     let names: Vec<&str> = value["script"]["images"].as_array().unwrap().iter().map(|image| image["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["mach_kernel", "net.example.spl"]);
-    let left = common::json(&common::run(&[&["symbolicate", "-q", "--format", "json", REPORT], &SYMBOLS[..], &["--task", "mdworker"]].concat()));
+    let left =
+        common::json(&common::run(&[&["symbolicate", "-q", "--format", "json", REPORT], &SYMBOLS[..], &["--task", "mdworker"]].concat()));
     let left = left["reports"][0]["stacks"].as_array().unwrap().len();
     assert!(left > 0);
     assert!(script(&["--task", "mdworker", "--stack", &(left - 1).to_string()]).status.success());

@@ -98,9 +98,11 @@ impl Session {
             report::retain(&mut input.capture, resolved, |stack| kept[stack]);
         }
         for (crash, kept) in self.crashes.iter_mut().zip(kept) {
-            let Some(guilty) = crash.as_mut().and_then(|crash| crash.guilty.as_mut()) else { continue };
-            let place = guilty.stack.filter(|stack| kept.get(*stack) == Some(&true));
-            guilty.stack = place.map(|stack| kept[..stack].iter().filter(|kept| **kept).count());
+            let Some(crash) = crash else { continue };
+            for guilty in std::iter::once(&mut crash.guilty).chain(crash.later.iter_mut().map(|crash| &mut crash.guilty)).flatten() {
+                let place = guilty.stack.filter(|stack| kept.get(*stack) == Some(&true));
+                guilty.stack = place.map(|stack| kept[..stack].iter().filter(|kept| **kept).count());
+            }
         }
     }
 

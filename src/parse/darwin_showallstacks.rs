@@ -316,7 +316,9 @@ mod tests {
     use super::*;
 
     /// Symbol, offset, image, offset into it, address.
-    fn read(line: &str) -> Option<(String, Option<u64>, String, Option<u64>, Option<u64>)> {
+    type Parts = (String, Option<u64>, String, Option<u64>, Option<u64>);
+
+    fn read(line: &str) -> Option<Parts> {
         let (frame, image_offset) = frame(line.as_bytes())?;
         let part = |span: Span| lex::text(span.of(line.as_bytes(), 0));
         Some((part(frame.symbol), frame.offset, part(frame.module), image_offset, frame.address.map(|address| address.0)))

@@ -100,7 +100,7 @@ struct Reader<'t> {
     bases: Bases,
     /// What frames without an address state: image and offset, by the start of their line.
     offsets: FxHashMap<u64, (String, u64)>,
-    listed: FxHashSet<(String, Option<ImageId>, Option<Avma>, Option<Avma>)>,
+    listed: FxHashSet<(String, Option<ImageId>, Option<Avma>)>,
     frame_line: u32,
     damaged: Vec<u32>,
     odd: Vec<u32>,
@@ -145,7 +145,7 @@ impl Reader<'_> {
     fn image(&mut self, line: &Line<'_>) -> bool {
         let Some(claim) = darwin_binary_images::image(line.bytes) else { return false };
         // Every process lists the libraries that all share.
-        if self.listed.insert((claim.name.clone(), claim.id, claim.load, claim.exec)) {
+        if self.listed.insert((claim.name.clone(), claim.id, claim.load.or(claim.exec))) {
             self.capture.images.push(ImageClaim { line: line.number, ..claim });
         }
         true

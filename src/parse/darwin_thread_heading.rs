@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn threads_of_both_tools_are_read() {
-        let cases: [(&str, (&str, Option<&str>, Option<&str>, u64)); 7] = [
+        let cases = [
             ("  Thread 0x2d042    DispatchQueue 1          priority 31        ", ("0x2d042", None, Some("DispatchQueue 1"), 0)),
             (
                 "  Thread 0x3f    DispatchQueue \"com.apple.main-thread\"(1)    341 samples (1-341)    priority 31 (base 31)",

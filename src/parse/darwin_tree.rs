@@ -115,7 +115,10 @@ mod tests {
     use super::*;
 
     /// Count and lines of each path, kernel and user frames apart.
-    fn paths(samples: u64, text: &str) -> (Vec<(u64, Vec<u32>, Vec<u32>)>, Vec<u32>) {
+    type Lines = (u64, Vec<u32>, Vec<u32>);
+
+    /// The paths, and the odd lines.
+    fn paths(samples: u64, text: &str) -> (Vec<Lines>, Vec<u32>) {
         let mut tree = Tree::new(samples);
         for line in lex::lines(text.as_bytes()) {
             tree.push(&line, tree_line(line.bytes).unwrap());

@@ -279,7 +279,7 @@ fn crash(title: Option<String>, guilty: Option<JsonGuilty>) -> Option<Crash> {
         stack: None,
         frame: None,
     };
-    Some(Crash { title: title?, guilty: guilty.map(one), line: 1 })
+    Some(Crash { title: title?, guilty: guilty.map(one), line: 1, later: Vec::new() })
 }
 
 fn blamed(blamed: JsonBlamed) -> Box<Blamed> {
