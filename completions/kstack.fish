@@ -42,6 +42,8 @@ complete -c kstack -n "__fish_kstack_needs_command" -f -a "man" -d 'Print the ma
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -94,6 +96,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l strict -d 
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -146,6 +150,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -l strict -d 'Exit wi
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -202,6 +208,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -l similar -d 'Put 
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l format-in -d 'Read both as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -243,6 +251,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand diff" -l all-members -d 'N
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -289,6 +299,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand top" -s q -l quiet -d 'Say
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -337,6 +349,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand flame" -l no-inline -d 'Le
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -377,6 +391,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand report" -s q -l quiet -d '
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -395,6 +411,16 @@ complete -c kstack -n "__fish_kstack_using_subcommand modules" -l debuginfod -d 
 auto\t''
 never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -443,6 +469,8 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l strict -d 'Exit
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''
+darwin-spindump\t''
+darwin-showallstacks\t''
 darwin-kextstat\t''
 darwin-gdb-showallkmods\t''
 darwin-lldb-showallkexts\t''
@@ -461,11 +489,21 @@ complete -c kstack -n "__fish_kstack_using_subcommand script" -l debuginfod -d '
 auto\t''
 never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l task -d 'Stacks whose process or thread name matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l pid -d 'Stacks of this process id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l tid -d 'Stacks of this thread id' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l state -d 'Stacks in this state, or with this flag in it: D, TH_UNINT' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l wchan -d 'Stacks whose wait channel matches' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
 never\t''"
-complete -c kstack -n "__fish_kstack_using_subcommand script" -l stack -d 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l stack -d 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form; with filters, of the stacks that are left' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l breakpoints -d 'gdb, lldb: stop in every function of these names, with commas between them' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l format -d 'Form of the output: the script, or what it says as JSON' -r -f -a "text\t''
 json\t''"

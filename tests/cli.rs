@@ -407,3 +407,39 @@ fn more_ctf_types_than_their_ids_can_number_are_said() {
         assert!(text.contains(said), "{text}");
     }
 }
+
+/// Filters leave of the images the kernel and those that the remaining stacks run through.
+#[test]
+fn modules_and_scripts_take_filters() {
+    const REPORT: &str = "truth/darwin/stackshot-10.7-raw.txt";
+    const SYMBOLS: [&str; 4] = ["-l", "load-maps/kextstat-10.6.txt", "-S", "symbols/darwin/legacy"];
+    let images = |filters: &[&str]| {
+        let value = common::json(&common::run(&[&["modules", "-q", "--format", "json", REPORT], &SYMBOLS[..], filters].concat()));
+        let images = value["reports"][0]["images"].as_array().unwrap().clone();
+        images.iter().map(|image| image["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let (all, idle) = (images(&[]), images(&["--in-module", "!zfs", "--in-module", "spl"]));
+    assert!(all.len() > 3, "{all:?}");
+    assert_eq!(idle, ["mach_kernel", "net.example.spl"]);
+    assert_eq!(images(&["--module", "zfs", "--task", "mdworker"]), ["mach_kernel", "net.example.spl", "net.example.zfs"]);
+    assert_eq!(images(&["--pid", "99999"]), ["mach_kernel"]);
+
+    let script = |filters: &[&str]| common::run(&[&["script", "lldb", "-q", "--format", "json", REPORT], &SYMBOLS[..], filters].concat());
+    let value = common::json(&script(&["--in-module", "!zfs", "--stack", "0"]));
+    let names: Vec<&str> = value["script"]["images"].as_array().unwrap().iter().map(|image| image["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["mach_kernel", "net.example.spl"]);
+    let left =
+        common::json(&common::run(&[&["symbolicate", "-q", "--format", "json", REPORT], &SYMBOLS[..], &["--task", "mdworker"]].concat()));
+    let left = left["reports"][0]["stacks"].as_array().unwrap().len();
+    assert!(left > 0);
+    assert!(script(&["--task", "mdworker", "--stack", &(left - 1).to_string()]).status.success());
+    let beyond = script(&["--task", "mdworker", "--stack", &left.to_string()]);
+    assert_eq!(beyond.status.code(), Some(2));
+    assert!(common::stderr(&beyond).contains(&format!("has {left} stacks")), "{}", common::stderr(&beyond));
+
+    for command in [&["modules"][..], &["script", "gdb"]] {
+        let alone = common::run(&[command, &SYMBOLS[..], &["--pid", "1"]].concat());
+        assert_eq!(alone.status.code(), Some(2));
+        assert!(common::stderr(&alone).contains("filters need a report"), "{}", common::stderr(&alone));
+    }
+}

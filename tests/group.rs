@@ -192,8 +192,97 @@ fn a_circle_of_owners_is_a_deadlock() {
         let again = common::stdout(&common::run_with(&["group", "-q", "--triage"], &json));
         assert!(again.contains("a (1) → b (2) → a (1) wait for each other"), "{format}: {again}");
     }
+    let whole = common::run_with(&["group", "-q", "--format", "json", "--triage"], CIRCLE.as_bytes()).stdout;
+    assert!(String::from_utf8_lossy(&whole).contains("wait for each other"));
+    for format in ["json", "ndjson"] {
+        let json = common::run_with(&["group", "-q", "--format", format], CIRCLE.as_bytes()).stdout;
+        let merged = common::run_with(&["group", "-q", "--format", format], &json).stdout;
+        for text in [json, merged] {
+            let again = common::stdout(&common::run_with(&["group", "-q", "--triage"], &text));
+            assert!(again.contains("a (1) → b (2) → a (1) wait for each other"), "{format}: {again}");
+        }
+    }
     let dot = common::stdout(&common::run_with(&["group", "-q", "--dot"], CIRCLE.as_bytes()));
     assert!(dot.contains("\"a (1)\" -> \"b (2)\" [label=\"a mutex\" color=red];"), "{dot}");
+}
+
+/// What the lock checker said of each task goes through grouping and merging, in any order.
+#[test]
+fn locks_of_members_and_of_tasks_without_a_stack_survive_merging() {
+    const LOCKS: &str = "linux-log/held-locks/input.txt";
+    let dot = |text: &[u8]| {
+        let mut edges: Vec<String> =
+            common::stdout(&common::run_with(&["group", "-q", "--dot"], text)).lines().map(str::to_string).collect();
+        edges.sort();
+        edges
+    };
+    let whole = dot(&common::run(&["symbolicate", "-q", "--format", "json", LOCKS]).stdout);
+    assert!(whole.len() > 2, "{whole:?}");
+    let parts = |format: &str| {
+        let locks = common::run(&["group", "-q", "--format", format, LOCKS]).stdout;
+        let hung = common::run(&["group", "-q", "--format", format, "linux-log/hung-task/input.txt"]).stdout;
+        let merge = |parts: &[&[u8]]| common::run_with(&["group", "-q", "--format", format], &parts.concat()).stdout;
+        [locks.clone(), merge(&[&locks, &hung]), merge(&[&hung, &locks]), merge(&[&merge(&[&hung, &locks])])].map(|text| dot(&text))
+    };
+    for format in ["json", "ndjson"] {
+        let [alone, first, last, twice] = parts(format);
+        assert_eq!(alone, whole, "{format}");
+        assert_eq!(first, last, "{format}: commutative");
+        assert_eq!(last, twice, "{format}: read once more");
+        let here = |edges: &[String]| edges.iter().map(|edge| edge.replace(&format!(" of {LOCKS}"), "")).collect::<Vec<_>>();
+        let merged = here(&first);
+        assert!(whole.iter().all(|edge| merged.contains(edge)), "{format}: {merged:?}");
+    }
+}
+
+/// One machine's task 1 waits for its task 2, another's task 2 for its task 1: nobody waits for himself.
+#[test]
+fn tasks_of_two_machines_are_not_the_same() {
+    let (a, b) = CIRCLE.split_at(CIRCLE.find("INFO: task b:2 blocked for").unwrap());
+    let folder = std::env::temp_dir().join(format!("kstack-test-machines-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let groups: Vec<Vec<u8>> = [("a", a), ("b", b)]
+        .iter()
+        .map(|(name, text)| {
+            let path = folder.join(name);
+            std::fs::write(&path, text).unwrap();
+            common::run(&["group", "-q", "--format", "ndjson", &path.display().to_string()]).stdout
+        })
+        .collect();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let dot = common::stdout(&common::run_with(&["group", "-q", "--dot"], &groups.concat()));
+    assert!(dot.matches(" -> ").count() == 2 && !dot.contains("red"), "{dot}");
+    let text = common::stdout(&common::run_with(&["group", "-q", "--triage"], &groups.concat()));
+    assert!(!text.contains("wait for each other"), "{text}");
+}
+
+#[test]
+fn near_equal_groups_are_told_in_every_form() {
+    let args = ["--similar", FORMS[2]];
+    let value = grouped(&args);
+    let groups = value["groups"].as_array().unwrap();
+    let by_fingerprint = |text: &Value| groups.iter().find(|group| group["fingerprint"] == *text).unwrap();
+    let mut seen = 0;
+    for group in groups {
+        for near in group["similar"].as_array().into_iter().flatten() {
+            let other = by_fingerprint(&near["fingerprint"]);
+            for (list, of) in [(&near["gone"], group), (&near["new"], other)] {
+                for differing in list.as_array().unwrap() {
+                    let frame = &of["frames"][differing["frame"].as_u64().unwrap() as usize];
+                    let name = differing["name"].as_str().unwrap();
+                    assert!(name.starts_with(frame["symbol"].as_str().unwrap().split('.').next().unwrap()), "{name} is {frame}");
+                    seen += 1;
+                }
+            }
+        }
+    }
+    assert!(seen > 0);
+    let lines = common::stdout(&common::run(&[&["group", "-q", "--format", "ndjson"], &args[..]].concat()));
+    assert_eq!(lines.matches("\"similar\":[").count(), groups.iter().filter(|group| !group["similar"].is_null()).count());
+    let markdown = common::stdout(&common::run(&[&["group", "-q", "--triage", "--format", "markdown"], &args[..]].concat()));
+    assert!(markdown.contains("\nSimilar:\n\n* ") && markdown.contains("**verdict: kernel lockup**"), "{markdown}");
+    let refused = common::run(&["group", "--similar", "--format", "csv", FORMS[2]]);
+    assert_eq!(refused.status.code(), Some(2));
 }
 
 #[test]

@@ -85,6 +85,10 @@ fn reports() {
     let reports = [
         "truth/darwin/stackshot-10.7-onekext.txt",
         "darwin-stackshot-text/nothing-at-hand/input.txt",
+        "darwin-spindump/branches/input.txt",
+        "darwin-spindump/offsets/input.txt",
+        "darwin-showallstacks/gdb/input.txt",
+        "darwin-showallstacks/lldb/input.txt",
         "linux-log/hung-task/input.txt",
         "linux-log/oops-caller-ids/input.txt",
         "linux-log/null-in-timer/input.txt",

@@ -3,7 +3,7 @@
 use clap::Args;
 use regex::Regex;
 
-use super::options::{SymbolArgs, Usage};
+use super::options::{InputArgs, SymbolArgs, Usage};
 use crate::group::filter::{self, Filter, Wish, Wishes};
 use crate::model::stack::StackKind;
 
@@ -48,6 +48,21 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
+    /// Whether any stack is unwanted.
+    pub fn any(&self, symbols: &SymbolArgs) -> bool {
+        let lists = [&self.in_module, &self.caller, &self.frame, &self.task, &self.pid, &self.tid, &self.state, &self.wchan, &self.kind];
+        self.min_count > 1 || symbols.module_names().next().is_some() || lists.iter().any(|list| !list.is_empty())
+    }
+
+    /// Says so when there is nothing to filter: load maps have no stacks.
+    ///
+    /// # Errors
+    /// When load maps are given and no report.
+    pub fn need_report(&self, input: &InputArgs, symbols: &SymbolArgs) -> Result<(), Usage> {
+        let maps_alone = input.reports.is_empty() && !symbols.load_maps.is_empty();
+        if maps_alone { Err(Usage("filters need a report; load maps have no stacks".to_string())) } else { Ok(()) }
+    }
+
     /// The filter that the options make, with the bare names given to `--module`.
     ///
     /// # Errors

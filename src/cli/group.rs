@@ -55,7 +55,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    for (wish, option, able) in [(args.triage, "--triage", &["text", "json"][..]), (args.similar, "--similar", &["text"])] {
+    for (wish, option, able) in
+        [(args.triage, "--triage", &["text", "json", "markdown"][..]), (args.similar, "--similar", &["text", "json", "ndjson", "markdown"])]
+    {
         if wish && !able.contains(&args.format.as_str()) {
             return Err(Usage(format!("{option} goes with --format {}, not with {}", able.join(" or "), args.format)).into());
         }

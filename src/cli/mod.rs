@@ -65,9 +65,9 @@ enum Command {
     /// The page needs no network and no other file. It shows what stands out, the groups of equal stacks to search, sort and open, a flame graph, every image with whether its symbol file is the right build, and the report's own text with each frame linked to its group.
     Report(Box<report::Args>),
     /// List every image with its load address, UUID and symbol file
-    Modules(modules::Args),
+    Modules(Box<modules::Args>),
     /// Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel
-    Lookup(lookup::Args),
+    Lookup(Box<lookup::Args>),
     /// Write a script that loads every symbol file at its address in a debugger
     ///
     /// Input is anything that names images: a report, a load map, a capture, or only -k and -m with addresses. The script begins with what it was made from and which files are verified; an image without a usable file is left out with a comment that says why.

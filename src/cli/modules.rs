@@ -5,11 +5,14 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::filters::FilterArgs;
 use super::inputs::Inputs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
+use super::session::Session;
 use super::{output, term};
 use crate::model::capture::Capture;
 use crate::model::image::ImageStatus;
+use crate::note::Note;
 use crate::place::{self, Layout};
 use crate::render::check::{self, Check};
 use crate::render::json::{JsonImage, SCHEMA};
@@ -22,6 +25,8 @@ pub struct Args {
     input: InputArgs,
     #[command(flatten)]
     symbols: SymbolArgs,
+    #[command(flatten)]
+    filters: FilterArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Form of the output
@@ -39,14 +44,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty(), false)?;
-    let placed = inputs.place(&args.symbols);
+    let (mut inputs, placed, mut notes) = opened(args)?;
     let mut layouts: Vec<(String, Layout)> = inputs.reports.iter().map(|input| input.source.name.clone()).zip(placed).collect();
     if layouts.is_empty() {
         // Load maps alone: their own addresses are the world that everything is placed in.
         let capture = Capture::default();
         let names: Vec<&str> = inputs.maps.iter().map(|(name, _)| name.as_str()).collect();
-        layouts.push((names.join(", "), place::place(&capture, b"", &inputs.maps, &inputs.library, args.symbols.place_options())));
+        let layout = place::place(&capture, b"", &inputs.maps, &inputs.library, args.symbols.place_options());
+        notes.extend(layout.notes.iter().cloned());
+        layouts.push((names.join(", "), layout));
     }
     if args.check && !matches!(args.format.as_str(), "text" | "json") {
         return Err(Usage(format!("--check goes with --format text or json, not with {}", args.format)).into());
@@ -61,8 +67,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         Vec::new()
     };
-    let mut notes = inputs.notes;
-    notes.extend(layouts.iter().flat_map(|(_, layout)| layout.notes.iter().cloned()));
+    notes.append(&mut inputs.notes);
     output::write(&args.output, |out| {
         write(args, &layouts, &checks, inputs.library.folders(), out)?;
         let told = checks.iter().zip(&captures).filter(|_| args.format == "text");
@@ -96,6 +101,21 @@ fn write(
             if args.verbose { write!(out, "\n{}", details(layout, folders)) } else { Ok(()) }
         }),
     }
+}
+
+/// Opens and places everything; with filters only the images that the remaining stacks run through.
+fn opened(args: &Args) -> anyhow::Result<(Inputs, Vec<Layout>, Vec<Note>)> {
+    if !args.filters.any(&args.symbols) {
+        let mut inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty(), false)?;
+        let layouts = inputs.place(&args.symbols);
+        let mut notes = std::mem::take(&mut inputs.notes);
+        notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
+        return Ok((inputs, layouts, notes));
+    }
+    args.filters.need_report(&args.input, &args.symbols)?;
+    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &TitleArgs::default(), true)?;
+    let layouts = session.images_of_stacks();
+    Ok((std::mem::take(&mut session.inputs), layouts, std::mem::take(&mut session.notes)))
 }
 
 fn each(

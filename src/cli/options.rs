@@ -91,7 +91,7 @@ fn slide(text: &str) -> Result<SlideArg, String> {
 }
 
 /// Which frame of a crash is guilty.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub struct TitleArgs {
     /// Functions and files that are never guilty of a crash, besides those that kstack knows
     ///

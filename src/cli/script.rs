@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::exit::Exit;
+use super::filters::FilterArgs;
 use super::inputs::Inputs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
+use super::session::Session;
 use super::{output, term};
 use crate::model::capture::Capture;
 use crate::note::Note;
@@ -27,8 +29,10 @@ pub struct Args {
     #[command(flatten)]
     symbols: SymbolArgs,
     #[command(flatten)]
+    filters: FilterArgs,
+    #[command(flatten)]
     output: OutputArgs,
-    /// Look up every frame of stack N of the first report too, counted from 0 as in the JSON form
+    /// Look up every frame of stack N of the first report too, counted from 0 as in the JSON form; with filters, of the stacks that are left
     #[arg(long, value_name = "N")]
     stack: Option<usize>,
     /// gdb, lldb: stop in every function of these names, with commas between them
@@ -78,13 +82,10 @@ impl Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     args.check()?;
     let debugger = script::by_name(&args.debugger).context("no such debugger")?;
-    let mut inputs = Inputs::open(&args.input, &args.symbols, args.needs_report(), false)?;
-    let mut notes = std::mem::take(&mut inputs.notes);
-    let layout = layout(args, &inputs, &mut notes);
-    notes.extend(layout.notes.iter().cloned());
+    let (inputs, layout, stack, mut notes) = if args.filters.any(&args.symbols) { filtered(args)? } else { opened(args)? };
     let root = std::env::current_dir().context("the working directory is gone")?;
     let mut facts = Facts::of(&layout, args.sources(), inputs.library.folders(), &root);
-    facts.stack = stack(args, &inputs, &layout)?;
+    facts.stack = stack;
     facts.breakpoints = args.breakpoints.iter().map(|function| BreakpointFacts::of(&layout, function)).collect();
     let unknown = facts.breakpoints.iter().filter(|breakpoint| breakpoint.places.is_empty());
     notes.extend(unknown.map(|breakpoint| {
@@ -105,12 +106,42 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::of(failed, false))
 }
 
-/// The images of the first report, or without one those of the load maps and of the files given.
-fn layout(args: &Args, inputs: &Inputs, notes: &mut Vec<Note>) -> Layout {
+/// What the script is about: the inputs, the images, the frames of `--stack`, and what went wrong.
+type Opened = (Inputs, Layout, Option<StackFacts>, Vec<Note>);
+
+fn opened(args: &Args) -> anyhow::Result<Opened> {
+    let mut inputs = Inputs::open(&args.input, &args.symbols, args.needs_report(), false)?;
+    let mut notes = std::mem::take(&mut inputs.notes);
+    one_report(&inputs, &mut notes);
+    let layout = layout(args, &inputs);
+    notes.extend(layout.notes.iter().cloned());
+    let stack = stack(args, &inputs, &layout)?;
+    Ok((inputs, layout, stack, notes))
+}
+
+/// With filters: the images that the remaining stacks of the first report run through.
+fn filtered(args: &Args) -> anyhow::Result<Opened> {
+    args.filters.need_report(&args.input, &args.symbols)?;
+    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &TitleArgs::default(), true)?;
+    one_report(&session.inputs, &mut session.notes);
+    let stack = match (args.stack, session.reports().first()) {
+        (Some(number), Some(report)) => Some(stack_of(report, number)?),
+        _ => None,
+    };
+    let layout = session.images_of_stacks().into_iter().next().unwrap_or_default();
+    Ok((std::mem::take(&mut session.inputs), layout, stack, std::mem::take(&mut session.notes)))
+}
+
+/// Says that only the first of several reports counts.
+fn one_report(inputs: &Inputs, notes: &mut Vec<Note>) {
     if let Some(other) = inputs.reports.get(1) {
         let text = format!("{} reports are given; the script is for the first, {}", inputs.reports.len(), inputs.reports[0].source.name);
         notes.push(Note::warning(&other.source.name, text));
     }
+}
+
+/// The images of the first report, or without one those of the load maps and of the files given.
+fn layout(args: &Args, inputs: &Inputs) -> Layout {
     let options = args.symbols.place_options();
     match inputs.reports.first() {
         Some(input) => place::place(&input.capture, &input.source.data, &inputs.maps, &inputs.library, options),
@@ -127,7 +158,10 @@ fn stack(args: &Args, inputs: &Inputs, layout: &Layout) -> anyhow::Result<Option
     let resolved = resolve::resolve(&input.capture, &input.source.data, layout, ResolveOptions { demangle: true });
     let (source, text, capture) = (input.source.name.as_str(), &input.source.data[..], &input.capture);
     let report = Report { source, text, capture, layout, resolved: &resolved, crash: None };
-    let count = capture.stacks.len();
-    let stack = StackFacts::of(&report, number);
-    stack.map(Some).ok_or_else(|| Usage(format!("--stack {number}: {source} has {count} stacks, counted from 0")).into())
+    stack_of(&report, number).map(Some)
+}
+
+fn stack_of(report: &Report<'_>, number: usize) -> anyhow::Result<StackFacts> {
+    let (source, count) = (report.source, report.capture.stacks.len());
+    StackFacts::of(report, number).ok_or_else(|| Usage(format!("--stack {number}: {source} has {count} stacks, counted from 0")).into())
 }

@@ -1,5 +1,7 @@
 //! Reports read, placed, resolved and filtered: what every command with stacks begins with.
 
+use rustc_hash::FxHashSet;
+
 use super::filters::FilterArgs;
 use super::inputs::Inputs;
 use super::options::{InputArgs, SymbolArgs, TitleArgs};
@@ -14,6 +16,7 @@ use crate::place::Layout;
 use crate::render::{Report, Style};
 use crate::report;
 use crate::resolve::{self, ResolveOptions, Resolved};
+use crate::space::AddressSpace;
 use crate::title::{self, SkipList};
 
 /// Everything about the reports of one run.
@@ -108,9 +111,11 @@ impl Session {
             report::retain(&mut input.capture, resolved, |stack| kept[stack]);
         }
         for (crash, kept) in self.crashes.iter_mut().zip(kept) {
-            let Some(guilty) = crash.as_mut().and_then(|crash| crash.guilty.as_mut()) else { continue };
-            let place = guilty.stack.filter(|stack| kept.get(*stack) == Some(&true));
-            guilty.stack = place.map(|stack| kept[..stack].iter().filter(|kept| **kept).count());
+            let Some(crash) = crash else { continue };
+            for guilty in std::iter::once(&mut crash.guilty).chain(crash.later.iter_mut().map(|crash| &mut crash.guilty)).flatten() {
+                let place = guilty.stack.filter(|stack| kept.get(*stack) == Some(&true));
+                guilty.stack = place.map(|stack| kept[..stack].iter().filter(|kept| **kept).count());
+            }
         }
     }
 
@@ -123,6 +128,18 @@ impl Session {
             Report { source: &input.source.name, text: &input.source.data, capture: &input.capture, layout, resolved, crash }
         };
         inputs.map(report).collect()
+    }
+
+    /// Takes the layouts, of each the kernel and the images that the report's stacks run through. Nothing can be resolved in them.
+    pub fn images_of_stacks(&mut self) -> Vec<Layout> {
+        let mut layouts = std::mem::take(&mut self.layouts);
+        for (layout, resolved) in layouts.iter_mut().zip(&self.resolved) {
+            let used: FxHashSet<usize> = resolved.answers.iter().filter_map(|answer| answer.image).collect();
+            let images = std::mem::take(&mut layout.images).into_iter().enumerate();
+            layout.images = images.filter(|(at, image)| image.kernel || used.contains(at)).map(|(_, image)| image).collect();
+            layout.space = AddressSpace::default();
+        }
+        layouts
     }
 
     /// Says what went wrong; gives back whether something could not be used.

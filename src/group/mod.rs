@@ -133,6 +133,8 @@ fn count_stack(tally: &mut Tally, source: &str, at: StackRef, stack: &Stack) {
         pid: stack.pid,
         tid: stack.tid.clone(),
         process: stack.process.clone(),
+        state: stack.state.clone(),
+        annotations: stack.annotations.clone(),
         count: stack.count,
     });
 }

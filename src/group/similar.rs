@@ -42,6 +42,31 @@ pub fn chain(groups: &Groups<'_, '_>, group: &Group) -> Vec<NameId> {
     key::chain(groups.stack(group.shown), |n| groups.mark(group.shown, n)).map(|(_, mark)| mark.name).collect()
 }
 
+/// The frames in which two near-equal groups differ, each with its number in its own stack, from 0.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Differences {
+    /// Only in the first.
+    pub gone: Vec<(usize, NameId)>,
+    /// Only in the second.
+    pub new: Vec<(usize, NameId)>,
+}
+
+/// How `b` differs from `a`.
+pub fn differences(groups: &Groups<'_, '_>, a: &Group, b: &Group) -> Differences {
+    let numbers =
+        |group: &Group| -> Vec<usize> { key::chain(groups.stack(group.shown), |n| groups.mark(group.shown, n)).map(|(n, _)| n).collect() };
+    let (mut in_a, mut in_b) = (numbers(a).into_iter(), numbers(b).into_iter());
+    let mut found = Differences::default();
+    for step in steps(&chain(groups, a), &chain(groups, b), MOST).into_iter().flatten() {
+        match step {
+            Step::Same(_) => _ = (in_a.next(), in_b.next()),
+            Step::Gone(name) => found.gone.extend(in_a.next().map(|n| (n, name))),
+            Step::New(name) => found.new.extend(in_b.next().map(|n| (n, name))),
+        }
+    }
+    found
+}
+
 fn are_near(a: &[NameId], b: &[NameId]) -> bool {
     a.len().min(b.len()) >= SHORTEST && a.len().abs_diff(b.len()) <= MOST && steps(a, b, MOST).is_some()
 }

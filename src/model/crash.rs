@@ -9,6 +9,8 @@ pub struct Crash {
     pub guilty: Option<Guilty>,
     /// Line of the report, from 1, that announced the crash.
     pub line: u32,
+    /// Crashes that the same report tells of later, each with a stack of its own; these have none of their own.
+    pub later: Vec<Crash>,
 }
 
 /// The frame to look at first, and why.

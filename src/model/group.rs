@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::lock::Annotations;
+
 /// One stack of a group.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Member {
     /// Where the report came from.
     pub source: String,
@@ -15,6 +17,10 @@ pub struct Member {
     pub tid: Option<String>,
     /// Process or command name.
     pub process: Option<String>,
+    /// State as printed.
+    pub state: Option<String>,
+    /// What the report says about its task beside the frames. Few have any.
+    pub annotations: Option<Box<Annotations>>,
     /// How many threads stand there.
     pub count: u64,
 }

@@ -73,6 +73,8 @@ pub struct Annotations {
 /// Locks of a task that has no stack in the report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TaskLocks {
+    /// Where the report came from that groups were made of; `None` for the report itself.
+    pub source: Option<String>,
     /// Command name.
     pub process: String,
     /// Id of the task.

@@ -69,7 +69,7 @@ fn split_offset(head: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Where `part`, a piece of `line`, lies in it.
-fn span(line: &[u8], part: &[u8]) -> Span {
+pub(super) fn span(line: &[u8], part: &[u8]) -> Span {
     let start = part.as_ptr() as usize - line.as_ptr() as usize;
     Span { start: start as u32, end: (start + part.len()) as u32 }
 }

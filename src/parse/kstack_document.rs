@@ -106,6 +106,10 @@ pub struct JsonMember {
     pub pid: Option<i64>,
     pub tid: Option<String>,
     pub process: Option<String>,
+    pub state: Option<String>,
+    pub workqueue: Option<String>,
+    pub held_locks: Option<Vec<JsonLock>>,
+    pub waits_for: Option<JsonWait>,
     pub count: Option<u64>,
 }
 

@@ -96,13 +96,17 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn document(&mut self, document: Document<'t>) {
+    fn document(&mut self, mut document: Document<'t>) {
         if document.schema != SCHEMA {
             let text = format!("is {}, which this version does not know; only what kstack/1 has is read", document.schema);
             self.note(text);
         }
         for head in document.reports.into_iter().filter(|head| document.groups.is_empty() || !head.stacks.is_empty()) {
             self.report(head);
+        }
+        if !document.tasks_with_locks.is_empty() && document.stack.is_none() {
+            let part = self.part(None, document.groups.first().map_or(document.os.clone(), |group| group.os.clone()));
+            self.parts[part].capture.tasks_with_locks.extend(std::mem::take(&mut document.tasks_with_locks).into_iter().map(task));
         }
         for group in document.groups {
             self.group(group);
@@ -200,6 +204,8 @@ impl<'t> Reader<'t> {
             pid: member.pid,
             tid: member.tid,
             process: member.process,
+            state: member.state,
+            annotations: annotations(member.held_locks, member.waits_for, member.workqueue),
             count: member.count.unwrap_or(1),
         };
         let members = group.members.into_iter().map(one).collect();
@@ -273,7 +279,7 @@ fn crash(title: Option<String>, guilty: Option<JsonGuilty>) -> Option<Crash> {
         stack: None,
         frame: None,
     };
-    Some(Crash { title: title?, guilty: guilty.map(one), line: 1 })
+    Some(Crash { title: title?, guilty: guilty.map(one), line: 1, later: Vec::new() })
 }
 
 fn blamed(blamed: JsonBlamed) -> Box<Blamed> {

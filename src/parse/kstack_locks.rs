@@ -34,6 +34,7 @@ pub struct JsonOwner {
 
 #[derive(Deserialize)]
 pub struct JsonTask {
+    source: Option<String>,
     process: String,
     pid: i64,
     held_locks: Option<Vec<JsonLock>>,
@@ -65,6 +66,7 @@ pub fn annotations(held: Option<Vec<JsonLock>>, waits_for: Option<JsonWait>, wor
 /// Locks of a task that has no stack.
 pub fn task(json: JsonTask) -> TaskLocks {
     TaskLocks {
+        source: json.source,
         process: json.process,
         pid: json.pid,
         held: json.held_locks.map(|held| held.into_iter().map(lock).collect()),

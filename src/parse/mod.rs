@@ -4,8 +4,15 @@
 
 pub mod addresses;
 pub mod atos;
+pub mod darwin_bases;
+pub mod darwin_binary_images;
 pub mod darwin_kexts;
+pub mod darwin_showallstacks;
+pub mod darwin_spindump;
 pub mod darwin_stackshot;
+pub mod darwin_thread_heading;
+pub mod darwin_tree;
+pub mod darwin_tree_line;
 mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
@@ -85,6 +92,8 @@ pub const SNIFF_BYTES: usize = 64 << 10;
 pub static FORMATS: &[&dyn Format] = &[
     &kstack_json::KstackJson,
     &darwin_stackshot::DarwinStackshot,
+    &darwin_spindump::DarwinSpindump,
+    &darwin_showallstacks::DarwinShowallstacks,
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,

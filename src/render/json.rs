@@ -10,7 +10,7 @@ use serde::ser::SerializeSeq;
 use super::locks::{JsonLock, JsonTask, JsonWait};
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
-use crate::model::crash::Blamed;
+use crate::model::crash::{Blamed, Crash};
 use crate::model::frame::{Answer, Excerpt, Location};
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
@@ -136,6 +136,9 @@ pub struct Head<'a> {
     slide_from: Option<&'a str>,
     title: Option<&'a str>,
     guilty: Option<JsonGuilty<'a>>,
+    /// Each crash of a report that tells of several, the first too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    crashes: Vec<JsonCrash<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remarks: Vec<JsonRemark<'a>>,
 }
@@ -171,6 +174,23 @@ impl<'a> JsonGuilty<'a> {
     }
 }
 
+/// One of several crashes of a report.
+#[derive(Serialize)]
+struct JsonCrash<'a> {
+    title: &'a str,
+    line: u32,
+    guilty: Option<JsonGuilty<'a>>,
+}
+
+impl<'a> JsonCrash<'a> {
+    /// All crashes, the first too; none where the report's own title says everything.
+    fn all(first: &'a Crash) -> Vec<JsonCrash<'a>> {
+        let one = |crash: &'a Crash| JsonCrash { title: &crash.title, line: crash.line, guilty: crash.guilty.as_ref().map(JsonGuilty::of) };
+        let shown = if first.later.is_empty() { None } else { Some(first) };
+        shown.into_iter().chain(&first.later).map(one).collect()
+    }
+}
+
 impl<'a> Head<'a> {
     /// The head of `report`.
     pub fn of(report: &Report<'a>) -> Head<'a> {
@@ -186,6 +206,7 @@ impl<'a> Head<'a> {
             slide_from: layout.slide.map(|_| layout.slide_from.as_str()),
             title: report.crash.map(|crash| crash.title.as_str()),
             guilty: report.crash.and_then(|crash| crash.guilty.as_ref()).map(JsonGuilty::of),
+            crashes: report.crash.map(JsonCrash::all).unwrap_or_default(),
             remarks: capture.remarks.iter().map(|remark| JsonRemark { line: remark.line, text: &remark.text }).collect(),
         }
     }

@@ -91,6 +91,8 @@ impl<'a> JsonOwner<'a> {
 /// Locks of a task that has no stack in the report.
 #[derive(Serialize)]
 pub(super) struct JsonTask<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'a str>,
     process: &'a str,
     pid: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -106,8 +108,14 @@ impl<'a> JsonTask<'a> {
         capture.tasks_with_locks.iter().map(JsonTask::of).collect()
     }
 
+    /// All of a report, with where it came from: for output in which nothing else says that.
+    pub(super) fn all_of(source: &'a str, capture: &'a Capture) -> impl Iterator<Item = JsonTask<'a>> {
+        capture.tasks_with_locks.iter().map(move |task| JsonTask { source: task.source.as_deref().or(Some(source)), ..JsonTask::of(task) })
+    }
+
     fn of(task: &'a TaskLocks) -> JsonTask<'a> {
         JsonTask {
+            source: task.source.as_deref(),
             process: &task.process,
             pid: task.pid,
             held_locks: JsonLock::all(&task.held),

@@ -14,28 +14,43 @@ pub mod kind;
 pub mod scene;
 pub mod skip;
 
+use rustc_hash::FxHashSet;
+
+use crate::model::capture::Headline;
 use crate::model::crash::Blamed;
 pub use crate::model::crash::{Crash, Guilty};
 use crate::model::stack::Stack;
 use crate::report::Report;
 pub use skip::SkipList;
 
-/// The first crash that `report` is about; `None` where nothing crashed or hung.
+/// Headlines behind the first crash that are looked at: what a report of thousands tells of later is more of the same.
+const MOST_LATER: usize = 256;
+
+/// The first crash that `report` is about, and the later ones; `None` where nothing crashed or hung.
 pub fn of(report: &Report<'_>, skip: &SkipList) -> Option<Crash> {
-    let headlines = &report.capture.headlines;
-    headlines.iter().find_map(|headline| {
-        let scene = scene::Scene::new(report, headline);
-        let case = kind::case(&scene)?;
-        let guilty = guilty::find(&scene, &case, skip);
-        let announced = guilty.as_ref().and_then(|guilty| guilty.stack).is_some_and(|at| scene.announces(at));
-        if case.kind.needs_stack && !announced {
-            return None;
-        }
-        // Bug trackers have one title for several functions that wait for the same; the frame keeps its own name.
-        let called = guilty.as_ref().map(|guilty| skip.blamed(&guilty.function, case.kind.set).unwrap_or(&guilty.function));
-        let title = case.title(called);
-        Some(Crash { title, guilty, line: headline.line })
-    })
+    let mut headlines = report.capture.headlines.iter();
+    let mut first = headlines.find_map(|headline| crash(report, headline, skip))?;
+    let stack = |crash: &Crash| crash.guilty.as_ref().and_then(|guilty| guilty.stack);
+    let mut seen: FxHashSet<usize> = stack(&first).into_iter().collect();
+    // Several headlines announce one crash: they lead to one stack.
+    let later = headlines.take(MOST_LATER).filter_map(|headline| crash(report, headline, skip));
+    first.later = later.filter(|crash| stack(crash).is_some_and(|stack| seen.insert(stack))).collect();
+    Some(first)
+}
+
+/// The crash that one headline announces.
+fn crash(report: &Report<'_>, headline: &Headline, skip: &SkipList) -> Option<Crash> {
+    let scene = scene::Scene::new(report, headline);
+    let case = kind::case(&scene)?;
+    let guilty = guilty::find(&scene, &case, skip);
+    let announced = guilty.as_ref().and_then(|guilty| guilty.stack).is_some_and(|at| scene.announces(at));
+    if case.kind.needs_stack && !announced {
+        return None;
+    }
+    // Bug trackers have one title for several functions that wait for the same; the frame keeps its own name.
+    let called = guilty.as_ref().map(|guilty| skip.blamed(&guilty.function, case.kind.set).unwrap_or(&guilty.function));
+    let title = case.title(called);
+    Some(Crash { title, guilty, line: headline.line, later: Vec::new() })
 }
 
 /// Tells the stack that `crash` blames of it.
@@ -63,15 +78,19 @@ mod tests {
     use crate::symbols::find::Library;
     use proptest::prelude::*;
 
-    /// What `text` is about: title, guilty function, and the reason.
-    fn about(text: &str) -> Option<(String, String, String)> {
+    fn crash_of(text: &str) -> Option<Crash> {
         let bytes = text.as_bytes();
         let format = crate::parse::FORMATS.iter().find(|format| format.id() == "linux-log").unwrap();
         let capture = format.parse(bytes);
         let layout = place::place(&capture, bytes, &[], &Library::default(), PlaceOptions::default());
         let resolved = resolve::resolve(&capture, bytes, &layout, ResolveOptions { demangle: true });
         let report = Report { source: "t", text: bytes, capture: &capture, layout: &layout, resolved: &resolved, crash: None };
-        let crash = of(&report, &SkipList::default())?;
+        of(&report, &SkipList::default())
+    }
+
+    /// What `text` is about: title, guilty function, and the reason.
+    fn about(text: &str) -> Option<(String, String, String)> {
+        let crash = crash_of(text)?;
         let (function, reason) = crash.guilty.map(|guilty| (guilty.function, guilty.reason)).unwrap_or_default();
         Some((crash.title, function, reason))
     }
@@ -94,6 +113,18 @@ mod tests {
         );
         let want = ("KASAN: slab-use-after-free Read in zil_commit", "zil_commit", "first frame after 3 reporting and 1 plumbing frames");
         assert_eq!(about(&text), Some((want.0.into(), want.1.into(), want.2.into())));
+    }
+
+    #[test]
+    fn every_crash_of_a_report_has_its_verdict_and_each_only_one() {
+        let first = with_stack("WARNING: CPU: 0 PID: 1 at fs/x.c:1 x_close+0x1/0x2", "x_close vfs_write");
+        let second =
+            with_stack("BUG: kernel NULL pointer dereference, address: 0000000000000018\nRIP: 0010:y_open+0x1/0x2", "y_open vfs_open");
+        let crash = crash_of(&format!("{first}{}{second}", "eth0: link up\n".repeat(60))).unwrap();
+        assert_eq!(crash.title, "WARNING in x_close");
+        let later: Vec<&str> = crash.later.iter().map(|crash| crash.title.as_str()).collect();
+        assert_eq!(later, ["BUG: unable to handle kernel NULL pointer dereference in y_open"]);
+        assert!(crash_of(&second).unwrap().later.is_empty());
     }
 
     #[test]

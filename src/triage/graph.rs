@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::model::capture::Capture;
-use crate::model::lock::{Lock, Wait};
+use crate::model::group::Member;
+use crate::model::lock::{Annotations, Lock, Wait};
+use crate::model::stack::Stack;
 
 /// A task.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -13,11 +15,14 @@ pub struct Task {
     pub pid: i64,
     /// Command name.
     pub name: String,
+    /// The report that it is in, where groups of several were read: ids of several machines are not the same tasks. Empty elsewhere.
+    pub source: String,
 }
 
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.name, self.pid)
+        write!(f, "{} ({})", self.name, self.pid)?;
+        if self.source.is_empty() { Ok(()) } else { write!(f, " of {}", self.source) }
     }
 }
 
@@ -65,12 +70,12 @@ impl Graph {
     /// The graph of a report. `asks` says of a stack by its number whether it stands in a function that takes a lock.
     pub fn of(capture: &Capture, asks: impl Fn(usize) -> bool) -> Graph {
         let sides = sides(capture, asks);
-        let mut holders: BTreeMap<u64, Vec<&Side<'_>>> = BTreeMap::new();
+        let mut holders: BTreeMap<(&str, u64), Vec<&Side<'_>>> = BTreeMap::new();
         for side in &sides {
             let count = side.held.len() - usize::from(side.asking && !side.held.is_empty());
             for lock in side.held[..count].iter().filter(|lock| !side.wants.is_some_and(|wait| same(&wait.lock, lock))) {
                 if let Some(address) = lock.address {
-                    holders.entry(address.0).or_default().push(side);
+                    holders.entry((&side.task.source, address.0)).or_default().push(side);
                 }
             }
         }
@@ -79,7 +84,8 @@ impl Graph {
             edges.extend(side.wants.and_then(|wait| owner_edge(&side.task, wait)));
             let wanted = side.wants.map(|wait| &wait.lock).filter(|lock| lock.address.is_some());
             let Some(lock) = wanted.or_else(|| side.held.last().filter(|_| side.asking)) else { continue };
-            let holding = lock.address.and_then(|address| holders.get(&address.0)).into_iter().flatten().take(MOST_HOLDERS);
+            let known = lock.address.and_then(|address| holders.get(&(side.task.source.as_str(), address.0)));
+            let holding = known.into_iter().flatten().take(MOST_HOLDERS);
             for holder in holding.filter(|holder| holder.task != side.task) {
                 edges.insert(Edge { from: side.task.clone(), to: holder.task.clone(), what: name(lock), line: lock.line });
             }
@@ -152,7 +158,7 @@ fn same(a: &Lock, b: &Lock) -> bool {
 
 fn owner_edge(from: &Task, wait: &Wait) -> Option<Edge> {
     let owner = wait.owner.as_ref()?;
-    let to = Task { pid: owner.pid, name: owner.process.clone() };
+    let to = Task { pid: owner.pid, name: owner.process.clone(), source: from.source.clone() };
     Some(Edge { from: from.clone(), to, what: format!("a {}", wait.what), line: wait.line })
 }
 
@@ -162,20 +168,57 @@ fn name(lock: &Lock) -> String {
 }
 
 fn sides(capture: &Capture, asks: impl Fn(usize) -> bool) -> Vec<Side<'_>> {
+    let several = several_sources(capture);
     let mut sides = Vec::new();
     for (at, stack) in capture.stacks.iter().enumerate() {
-        let Some(annotations) = stack.annotations.as_deref() else { continue };
-        let id = stack.tid.as_deref().and_then(|tid| tid.parse().ok()).or(stack.pid);
-        let Some(pid) = id else { continue };
-        let task = Task { pid, name: stack.process.clone().unwrap_or_default() };
-        let asking = annotations.waits_for.is_none() && asks(at);
-        sides.push(Side { task, held: annotations.held.as_deref().unwrap_or_default(), wants: annotations.waits_for.as_ref(), asking });
+        let members = stack.tally.iter().flat_map(|tally| &tally.members);
+        let mut asking = None;
+        for told in std::iter::once(Told::by_stack(stack)).chain(members.map(Told::by_member)) {
+            let Some(annotations) = told.annotations else { continue };
+            let id = told.tid.and_then(|tid| tid.parse().ok()).or(told.pid);
+            let Some(pid) = id else { continue };
+            let source = if several { told.source.to_string() } else { String::new() };
+            let task = Task { pid, name: told.process.unwrap_or_default().to_string(), source };
+            let asking = annotations.waits_for.is_none() && *asking.get_or_insert_with(|| asks(at));
+            sides.push(Side { task, held: annotations.held.as_deref().unwrap_or_default(), wants: annotations.waits_for.as_ref(), asking });
+        }
     }
     for told in &capture.tasks_with_locks {
-        let task = Task { pid: told.pid, name: told.process.clone() };
+        let source = told.source.clone().filter(|_| several).unwrap_or_default();
+        let task = Task { pid: told.pid, name: told.process.clone(), source };
         sides.push(Side { task, held: told.held.as_deref().unwrap_or_default(), wants: told.waits_for.as_ref(), asking: false });
     }
     sides
+}
+
+/// Who stands in a stack, and what is said about his locks.
+struct Told<'c> {
+    source: &'c str,
+    pid: Option<i64>,
+    tid: Option<&'c str>,
+    process: Option<&'c str>,
+    annotations: Option<&'c Annotations>,
+}
+
+impl<'c> Told<'c> {
+    fn by_stack(stack: &'c Stack) -> Told<'c> {
+        let (tid, process) = (stack.tid.as_deref(), stack.process.as_deref());
+        Told { source: "", pid: stack.pid, tid, process, annotations: stack.annotations.as_deref() }
+    }
+
+    fn by_member(member: &'c Member) -> Told<'c> {
+        let (tid, process) = (member.tid.as_deref(), member.process.as_deref());
+        Told { source: &member.source, pid: member.pid, tid, process, annotations: member.annotations.as_deref() }
+    }
+}
+
+/// Whether groups of more than one report were read.
+fn several_sources(capture: &Capture) -> bool {
+    let members = capture.stacks.iter().filter_map(|stack| stack.tally.as_deref()).flat_map(|tally| &tally.members);
+    let tasks = capture.tasks_with_locks.iter().filter_map(|task| task.source.as_deref());
+    let mut sources = members.map(|member| member.source.as_str()).chain(tasks);
+    let first = sources.next();
+    sources.any(|source| Some(source) != first)
 }
 
 #[cfg(test)]
@@ -183,7 +226,7 @@ mod tests {
     use super::*;
 
     fn edge(from: i64, to: i64) -> Edge {
-        let task = |pid| Task { pid, name: format!("t{pid}") };
+        let task = |pid| Task { pid, name: format!("t{pid}"), source: String::new() };
         Edge { from: task(from), to: task(to), what: "a \"mutex\"".to_string(), line: from as u32 }
     }
 

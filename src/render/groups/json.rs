@@ -7,11 +7,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{GroupOutput, View, heading};
+use crate::group::naming::NameId;
+use crate::group::similar::{Differences, clusters, differences};
 use crate::group::{Group, Groups};
 use crate::model::group::Tally;
 use crate::model::stack::StackKind;
 use crate::note::Note;
 use crate::render::json::{Head, JsonBlamed, JsonFrame, SCHEMA, texts};
+use crate::render::locks::{JsonLock, JsonTask, JsonWait};
 use crate::triage::{Verdict, triage};
 
 /// One object.
@@ -34,12 +37,23 @@ impl GroupOutput for Json {
             #[serde(skip_serializing_if = "Option::is_none")]
             triage: Option<Vec<Verdict>>,
             groups: Vec<JsonGroup<'a>>,
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            tasks_with_locks: Vec<JsonTask<'a>>,
             warnings: Vec<String>,
         }
         let tallies: Vec<Tally> = groups.list.iter().map(|group| groups.tally(group)).collect();
-        let list = groups.list.iter().zip(&tallies).map(|(group, tally)| JsonGroup::of(groups, group, tally)).collect();
+        let similar = similar(groups, view);
+        let list = groups.list.iter().zip(&tallies).zip(similar);
+        let list = list.map(|((group, tally), similar)| JsonGroup { similar, ..JsonGroup::of(groups, group, tally) }).collect();
         let reports = groups.reports.iter().map(Head::of).collect();
-        let all = All { schema: SCHEMA, reports, triage: view.triage.then(|| triage(groups)), groups: list, warnings: texts(notes) };
+        let all = All {
+            schema: SCHEMA,
+            reports,
+            triage: view.triage.then(|| triage(groups)),
+            groups: list,
+            tasks_with_locks: tasks(groups),
+            warnings: texts(notes),
+        };
         serde_json::to_writer(&mut *out, &all)?;
         out.write_all(b"\n")
     }
@@ -52,19 +66,67 @@ impl GroupOutput for NdJson {
     fn about(&self) -> &'static str {
         "one JSON line for each group; kstack reads them as a report"
     }
-    fn write(&self, groups: &Groups<'_, '_>, _: &[Note], _: View, out: &mut dyn Write) -> io::Result<()> {
+    fn write(&self, groups: &Groups<'_, '_>, _: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
         struct Line<'a> {
             schema: &'static str,
             #[serde(flatten)]
             group: JsonGroup<'a>,
+            /// Those of all reports, in the first line.
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            tasks_with_locks: Vec<JsonTask<'a>>,
         }
-        for group in &groups.list {
+        for (at, (group, similar)) in groups.list.iter().zip(similar(groups, view)).enumerate() {
             let tally = groups.tally(group);
-            serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, group: JsonGroup::of(groups, group, &tally) })?;
+            let tasks_with_locks = if at == 0 { tasks(groups) } else { Vec::new() };
+            let group = JsonGroup { similar, ..JsonGroup::of(groups, group, &tally) };
+            serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, group, tasks_with_locks })?;
             out.write_all(b"\n")?;
         }
         Ok(())
+    }
+}
+
+/// Locks of tasks without a stack, of all reports.
+fn tasks<'a>(groups: &Groups<'_, 'a>) -> Vec<JsonTask<'a>> {
+    groups.reports.iter().flat_map(|report| JsonTask::all_of(report.source, report.capture)).collect()
+}
+
+/// For each group the less frequent ones that are nearly the same, when that is wanted.
+fn similar<'a>(groups: &'a Groups<'_, '_>, view: View) -> Vec<Vec<JsonSimilar<'a>>> {
+    let mut similar: Vec<Vec<JsonSimilar<'a>>> = groups.list.iter().map(|_| Vec::new()).collect();
+    for cluster in if view.similar { clusters(groups) } else { Vec::new() } {
+        let head = &groups.list[cluster.head];
+        similar[cluster.head] = cluster.others.iter().map(|other| JsonSimilar::of(groups, head, &groups.list[*other])).collect();
+    }
+    similar
+}
+
+/// A group that differs in a frame or two.
+#[derive(Serialize)]
+struct JsonSimilar<'a> {
+    fingerprint: &'a str,
+    count: u64,
+    /// Frames that only the more frequent group has, by their numbers there.
+    gone: Vec<JsonDiffering>,
+    /// Frames that only this one has, by its own numbers.
+    new: Vec<JsonDiffering>,
+}
+
+#[derive(Serialize)]
+struct JsonDiffering {
+    /// Number of the frame, from 0.
+    frame: usize,
+    name: String,
+}
+
+impl<'a> JsonSimilar<'a> {
+    fn of(groups: &Groups<'_, '_>, head: &Group, other: &'a Group) -> JsonSimilar<'a> {
+        let Differences { gone, new } = differences(groups, head, other);
+        let all = |frames: Vec<(usize, NameId)>| {
+            frames.into_iter().map(|(frame, name)| JsonDiffering { frame, name: groups.naming.name(name).to_string() }).collect()
+        };
+        JsonSimilar { fingerprint: &other.fingerprint, count: other.count, gone: all(gone), new: all(new) }
     }
 }
 
@@ -85,6 +147,9 @@ struct JsonGroup<'a> {
     processes: &'a BTreeMap<String, u64>,
     members: Vec<JsonMember<'a>>,
     frames: Vec<JsonFrame<'a>>,
+    /// Less frequent groups that differ in a frame or two.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    similar: Vec<JsonSimilar<'a>>,
 }
 
 impl<'a> JsonGroup<'a> {
@@ -104,6 +169,7 @@ impl<'a> JsonGroup<'a> {
             processes: &tally.processes,
             members: tally.members.iter().map(|member| JsonMember::of(groups, member)).collect(),
             frames: groups.stack(group.shown).frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
+            similar: Vec::new(),
         }
     }
 }
@@ -117,6 +183,14 @@ struct JsonMember<'a> {
     pid: Option<i64>,
     tid: Option<&'a str>,
     process: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workqueue: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_locks: Option<Vec<JsonLock<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<JsonWait<'a>>,
     count: u64,
 }
 
@@ -129,6 +203,10 @@ impl<'a> JsonMember<'a> {
             pid: member.pid,
             tid: member.tid.as_deref(),
             process: member.process.as_deref(),
+            state: member.state.as_deref(),
+            workqueue: member.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
+            held_locks: JsonLock::held(&member.annotations),
+            waits_for: JsonWait::waiting(&member.annotations),
             count: member.count,
         }
     }
