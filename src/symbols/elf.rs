@@ -140,6 +140,8 @@ impl Elf {
             linked_at_runtime: false,
             is_elf: true,
             encrypted: false,
+            collection: None,
+            prelinked: false,
         };
         let base = |section: object::SectionIndex| Some(sections.get(section.0)?.as_ref()?.base);
         let descriptors = if arch == Arch::Ppc64 { Descriptors::read(&file, base) } else { None };

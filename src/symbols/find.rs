@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
+use rustc_hash::FxHashSet;
 
 use super::bundle::{self, Bundle};
 use super::{FileInfo, FileKind, OPENERS, Symbols};
@@ -248,6 +249,13 @@ impl Library {
         programs
     }
 
+    /// UUIDs of every kernel at hand.
+    pub fn kernel_ids(&self) -> FxHashSet<ImageId> {
+        let given = self.given.iter().flat_map(|given| &given.programs).filter(|program| is_kernel(program.info()));
+        let indexed = self.index.iter().filter(|entry| entry.kernel).flat_map(|entry| &entry.ids);
+        given.map(|program| program.id()).chain(indexed.copied()).flatten().collect()
+    }
+
     /// Kernels in the symbol folders.
     pub fn kernels(&self, arch: Option<Arch>) -> Vec<Arc<Program>> {
         let entries: Vec<&Entry> = self.index.iter().filter(|entry| entry.kernel).collect();
@@ -321,6 +329,11 @@ fn join(builds: &mut Vec<Program>, file: Box<dyn Symbols>, bundle: Option<&Bundl
     }
 }
 
+/// Whether a file is a kernel or its dSYM.
+fn is_kernel(info: &FileInfo) -> bool {
+    info.kind == FileKind::Kernel || (info.kind == FileKind::Dsym && info.base().0 >> 63 == 1)
+}
+
 /// What the index keeps of one file, if it is a symbol file at all. Only its first bytes are read unless it is.
 fn entry(path: &Path) -> Option<Entry> {
     let name = path.file_name()?.to_string_lossy();
@@ -335,7 +348,7 @@ fn entry(path: &Path) -> Option<Entry> {
     }
     let files = super::open(path, &mut Vec::new()).ok()?;
     let first = files.first()?.info();
-    let kernel = first.kind == FileKind::Kernel || (first.kind == FileKind::Dsym && first.base().0 >> 63 == 1);
+    let kernel = is_kernel(first);
     let around = bundle::find(path).ok()?;
     let ids = files.iter().map(|file| file.info().id).collect();
     // A module's own name needs its sections; its file name is as good until it is opened.

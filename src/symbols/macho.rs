@@ -127,6 +127,8 @@ impl MachO {
             linked_at_runtime,
             is_elf: false,
             encrypted: header.encrypted,
+            collection: None,
+            prelinked: false,
         };
         Ok(MachO { bytes: bytes.clone(), start, end, info, code, table: OnceLock::new(), units: UnitIndex::default() })
     }

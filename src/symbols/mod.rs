@@ -75,6 +75,19 @@ pub struct FileInfo {
     pub is_elf: bool,
     /// Whether its code is encrypted, so that only its symbols can be used.
     pub encrypted: bool,
+    /// The kernel collection (`MH_FILESET`) that it is an entry of; its addresses are then the collection's.
+    pub collection: Option<Collection>,
+    /// Whether it is a kernel with its kexts linked to it as one (a kernelcache that is no collection), which moves as a whole.
+    pub prelinked: bool,
+}
+
+/// A kernel collection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Collection {
+    /// UUID of the collection as a whole.
+    pub id: Option<ImageId>,
+    /// Where it is linked: its own `__TEXT`.
+    pub base: Svma,
 }
 
 impl FileInfo {

@@ -72,6 +72,8 @@ impl TextSymbols {
             linked_at_runtime: live,
             is_elf: true,
             encrypted: false,
+            collection: None,
+            prelinked: false,
         };
         Ok(TextSymbols { info, table })
     }
