@@ -104,13 +104,13 @@ impl Placer<'_> {
         if info.collection.is_some()
             && let Some(slide) = self.entry_slide(image, info, anchors, collection)
         {
-            image.segments = shifted(&info.segments, slide.0);
+            image.segments = shifted(info, slide.0);
             image.load = image.load.or(Some(Avma(info.base().0.wrapping_add(slide.0))));
             image.placed_by.push_str("; all segments as the kernel collection holds them");
         } else if is_split(info) {
             self.one_by_one(image, info, anchors);
         } else if let Some(text) = &anchors.text {
-            image.segments = shifted(&info.segments, text.at.0.wrapping_sub(info.base().0));
+            image.segments = shifted(info, text.at.0.wrapping_sub(info.base().0));
         } else {
             let names: Vec<&str> = info.segments.iter().map(|segment| segment.name.as_str()).collect();
             self.warn(format!(
@@ -136,7 +136,10 @@ impl Placer<'_> {
 
     /// Each segment that has an address of its own; the others cannot be placed.
     fn one_by_one(&mut self, image: &mut Image, info: &FileInfo, anchors: &Anchors) {
-        let placed = |anchor: &Option<Anchor>, name: &str| Some((info.segment(name)?.clone(), anchor.as_ref()?.at));
+        let placed = |anchor: &Option<Anchor>, name: &str| {
+            let anchor = anchor.as_ref()?;
+            Some((alone(info.segment(name)?, anchor.size.filter(|_| name == EXEC)), anchor.at))
+        };
         image.segments = [placed(&anchors.text, "__TEXT"), placed(&anchors.exec, EXEC)].into_iter().flatten().collect();
         if anchors.exec.is_some() {
             image.placed_by.push_str(&format!("; arm64: an address in code minus {EXEC}'s, plus the file's {EXEC}"));
@@ -155,7 +158,18 @@ pub(super) fn is_split(info: &FileInfo) -> bool {
     matches!(info.arch, Arch::Arm64 | Arch::Arm64e) && info.segment(EXEC).is_some() && !info.prelinked
 }
 
+/// A segment that is placed by itself, without the padding at its end, where a collection has the next image. `stated` is the size that a
+/// source prints.
+pub(super) fn alone(segment: &Segment, stated: Option<u64>) -> Segment {
+    Segment { size: segment.used.min(stated.unwrap_or(u64::MAX)), ..segment.clone() }
+}
+
 /// All segments moved alike.
-pub(super) fn shifted(segments: &[Segment], by: u64) -> Vec<(Segment, Avma)> {
-    segments.iter().map(|segment| (segment.clone(), Avma(segment.svma.0.wrapping_add(by)))).collect()
+pub(super) fn shifted(info: &FileInfo, by: u64) -> Vec<(Segment, Avma)> {
+    let split = is_split(info);
+    let moved = |segment: &Segment| {
+        let at = Avma(segment.svma.0.wrapping_add(by));
+        (if split { alone(segment, None) } else { segment.clone() }, at)
+    };
+    info.segments.iter().map(moved).collect()
 }

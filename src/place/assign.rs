@@ -198,7 +198,11 @@ fn give(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>, notes: &mut 
         notes.push(Note::warning("", format!("{path} and {other} are both for {}; the first given is used", image.name)));
         return;
     }
-    image.program = Some(program.clone());
+    // A collection's entry of the same UUID has these files besides its own.
+    let united = image.program.as_ref().is_some_and(|entry| entry.info().collection.is_some() && entry.id() == program.id());
+    if !united {
+        image.program = Some(program.clone());
+    }
     image.given = given.file.address.clone();
 }
 

@@ -1,6 +1,6 @@
 //! Where a kext's segments lie.
 
-use super::anchors::{Anchor, Anchors, shifted};
+use super::anchors::{Anchor, Anchors, alone, is_split, shifted};
 use super::evidence::{MapSlide, Tally};
 use super::{Image, Placer, Refused, extent};
 use crate::model::addr::Avma;
@@ -44,7 +44,7 @@ impl Placer<'_> {
             Some(tally) => {
                 image.placed_by = format!("{} of {} frames that print both symbol and address", tally.agree, tally.all);
                 image.load = Some(Avma(info.base().0.wrapping_add(tally.delta)));
-                image.segments = shifted(&info.segments, tally.delta);
+                image.segments = shifted(info, tally.delta);
             }
             None if collection.is_some() => {
                 image.placed_by = "the start of the kernel collection".to_string();
@@ -74,7 +74,7 @@ impl Placer<'_> {
         match &given.segment {
             None => self.by_anchors(image, program, anchors, None),
             Some(name) => match info.segment(name) {
-                Some(segment) => image.segments = vec![(segment.clone(), given.at)],
+                Some(segment) => image.segments = vec![(if is_split(info) { alone(segment, None) } else { segment.clone() }, given.at)],
                 None => {
                     let names: Vec<&str> = info.segments.iter().map(|segment| segment.name.as_str()).collect();
                     self.warn(format!("{} has no segment {name}; it has {}", info.path.display(), names.join(", ")));
@@ -99,7 +99,7 @@ impl Placer<'_> {
         }
         image.load = Some(own);
         image.placed_by = "the addresses it was linked at by kextutil".to_string();
-        image.segments = shifted(&info.segments, own.0.wrapping_sub(info.base().0));
+        image.segments = shifted(info, own.0.wrapping_sub(info.base().0));
         true
     }
 }

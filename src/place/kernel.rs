@@ -1,6 +1,6 @@
 //! Where the kernel lies: by its own addresses in the report, by the slide, by the frames; and the slide of everything else.
 
-use super::anchors::{Anchors, EXEC, is_split, shifted};
+use super::anchors::{Anchors, EXEC, alone, is_split, shifted};
 use super::evidence::{self, MapSlide, Pair, Tally};
 use super::{Image, Placer, extent, linux};
 use crate::model::addr::{Arch, Avma, Slide};
@@ -45,7 +45,7 @@ impl Placer<'_> {
         let Some(name) = &given.segment else {
             let slide = Slide(given.at.0.wrapping_sub(info.base().0));
             image.load = Some(given.at);
-            image.segments = shifted(&info.segments, slide.0);
+            image.segments = shifted(info, slide.0);
             if is_split(info) {
                 let text = Some(super::anchors::Anchor { at: given.at, size: None, source: image.placed_by.clone() });
                 self.by_anchors(image, program, &Anchors { text, exec: anchors.exec.clone() }, None);
@@ -57,7 +57,7 @@ impl Placer<'_> {
             self.warn(format!("{} has no segment {name}; it has {}", info.path.display(), names.join(", ")));
             return stated;
         };
-        image.segments = vec![(segment.clone(), given.at)];
+        image.segments = vec![(if is_split(info) { alone(segment, None) } else { segment.clone() }, given.at)];
         if is_split(info) {
             return stated;
         }
@@ -80,7 +80,7 @@ impl Placer<'_> {
         let (slide, from) = self.agreed_slide(program, stated);
         // Run-time addresses and no way to tell the slide: names in frames are enough, addresses are not.
         if let Some(slide) = slide {
-            image.segments = shifted(&info.segments, slide.0);
+            image.segments = shifted(info, slide.0);
             image.load = Some(Avma(info.base().0).slid(slide));
         }
         image.placed_by.clone_from(&from);
@@ -199,7 +199,7 @@ impl Placer<'_> {
     /// Whether the code proves that the whole kernel moved with its `__TEXT`; then it is placed so.
     fn moved_as_one(&self, image: &mut Image, program: &Program, slide: Option<Slide>) -> bool {
         let Some(slide) = slide else { return false };
-        let segments = shifted(&program.info().segments, slide.0);
+        let segments = shifted(program.info(), slide.0);
         let (hits, misses) = evidence::calls(self.capture, program, &segments);
         let proven = misses == 0 && hits >= evidence::FEWEST_CALLS;
         if proven {
@@ -214,7 +214,7 @@ impl Placer<'_> {
     fn alike(&mut self, image: &mut Image, program: &Program, (slide, from): Stated) -> Stated {
         let info = program.info();
         let Some(slide) = slide else { return (None, from) };
-        let segments = shifted(&info.segments, slide.0);
+        let segments = shifted(info, slide.0);
         let (hits, misses) = evidence::calls(self.capture, program, &segments);
         if self.capture.stacks.is_empty() || (misses == 0 && (self.options.slide.is_some() || hits >= evidence::FEWEST_CALLS)) {
             image.load = Some(Avma(info.base().0).slid(slide));

@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn text_sections_follow_one_another_aligned_and_init_is_left_out() {
-        let segment = |name: &str, size, align, executable| Segment { name: name.into(), svma: Svma(0), size, align, executable };
+        let segment =
+            |name: &str, size, align, executable| Segment { name: name.into(), svma: Svma(0), size, used: size, align, executable };
         let info = FileInfo {
             path: "x.ko".into(),
             kind: FileKind::Module,

@@ -122,7 +122,7 @@ impl Elf {
             sections.resize(section.index().0, None);
             sections.push(Some(Placed { base, size, code, file: file_range.map(|(start, _)| start) }));
             let name = section.name().unwrap_or_default().to_string();
-            segments.push(Segment { name, svma: Svma(base), size, align: section.align().max(1), executable: code });
+            segments.push(Segment { name, svma: Svma(base), size, used: size, align: section.align().max(1), executable: code });
         }
         let kind = if relocatable { FileKind::Module } else { FileKind::Kernel };
         // What no program in user space has.

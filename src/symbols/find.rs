@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::bundle::{self, Bundle};
 use super::{FileInfo, FileKind, OPENERS, Symbols};
@@ -19,7 +19,7 @@ use crate::note::Note;
 
 /// Everything known about one build of one image for one architecture: its binary and its dSYM, in either order or alone.
 pub struct Program {
-    files: Vec<Box<dyn Symbols>>,
+    files: Vec<Arc<dyn Symbols>>,
     /// Index of the file with the most symbols.
     fullest: OnceLock<usize>,
     /// Bundle identifier, from Info.plist or from inside the binary.
@@ -152,6 +152,8 @@ pub struct Library {
     pub given: Vec<Given>,
     index: Vec<Entry>,
     opened: Mutex<BTreeMap<Vec<PathBuf>, Vec<Arc<Program>>>>,
+    /// The entries of kernel collections met so far: each of hundreds of kexts asks for the same file.
+    collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
 }
 
@@ -169,11 +171,31 @@ impl Library {
     /// `notes`, as failures.
     pub fn add(&mut self, files: Vec<GivenFile>, notes: &mut Vec<Note>) {
         let open = |file: &GivenFile| match bundle::find(&file.path) {
-            Ok(bundle) => open(&[bundle], &self.index),
+            Ok(bundle) => self.open(&[bundle]),
             Err(error) => (Vec::new(), vec![error]),
         };
         let opened: Vec<(Vec<Arc<Program>>, Vec<Error>)> = files.par_iter().map(open).collect();
         files.into_iter().zip(opened).for_each(|(file, (programs, refused))| self.keep(file, programs, refused, notes));
+        self.unite();
+    }
+
+    /// Adds to the entries of given kernel collections what is given besides under their UUIDs: a dSYM has the lines that a collection lacks.
+    fn unite(&mut self) {
+        let apart = |program: &&Arc<Program>| program.info().collection.is_none();
+        let programs = self.given.iter().flat_map(|given| &given.programs).filter(apart);
+        let loose: FxHashMap<(Option<ImageId>, Arch), Arc<Program>> = programs
+            .filter(|program| program.id().is_some())
+            .map(|program| ((program.id(), program.info().arch), program.clone()))
+            .collect();
+        let entries = self.given.iter_mut().flat_map(|given| &mut given.programs).filter(|program| program.info().collection.is_some());
+        for entry in entries {
+            let Some(other) = loose.get(&(entry.id(), entry.info().arch)) else { continue };
+            let known: Vec<&PathBuf> = entry.files.iter().map(|file| &file.info().path).collect();
+            let more = other.files.iter().filter(|file| !known.contains(&&file.info().path));
+            let files = entry.files.iter().chain(more).cloned().collect();
+            let (bundle_id, stem) = (entry.bundle_id.clone(), entry.stem.clone());
+            *entry = Arc::new(Program { files, fullest: OnceLock::new(), bundle_id, stem });
+        }
     }
 
     fn keep(&mut self, file: GivenFile, programs: Vec<Arc<Program>>, refused: Vec<Error>, notes: &mut Vec<Note>) {
@@ -214,7 +236,7 @@ impl Library {
         let done = std::sync::atomic::AtomicU64::new(0);
         let entries: Vec<Entry> = files
             .par_iter()
-            .filter_map(|path| {
+            .flat_map_iter(|path| {
                 progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), files.len() as u64);
                 entry(path)
             })
@@ -266,7 +288,8 @@ impl Library {
 
     /// Opens the files of some entries together, so that a binary finds its dSYM; opened ones are kept.
     fn open_entries(&self, entries: &[&Entry]) -> Vec<Arc<Program>> {
-        let key: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
+        let mut key: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
+        key.dedup();
         let mut opened = self.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let open_now = || {
             let one = |entry: &&Entry| Bundle {
@@ -275,9 +298,56 @@ impl Library {
                 bundle_id: entry.bundle_id.clone(),
                 stem: entry.stem.clone(),
             };
-            open(&entries.iter().map(one).collect::<Vec<_>>(), &self.index).0
+            let mut bundles: Vec<Bundle> = entries.iter().map(one).collect();
+            bundles.dedup_by(|one, other| one.files == other.files);
+            self.open(&bundles).0
         };
-        opened.entry(key.clone()).or_insert_with(open_now).clone()
+        let mut programs = opened.entry(key.clone()).or_insert_with(open_now).clone();
+        // Of a collection only what was asked for.
+        let asked = |program: &Program| entries.iter().any(|entry| entry.ids.contains(&program.id()));
+        programs.retain(|program| program.info().collection.is_none() || asked(program));
+        programs
+    }
+
+    /// Opens the files of bundles and puts those of one build together. A companion counts only by UUID, never by name.
+    fn open(&self, bundles: &[Bundle]) -> (Vec<Arc<Program>>, Vec<Error>) {
+        let mut refused = Vec::new();
+        let mut builds: Vec<Program> = Vec::new();
+        let mut by_id = FxHashMap::default();
+        for (bundle, path) in bundles.iter().flat_map(|bundle| bundle.files.iter().map(move |path| (bundle, path))) {
+            match self.files(path, &mut refused) {
+                Ok(files) => files.into_iter().for_each(|file| join(&mut builds, &mut by_id, file, Some(bundle))),
+                Err(error) => refused.push(error),
+            }
+        }
+        let ids: FxHashSet<Option<ImageId>> = builds.iter().filter(|build| build.is_incomplete()).map(Program::id).collect();
+        let indexed = self.index.iter().filter(|entry| entry.ids.iter().any(|id| ids.contains(id))).map(|entry| &entry.path);
+        let beside = bundles.iter().flat_map(|bundle| &bundle.companions);
+        let known = |path: &&PathBuf| bundles.iter().any(|bundle| bundle.files.contains(path));
+        let companions: BTreeSet<&PathBuf> = beside.chain(indexed).filter(|path| !known(path)).collect();
+        for path in companions {
+            // A damaged companion is no reason to complain about the file that the user gave.
+            let files = self.files(path, &mut Vec::new()).unwrap_or_default();
+            files.into_iter().for_each(|file| join(&mut builds, &mut by_id, file, None));
+        }
+        for build in builds.iter_mut().filter(|build| build.files.len() > 1) {
+            // Of two binaries of one build, the one that was not stripped speaks for it.
+            build.files.sort_by_key(|file| (file.info().kind == FileKind::Dsym, std::cmp::Reverse(file.symbol_count())));
+        }
+        (builds.into_iter().map(Arc::new).collect(), refused)
+    }
+
+    /// Opens one file; a kernel collection only once.
+    fn files(&self, path: &Path, refused: &mut Vec<Error>) -> crate::Result<Vec<Arc<dyn Symbols>>> {
+        let lock = || self.collections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = lock().get(path) {
+            return Ok(known.clone());
+        }
+        let files: Vec<Arc<dyn Symbols>> = super::open(path, refused)?.into_iter().map(Arc::from).collect();
+        if files.iter().any(|file| file.info().collection.is_some()) {
+            lock().insert(path.to_path_buf(), files.clone());
+        }
+        Ok(files)
     }
 }
 
@@ -286,44 +356,19 @@ fn hinted(error: Error, kernel: bool) -> Note {
     Note::failure("", format!("{error} (given with {flag}; everything else goes on without it)"))
 }
 
-/// Opens the files of bundles and puts those of one build together. A companion counts only by UUID, never by name.
-fn open(bundles: &[Bundle], index: &[Entry]) -> (Vec<Arc<Program>>, Vec<Error>) {
-    let mut refused = Vec::new();
-    let mut builds: Vec<Program> = Vec::new();
-    for (bundle, path) in bundles.iter().flat_map(|bundle| bundle.files.iter().map(move |path| (bundle, path))) {
-        match super::open(path, &mut refused) {
-            Ok(files) => files.into_iter().for_each(|file| join(&mut builds, file, Some(bundle))),
-            Err(error) => refused.push(error),
-        }
-    }
-    let ids: Vec<Option<ImageId>> = builds.iter().filter(|build| build.is_incomplete()).map(Program::id).collect();
-    let indexed = index.iter().filter(|entry| entry.ids.iter().any(|id| ids.contains(id))).map(|entry| &entry.path);
-    let beside = bundles.iter().flat_map(|bundle| &bundle.companions);
-    let known = |path: &&PathBuf| bundles.iter().any(|bundle| bundle.files.contains(path));
-    let companions: BTreeSet<&PathBuf> = beside.chain(indexed).filter(|path| !known(path)).collect();
-    for path in companions {
-        // A damaged companion is no reason to complain about the file that the user gave.
-        let files = super::open(path, &mut Vec::new()).unwrap_or_default();
-        files.into_iter().for_each(|file| join(&mut builds, file, None));
-    }
-    for build in builds.iter_mut().filter(|build| build.files.len() > 1) {
-        // Of two binaries of one build, the one that was not stripped speaks for it.
-        build.files.sort_by_key(|file| (file.info().kind == FileKind::Dsym, std::cmp::Reverse(file.symbol_count())));
-    }
-    (builds.into_iter().map(Arc::new).collect(), refused)
-}
-
-fn join(builds: &mut Vec<Program>, file: Box<dyn Symbols>, bundle: Option<&Bundle>) {
+fn join(builds: &mut Vec<Program>, by_id: &mut FxHashMap<(ImageId, Arch), usize>, file: Arc<dyn Symbols>, bundle: Option<&Bundle>) {
     let (id, arch) = (file.info().id, file.info().arch);
-    let same = builds.iter_mut().find(|build| id.is_some() && build.id() == id && build.info().arch == arch);
+    let known = id.and_then(|id| by_id.get(&(id, arch))).copied();
+    let same = known.and_then(|at| builds.get_mut(at));
     match (same, bundle) {
         (Some(build), _) => {
             build.bundle_id = build.bundle_id.take().or_else(|| file.bundle_id());
             build.files.push(file);
         }
         (None, Some(bundle)) => {
-            let bundle_id = bundle.bundle_id.clone().or_else(|| file.bundle_id());
-            builds.push(Program { files: vec![file], fullest: OnceLock::new(), bundle_id, stem: bundle.stem.clone() });
+            let (bundle_id, stem) = names(&*file, bundle);
+            id.and_then(|id| by_id.insert((id, arch), builds.len()));
+            builds.push(Program { files: vec![file], fullest: OnceLock::new(), bundle_id, stem });
         }
         (None, None) => {}
     }
@@ -334,12 +379,26 @@ fn is_kernel(info: &FileInfo) -> bool {
     info.kind == FileKind::Kernel || (info.kind == FileKind::Dsym && info.base().0 >> 63 == 1)
 }
 
+/// Bundle identifier and short name; the entries of a collection have their own, and its kernel is called `kernel`.
+fn names(file: &dyn Symbols, bundle: &Bundle) -> (Option<String>, String) {
+    if file.info().collection.is_none() {
+        return (bundle.bundle_id.clone().or_else(|| file.bundle_id()), bundle.stem.clone());
+    }
+    let id = file.bundle_id();
+    let last = id.as_ref().and_then(|id| id.rsplit('.').next()).unwrap_or("kernel").to_string();
+    (id, last)
+}
+
 /// What the index keeps of one file, if it is a symbol file at all. Only its first bytes are read unless it is.
-fn entry(path: &Path) -> Option<Entry> {
+fn entry(path: &Path) -> Vec<Entry> {
+    whole_entry(path).unwrap_or_default()
+}
+
+fn whole_entry(path: &Path) -> Option<Vec<Entry>> {
     let name = path.file_name()?.to_string_lossy();
     // Unpacking every module of a system to learn its build id would take minutes; it is checked when an image wants the file.
     if [".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|packed| name.ends_with(packed)) {
-        return Some(Entry { path: path.to_path_buf(), ids: Vec::new(), kernel: false, bundle_id: None, stem: bundle::stem(path) });
+        return Some(vec![Entry { path: path.to_path_buf(), ids: Vec::new(), kernel: false, bundle_id: None, stem: bundle::stem(path) }]);
     }
     let mut head = [0; 64];
     let count = std::fs::File::open(path).ok()?.read(&mut head).ok()?;
@@ -350,8 +409,15 @@ fn entry(path: &Path) -> Option<Entry> {
     let first = files.first()?.info();
     let kernel = is_kernel(first);
     let around = bundle::find(path).ok()?;
+    if first.collection.is_some() {
+        let one = |file: &Box<dyn Symbols>| {
+            let (bundle_id, stem) = names(&**file, &around);
+            Entry { path: path.to_path_buf(), ids: vec![file.info().id], kernel: is_kernel(file.info()), bundle_id, stem }
+        };
+        return Some(files.iter().map(one).collect());
+    }
     let ids = files.iter().map(|file| file.info().id).collect();
     // A module's own name needs its sections; its file name is as good until it is opened.
     let inside = || files.iter().filter(|file| file.info().kind != FileKind::Module).find_map(|file| file.bundle_id());
-    Some(Entry { path: path.to_path_buf(), ids, kernel, bundle_id: around.bundle_id.or_else(inside), stem: around.stem })
+    Some(vec![Entry { path: path.to_path_buf(), ids, kernel, bundle_id: around.bundle_id.or_else(inside), stem: around.stem }])
 }

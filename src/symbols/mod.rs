@@ -7,6 +7,7 @@ pub mod code;
 pub mod demangle;
 pub mod dwarf;
 pub mod elf;
+mod fileset;
 pub mod find;
 pub mod macho;
 mod opd;
@@ -48,6 +49,8 @@ pub struct Segment {
     pub svma: Svma,
     /// Size in memory, in bytes.
     pub size: u64,
+    /// Bytes up to the end of its last section. A kernel collection puts the next image's code right behind (arm64).
+    pub used: u64,
     /// Alignment that it needs, in bytes.
     pub align: u64,
     /// Whether it holds code.

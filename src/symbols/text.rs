@@ -61,7 +61,8 @@ impl TextSymbols {
             0 => Arch::I386,
             _ => return Err("has addresses of no architecture that kstack knows".to_string()),
         };
-        let segment = Segment { name: ".text".to_string(), svma: Svma(low), size: limit - low, align: 1, executable: true };
+        let segment =
+            Segment { name: ".text".to_string(), svma: Svma(low), size: limit - low, used: limit - low, align: 1, executable: true };
         let info = FileInfo {
             path: path.to_path_buf(),
             kind: FileKind::Kernel,
