@@ -398,6 +398,15 @@ fn kernels_of_debug_kits_are_chosen_by_build_and_chip() {
         copy(&source.join("zfs.kext"), &extensions.join("spl.kext/Contents/PlugIns/zfs.kext"));
         copy(&source.join("zfs.kext.dSYM"), &extensions.join("spl.kext/Contents/PlugIns/zfs.kext.dSYM"));
     }
+    // The later kit is of another build.
+    let uuid = [0xda, 0x33, 0x5e, 0xd2, 0x30, 0x02, 0x30, 0xef];
+    for file in ["kernel.release.t6000", "kernel.release.t6000.dSYM/Contents/Resources/DWARF/kernel.release.t6000"] {
+        let path = kits.join("KDK_14.3_23D56.kdk/System/Library/Kernels").join(file);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.windows(8).position(|window| window == uuid).unwrap();
+        bytes[at] ^= 0xff;
+        fs::write(&path, bytes).unwrap();
+    }
     let library = library(None, &[], std::slice::from_ref(&kits));
     let mut case = panic_case("panic-14-arm64-aux.txt").unwrap();
     let (right, wrong) = score(&case, &library, true);

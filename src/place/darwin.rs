@@ -38,7 +38,7 @@ impl Placer<'_> {
             ));
         }
         let inferred = Tally::of(&program, self.pairs.iter().filter(|pair| image.is_called(&pair.module))).filter(|tally| tally.is_base());
-        let collection = maps.collection.filter(|_| info.collection.is_some());
+        let collection = self.collection_slide(Some(&program));
         match inferred {
             _ if !anchors.is_empty() => self.by_anchors(image, &program, &anchors, None),
             Some(tally) => {

@@ -136,8 +136,6 @@ pub struct MapSlide {
     pub basis: Basis,
     /// The slide between the two worlds; `None` when it is needed and unknown.
     pub difference: Option<Slide>,
-    /// What the report's world adds to the addresses of the boot kernel collection, where that is known.
-    pub collection: Option<Slide>,
 }
 
 impl MapSlide {

@@ -15,7 +15,7 @@ impl Placer<'_> {
     pub(super) fn kernel(&mut self, images: &mut [Image]) -> Stated {
         let stated = self.stated();
         let Some(image) = images.iter_mut().find(|image| image.kernel) else { return stated };
-        let own = MapSlide { basis: self.basis(), difference: None, collection: None };
+        let own = MapSlide { basis: self.basis(), difference: None };
         let anchors = self.anchors(image, own).unwrap_or_default();
         image.hold(&anchors);
         let Some(program) = image.program.clone() else { return stated };
@@ -238,17 +238,28 @@ impl Placer<'_> {
     }
 
     /// What the kernel collection moved by: its printed base less where it was linked, which is the same for all of macOS. With a program,
-    /// only if that is of the very collection.
-    fn collection_slide(&self, program: Option<&Program>) -> Option<Slide> {
-        let own = program.map(|program| program.info().collection.as_ref());
-        if self.basis() == Basis::Unslid {
-            return own.flatten().map(|_| Slide(0));
+    /// only if that is of the very collection, as far as both say which.
+    pub(super) fn collection_slide(&self, program: Option<&Program>) -> Option<Slide> {
+        let claim = self.capture.images.iter().find(|claim| claim.collection);
+        let own = match program {
+            Some(program) => Some(program.info().collection.as_ref()?),
+            None => None,
+        };
+        if let (Some(own), Some(claim)) = (own, claim)
+            && own.id.is_some()
+            && claim.id.is_some()
+            && own.id != claim.id
+        {
+            return None;
         }
-        let claim = self.capture.images.iter().find(|claim| claim.collection && claim.load.is_some() && claim.basis == Basis::Runtime)?;
+        if self.basis() == Basis::Unslid {
+            return Some(Slide(0));
+        }
+        let claim = claim.filter(|claim| claim.basis == Basis::Runtime)?;
         let base = claim.load?;
         match own {
-            Some(Some(own)) if own.id.is_some() && own.id == claim.id => Some(Slide(base.0.wrapping_sub(own.base.0))),
-            Some(_) => None,
+            // Only its UUID makes sure that this is the collection whose start is printed, and not an auxiliary one.
+            Some(own) => (own.id.is_some() && own.id == claim.id).then(|| Slide(base.0.wrapping_sub(own.base.0))),
             None => Some(Slide(base.0.wrapping_sub(link_base(base)?))),
         }
     }
@@ -256,11 +267,8 @@ impl Placer<'_> {
     /// What has to be added to an address of a load map to get one of the report's world, for both kinds of map.
     pub(super) fn map_slide(&mut self, images: &[Image], slide: Option<Slide>) -> MapSlide {
         let basis = self.basis();
-        let collection = match basis {
-            Basis::Unslid => Some(Slide(0)),
-            Basis::Runtime => self.collection_slide(None),
-        };
-        let maps = |difference| MapSlide { basis, difference, collection };
+        let collection = self.collection_slide(None);
+        let maps = |difference| MapSlide { basis, difference };
         let stated = |claim: &crate::model::image::ImageClaim| claim.load.is_some() || claim.exec.is_some();
         let other = |image: &Image| image.given.is_none() && image.claims.iter().any(|claim| stated(claim) && claim.basis != basis);
         if !images.iter().any(other) {
