@@ -10,6 +10,7 @@ mod group;
 mod inputs;
 mod lookup;
 mod modules;
+mod offsets;
 mod options;
 mod output;
 mod report;

@@ -163,9 +163,6 @@ pub fn open(path: &Path, refused: &mut Vec<Error>) -> Result<Vec<Box<dyn Symbols
 /// Says what a file that nobody opens looks like, and what to do.
 fn unknown_kind(data: &[u8]) -> String {
     let first = &data[..data.len().min(64)];
-    if memchr::memmem::find(first, b"IM4P").is_some() {
-        return "is an IM4P container, as firmware has them: unpack the kernelcache first (`img4tool -e -o kernelcache FILE`)".to_string();
-    }
     let text = first.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     let hint = if text { "; a load map is given with -l, a report without a flag" } else { "" };
     let begins: String = first[..first.len().min(8)].iter().flat_map(|b| b.escape_ascii()).map(char::from).collect();
