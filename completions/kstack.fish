@@ -56,6 +56,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l modul
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -67,6 +71,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l wchan -d '
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -99,6 +108,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -110,6 +123,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -l wchan -d 'Stacks w
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -142,6 +160,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -s m -l module -d '
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -153,6 +175,11 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -l wchan -d 'Stacks
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l kind -d 'Stacks of this kind: thread, crash, irq, alloc, free, lock, sample' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l min-count -d 'Stacks that at least this many threads share, by their functions' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l skip-list -d 'Functions and files that are never guilty of a crash, besides those that kstack knows' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -189,6 +216,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand diff" -s m -l module -d 'O
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -226,6 +257,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand top" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -268,6 +303,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand flame" -s m -l module -d '
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -312,6 +351,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand report" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l in-module -d 'Stacks with a frame in this module or image, `kernel` for the kernel itself; the same as --module with a bare name' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l caller -d 'Stacks that run through this function, with +0xOFFSET through that very call' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l frame -l called-from -d 'Stacks with a frame, written `function [module]`, that matches' -r
@@ -348,6 +391,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -360,6 +407,7 @@ csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table where each load address comes from and why a file was refused'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l check -d 'Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l strict -d 'Exit with status 3 when an image has no verified symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -367,6 +415,15 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l source -d 'Show the source of each location, N lines above and below it, where the file is found' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l source-map -d 'Where sources lie: TO instead of FROM at the beginning of a path; without FROM, a checkout to look in' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l links -d 'Make locations links to their source files, for terminals that know OSC 8' -r -f -a "auto\t''
+always\t''
+never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''
@@ -400,6 +457,10 @@ complete -c kstack -n "__fish_kstack_using_subcommand script" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
+auto\t''
+never\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l debuginfod-timeout -d 'Give up on one file after this many seconds' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s o -l output -d 'Write to FILE, which appears whole or not at all' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l color -d 'Colour' -r -f -a "auto\t''
 always\t''

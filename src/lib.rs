@@ -29,6 +29,7 @@ pub mod render;
 pub mod report;
 pub mod resolve;
 pub mod script;
+pub mod source;
 pub mod space;
 pub mod symbols;
 pub mod title;

@@ -356,3 +356,54 @@ fn formats_lists_what_format_in_takes() {
         assert_ne!(run_with(&["sym", "--format-in", format.id()], b"").status.code(), Some(2));
     }
 }
+
+#[test]
+fn links_to_sources_are_made_of_escaped_paths_alone() {
+    let args = ["lookup", "-m", "symbols/linux/unit.ko", "--source-map", "/unit=symbols/linux", "--links=always", "second_entry+4"];
+    let text = stdout(&run(&args));
+    let path = common::fixtures().join("symbols/linux/src/second.c");
+    assert!(text.contains(&format!("\x1b]8;;file://{}#22\x1b\\src/second.c:22:10\x1b]8;;\x1b\\", path.display())), "{text}");
+    assert!(!stdout(&run(&args[..args.len() - 2])).contains('\x1b'));
+    let value = json(&run(&[&args[..5], &["--source=0", "--format", "json", "second_entry+4"]].concat()));
+    let source = &value["results"][0]["frames"][0]["locations"][0]["source"];
+    assert_eq!((source["first"].as_u64(), source["lines"][0].as_str()), (Some(22), Some("\tint r = twice(x) + same_size(x);")));
+    let lost = run(&["lookup", "-m", "symbols/linux/unit.ko", "--source", "--source-map", "/unit=no/such/dir", "second_entry+4"]);
+    assert_eq!(lost.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&lost.stderr).contains("no/such/dir is no directory"));
+}
+
+#[test]
+fn check_says_what_a_symbol_file_lacks_and_what_mends_it() {
+    let oops = "linux-log/oops-caller-ids/input.txt";
+    let text = stdout(&run(&["modules", "--check", "-l", "load-maps/kslab-hang-modules", "-m", "symbols/linux/unit.ko"]));
+    assert!(text.contains("functions, DWARF 5 (lines, inlined calls)"), "{text}");
+    let value = json(&run(&["modules", "--check", "--format", "json", oops]));
+    assert_eq!(value["reports"][0]["checks"][0]["problems"][0], "no symbol file");
+    assert_eq!(run(&["modules", "--check", "--format", "csv", oops]).status.code(), Some(2));
+}
+
+/// A CTF section of version 2 with that many pointer types.
+fn ctf(types: u32) -> Vec<u8> {
+    let mut section = vec![0xf1, 0xcf, 2, 0];
+    [0, 0, 0, 0, 0, 0, 8 * types, 0].iter().for_each(|word| section.extend(u32::to_le_bytes(*word)));
+    (0..types).for_each(|_| section.extend([0, 0, 0, 0, 0, 3 << 3, 1, 0]));
+    section
+}
+
+#[test]
+fn more_ctf_types_than_their_ids_can_number_are_said() {
+    if common::peer(&["objcopy"]).is_none() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("kstack-ctf-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    for (types, said) in [(1000, "1000 of at most 32767 CTF types"), (32_000, "nearly full"), (40_000, "ids of version 2 end at 32767")] {
+        let (section, module) = (folder.join("ctf"), folder.join("unit.ko"));
+        std::fs::write(&section, ctf(types)).unwrap();
+        let mut objcopy = std::process::Command::new("objcopy");
+        objcopy.arg(format!("--add-section=.SUNW_ctf={}", section.display())).arg(common::fixtures().join("symbols/linux/unit.ko"));
+        assert!(objcopy.arg(&module).status().unwrap().success());
+        let text = stdout(&run(&["modules", "--check", "-m", &module.display().to_string(), "-l", "load-maps/kslab-hang-modules"]));
+        assert!(text.contains(said), "{text}");
+    }
+}

@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
 use super::session::Session;
+use super::sources::SourceArgs;
 use super::{output, term};
 use crate::group::naming::Naming;
 use crate::group::plumbing::{NameList, Plumbing};
@@ -23,6 +24,8 @@ pub struct Args {
     filters: FilterArgs,
     #[command(flatten)]
     titles: TitleArgs,
+    #[command(flatten)]
+    sources: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process
@@ -58,11 +61,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     }
     let plumbing = plumbing(args.plumbing.as_deref())?;
-    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
+    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
+    let style = args.sources.style(output::style(&args.output, None));
+    session.show_sources(&args.sources, style)?;
     let reports = session.reports();
     let groups = Groups::of(&reports, Naming::of(&reports, &plumbing), args.by);
     let view = View {
-        style: output::style(&args.output, None),
+        style,
         width: term::width().unwrap_or(100),
         triage: args.triage,
         similar: args.similar,

@@ -221,9 +221,20 @@ impl Inputs {
         }
     }
 
-    /// Places the images of each report.
-    pub fn place(&self, symbols: &SymbolArgs) -> Vec<Layout> {
-        let one = |input: &Input| place::place(&input.capture, &input.source.data, &self.maps, &self.library, symbols.place_options());
-        self.reports.iter().map(one).collect()
+    /// Places the images of each report, and once more when debug info that they lack was found by build id.
+    pub fn place(&mut self, symbols: &SymbolArgs) -> Vec<Layout> {
+        let options = symbols.place_options();
+        let one = |inputs: &Inputs| -> Vec<Layout> {
+            let place = |input: &Input| place::place(&input.capture, &input.source.data, &inputs.maps, &inputs.library, options);
+            inputs.reports.iter().map(place).collect()
+        };
+        let layouts = one(self);
+        if self.complete(&layouts, symbols) { one(self) } else { layouts }
+    }
+
+    /// Looks debug info up that the images of `layouts` lack, by build id; gives back whether some was found.
+    pub fn complete(&mut self, layouts: &[Layout], symbols: &SymbolArgs) -> bool {
+        let found = symbols.debuginfod.find(layouts, &mut self.notes);
+        self.library.add_found(found, &mut self.notes)
     }
 }

@@ -9,6 +9,7 @@ use super::exit::Exit;
 use super::inputs::Inputs;
 use super::offsets::{self, Within};
 use super::options::{OutputArgs, SymbolArgs, Usage};
+use super::sources::SourceArgs;
 use super::{output, term};
 use crate::model::addr::{Arch, Avma, Svma, parse_hex};
 use crate::model::capture::Capture;
@@ -21,6 +22,7 @@ use crate::render::json::{JsonLocation, SCHEMA};
 use crate::render::sanitize;
 use crate::render::summary::advice;
 use crate::resolve::{self, ResolveOptions};
+use crate::source::Sources;
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -29,6 +31,8 @@ pub struct Args {
     queries: Vec<String>,
     #[command(flatten)]
     symbols: SymbolArgs,
+    #[command(flatten)]
+    sources: SourceArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Form of the output
@@ -59,11 +63,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let mut inputs = Inputs::default();
     inputs.symbols(&args.symbols, false);
-    let layout = layout(args, &inputs);
+    let mut layout = vec![place_all(args, &inputs)];
+    if inputs.complete(&layout, &args.symbols) {
+        layout = vec![place_all(args, &inputs)];
+    }
+    let layout = layout.remove(0);
     let mut notes = std::mem::take(&mut inputs.notes);
-    let mut session = Session { args, layout: &layout, style: output::style(&args.output, None), unplaced: false, proven: true };
+    let style = args.sources.style(output::style(&args.output, None));
+    let sources = args.sources.open(style)?;
+    let mut session = Session { args, layout: &layout, style, sources, unplaced: false, proven: true };
     output::write(&args.output, |out| session.all(out))?;
     let (unplaced, proven) = (session.unplaced, session.proven);
+    notes.extend(session.sources.iter().flat_map(Sources::notes));
     // Where images lie matters only to a query that needed to know.
     notes.extend(layout.notes.iter().filter(|note| note.failure || unplaced).cloned());
     let failed = term::report(&notes, args.output.quiet);
@@ -73,7 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 /// Addresses are in the world of the load addresses given; with `--slide`, they are run-time addresses.
-fn layout(args: &Args, inputs: &Inputs) -> Layout {
+fn place_all(args: &Args, inputs: &Inputs) -> Layout {
     let options = args.symbols.place_options();
     // A small number may be an offset into a file of any architecture.
     let high = args.queries.iter().filter_map(|query| address(query)).find(|value| value >> 63 == 1);
@@ -127,6 +138,7 @@ struct Session<'a> {
     args: &'a Args,
     layout: &'a Layout,
     style: Style,
+    sources: Option<Sources>,
     /// Whether an address was asked for that nothing covers.
     unplaced: bool,
     proven: bool,
@@ -172,7 +184,10 @@ impl Session<'_> {
     }
 
     fn batch(&mut self, queries: &[&str], out: &mut dyn Write, results: &mut Vec<serde_json::Value>) -> io::Result<()> {
-        let found = self.find(queries);
+        let mut found = self.find(queries);
+        for hit in found.iter_mut().flat_map(|(hits, _)| hits) {
+            self.sources.iter_mut().for_each(|sources| sources.attach(std::slice::from_mut(&mut hit.answer)));
+        }
         for (hits, problem) in &found {
             let trusted = |hit: &Hit| hit.answer.trust == Trust::Verified;
             self.proven &= !hits.is_empty() && hits.iter().all(trusted) && problem.is_none();
@@ -285,7 +300,7 @@ impl Session<'_> {
             let image = hit.answer.image.map(|image| &self.layout.images[image]);
             let own = if image.is_some_and(|image| image.is_linux()) { Idiom::Linux } else { Idiom::Atos };
             let idiom = wished.map_or(own, |(_, idiom)| *idiom);
-            let new = frames::rewrite(hit.address, &hit.answer, image, idiom, Paint::new(self.style.colour));
+            let new = frames::rewrite(hit.address, &hit.answer, image, idiom, Paint::of(self.style));
             for line in new.iter().flat_map(|new| std::iter::once(&new.line).chain(&new.below)) {
                 text.push_str(line);
                 text.push('\n');

@@ -1,5 +1,6 @@
 //! The command line: what users type, and the table from command to function.
 
+mod debuginfod;
 mod diff;
 mod exit;
 mod filters;
@@ -16,6 +17,7 @@ mod output;
 mod report;
 mod script;
 mod session;
+mod sources;
 mod symbolicate;
 mod term;
 mod top;

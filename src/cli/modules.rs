@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::inputs::Inputs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, Usage};
 use super::{output, term};
 use crate::model::capture::Capture;
 use crate::model::image::ImageStatus;
 use crate::place::{self, Layout};
+use crate::render::check::{self, Check};
 use crate::render::json::{JsonImage, SCHEMA};
 use crate::render::table::{Align, write_csv, write_markdown, write_table};
 use crate::render::{modules, sanitize};
@@ -29,39 +30,72 @@ pub struct Args {
     /// Say below the table where each load address comes from and why a file was refused
     #[arg(short, long)]
     verbose: bool,
+    /// Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing
+    #[arg(long)]
+    check: bool,
     /// Exit with status 3 when an image has no verified symbol file
     #[arg(long)]
     strict: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty(), false)?;
-    let mut layouts: Vec<(String, Layout)> =
-        inputs.reports.iter().map(|input| input.source.name.clone()).zip(inputs.place(&args.symbols)).collect();
+    let mut inputs = Inputs::open(&args.input, &args.symbols, args.symbols.load_maps.is_empty(), false)?;
+    let placed = inputs.place(&args.symbols);
+    let mut layouts: Vec<(String, Layout)> = inputs.reports.iter().map(|input| input.source.name.clone()).zip(placed).collect();
     if layouts.is_empty() {
         // Load maps alone: their own addresses are the world that everything is placed in.
         let capture = Capture::default();
         let names: Vec<&str> = inputs.maps.iter().map(|(name, _)| name.as_str()).collect();
         layouts.push((names.join(", "), place::place(&capture, b"", &inputs.maps, &inputs.library, args.symbols.place_options())));
     }
+    if args.check && !matches!(args.format.as_str(), "text" | "json") {
+        return Err(Usage(format!("--check goes with --format text or json, not with {}", args.format)).into());
+    }
+    let captures: Vec<Option<&Capture>> = if inputs.reports.is_empty() {
+        vec![inputs.maps.first().map(|(_, map)| map)]
+    } else {
+        inputs.reports.iter().map(|input| Some(&input.capture)).collect()
+    };
+    let checks: Vec<Vec<Check>> = if args.check {
+        layouts.iter().zip(&captures).map(|((_, layout), capture)| check::checks(layout, *capture)).collect()
+    } else {
+        Vec::new()
+    };
     let mut notes = inputs.notes;
     notes.extend(layouts.iter().flat_map(|(_, layout)| layout.notes.iter().cloned()));
-    let style = output::style(&args.output, None);
-    output::write(&args.output, |out| match args.format.as_str() {
-        "json" => json(&layouts, out),
-        "ndjson" => ndjson(&layouts, out),
-        "markdown" => each(&layouts, out, |layout, out| write_markdown(&modules::HEAD, &rows(layout), out)),
-        "csv" => each(&layouts, out, |layout, out| write_csv(&modules::HEAD, &rows(layout), out)),
-        _ => each(&layouts, out, |layout, out| {
-            // An address or size that is broken over two lines cannot be copied.
-            let whole = [1, 2, 4].map(|column| (column, Align::Whole));
-            write_table(&modules::HEAD, &rows(layout), &whole, style.terminal.then(|| term::width().unwrap_or(100)), out)?;
-            if args.verbose { write!(out, "\n{}", details(layout, inputs.library.folders())) } else { Ok(()) }
-        }),
+    output::write(&args.output, |out| {
+        write(args, &layouts, &checks, inputs.library.folders(), out)?;
+        let told = checks.iter().zip(&captures).filter(|_| args.format == "text");
+        told.into_iter().try_for_each(|(checks, capture)| {
+            let text = check::text(checks, *capture);
+            write!(out, "\n{}", String::from_utf8_lossy(&sanitize::visible(text.as_bytes())))
+        })
     })?;
     let failed = term::report(&notes, args.output.quiet);
     let unproven = layouts.iter().flat_map(|(_, layout)| &layout.images).any(|image| image.status() != ImageStatus::Matched);
     Ok(Exit::of(failed, args.strict && unproven))
+}
+
+fn write(
+    args: &Args,
+    layouts: &[(String, Layout)],
+    checks: &[Vec<Check>],
+    folders: &[std::path::PathBuf],
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let style = output::style(&args.output, None);
+    match args.format.as_str() {
+        "json" => json(layouts, checks, out),
+        "ndjson" => ndjson(layouts, out),
+        "markdown" => each(layouts, out, |layout, out| write_markdown(&modules::HEAD, &rows(layout), out)),
+        "csv" => each(layouts, out, |layout, out| write_csv(&modules::HEAD, &rows(layout), out)),
+        _ => each(layouts, out, |layout, out| {
+            // An address or size that is broken over two lines cannot be copied.
+            let whole = [1, 2, 4].map(|column| (column, Align::Whole));
+            write_table(&modules::HEAD, &rows(layout), &whole, style.terminal.then(|| term::width().unwrap_or(100)), out)?;
+            if args.verbose { write!(out, "\n{}", details(layout, folders)) } else { Ok(()) }
+        }),
+    }
 }
 
 fn each(
@@ -116,9 +150,11 @@ struct ReportImages<'a> {
     source: &'a str,
     slide: Option<String>,
     images: Vec<JsonImage<'a>>,
+    #[serde(skip_serializing_if = "<[Check]>::is_empty")]
+    checks: &'a [Check],
 }
 
-fn json(layouts: &[(String, Layout)], out: &mut dyn Write) -> std::io::Result<()> {
+fn json(layouts: &[(String, Layout)], checks: &[Vec<Check>], out: &mut dyn Write) -> std::io::Result<()> {
     #[derive(Serialize)]
     struct All<'a> {
         schema: &'static str,
@@ -132,7 +168,9 @@ fn json(layouts: &[(String, Layout)], out: &mut dyn Write) -> std::io::Result<()
         source,
         slide: slide.clone(),
         images: layout.images.iter().map(JsonImage::of).collect(),
+        checks: &[],
     });
+    let reports = reports.enumerate().map(|(n, report)| ReportImages { checks: checks.get(n).map_or(&[], Vec::as_slice), ..report });
     serde_json::to_writer(&mut *out, &All { schema: SCHEMA, reports: reports.collect() })?;
     out.write_all(b"\n")
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::debuginfod::DebuginfodArgs;
 use crate::model::addr::{Avma, Slide, parse_hex};
 use crate::place::PlaceOptions;
 use crate::symbols::find::{GivenAddress, GivenFile};
@@ -53,6 +54,9 @@ pub struct SymbolArgs {
     /// Use a symbol file although its UUID or the report's own frames say that it is another build
     #[arg(long)]
     allow_mismatch: bool,
+    /// What is fetched by build id.
+    #[command(flatten)]
+    pub debuginfod: DebuginfodArgs,
 }
 
 impl SymbolArgs {

@@ -3,6 +3,7 @@
 use super::filters::FilterArgs;
 use super::inputs::Inputs;
 use super::options::{InputArgs, SymbolArgs, TitleArgs};
+use super::sources::SourceArgs;
 use super::term::{self, Progress};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
@@ -10,7 +11,7 @@ use crate::group::{By, Groups, StackRef};
 use crate::model::crash::Crash;
 use crate::note::Note;
 use crate::place::Layout;
-use crate::render::Report;
+use crate::render::{Report, Style};
 use crate::report;
 use crate::resolve::{self, ResolveOptions, Resolved};
 use crate::title::{self, SkipList};
@@ -80,6 +81,18 @@ impl Session {
             session.notes.push(Note::warning("filters", no_stack(symbols)));
         }
         Ok(session)
+    }
+
+    /// Looks up the source files that are wished for.
+    ///
+    /// # Errors
+    /// When the options make no sense.
+    pub fn show_sources(&mut self, sources: &SourceArgs, style: Style) -> anyhow::Result<()> {
+        if let Some(mut sources) = sources.open(style)? {
+            self.resolved.iter_mut().for_each(|resolved| sources.attach(&mut resolved.answers));
+            self.notes.extend(sources.notes());
+        }
+        Ok(())
     }
 
     /// What `wants` says about each stack of each report.

@@ -4,6 +4,7 @@ use super::exit::Exit;
 use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs};
 use super::session::Session;
+use super::sources::SourceArgs;
 use super::{output, term};
 use crate::render::frames::IDIOMS;
 use crate::render::summary::Summary;
@@ -21,6 +22,8 @@ pub struct Args {
     #[command(flatten)]
     titles: TitleArgs,
     #[command(flatten)]
+    sources: SourceArgs,
+    #[command(flatten)]
     output: OutputArgs,
     /// Form of the output
     #[arg(long, value_name = "NAME", default_value = OUTPUTS[0].id(), value_parser = clap::builder::PossibleValuesParser::new(OUTPUTS.iter().map(|output| output.id())))]
@@ -37,19 +40,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, !args.no_demangle)?;
+    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, !args.no_demangle)?;
+    let idiom = args.frames.as_deref().and_then(|name| IDIOMS.iter().find(|(id, _)| *id == name)).map(|(_, idiom)| *idiom);
+    let style = args.sources.style(Style { excerpt: session.filtered, ..output::style(&args.output, idiom) });
+    session.show_sources(&args.sources, style)?;
     let reports = session.reports();
-    write(args, &session, &reports)?;
+    let format = render::by_id(&args.format).unwrap_or(OUTPUTS[0]);
+    output::write(&args.output, |out| format.write(&reports, &session.notes, style, out))?;
     let failed = session.complain(args.output.quiet);
     let proven = summarize(args, &reports);
     Ok(Exit::of(failed, args.strict && !proven))
-}
-
-fn write(args: &Args, session: &Session, reports: &[Report<'_>]) -> anyhow::Result<()> {
-    let format = render::by_id(&args.format).unwrap_or(OUTPUTS[0]);
-    let idiom = args.frames.as_deref().and_then(|name| IDIOMS.iter().find(|(id, _)| *id == name)).map(|(_, idiom)| *idiom);
-    let style = Style { excerpt: session.filtered, ..output::style(&args.output, idiom) };
-    output::write(&args.output, |out| format.write(reports, &session.notes, style, out))
 }
 
 /// Says how many frames were resolved; gives back whether all of them are proven.

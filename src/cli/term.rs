@@ -21,6 +21,18 @@ pub fn colour(when: &str, file: bool) -> bool {
     }
 }
 
+/// Whether the terminal is one of those that are known to show links as such. Others have to be asked for: some print rubbish.
+pub fn knows_links() -> bool {
+    let is = |name: &str, values: &[&str]| std::env::var(name).is_ok_and(|value| values.contains(&value.as_str()));
+    let set = |name: &str| std::env::var_os(name).is_some();
+    is("TERM_PROGRAM", &["iTerm.app", "WezTerm", "vscode", "ghostty", "Hyper"])
+        || is("TERM", &["xterm-kitty", "foot", "alacritty", "xterm-ghostty"])
+        // GNOME's terminal library knows them since 0.50.
+        || std::env::var("VTE_VERSION").is_ok_and(|version| version.parse().is_ok_and(|version: u32| version >= 5000))
+        || set("WT_SESSION")
+        || set("KONSOLE_VERSION")
+}
+
 /// Columns of the terminal on standard output.
 pub fn width() -> Option<u16> {
     terminal_size::terminal_size().map(|(width, _)| width.0)

@@ -19,6 +19,21 @@ pub struct Location {
     pub column: Option<u32>,
     /// Whether this function was inlined into the next location's.
     pub inlined: bool,
+    /// What the source file says there, when it was asked for and is at hand.
+    pub source: Option<Arc<Excerpt>>,
+}
+
+/// Lines of a source file around a location.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Excerpt {
+    /// Where the file lies on this machine.
+    pub path: Arc<str>,
+    /// Number of the first line in `lines`, from 1.
+    pub first: u32,
+    /// Number of the line that is meant, from 1.
+    pub line: u32,
+    /// The lines without their ends; none when only the path was asked for.
+    pub lines: Vec<String>,
 }
 
 impl Location {

@@ -77,7 +77,14 @@ fn span(line: &[u8], part: &[u8]) -> Span {
 /// Whether a line below a frame is a location that kstack wrote: `at FILE:LINE[:COLUMN] in FUNCTION[ (inlined)]`.
 pub fn is_location(line: &[u8]) -> bool {
     let body = line.trim_ascii();
-    body.starts_with(b"at ") && memmem::find(body, b" in ").is_some()
+    (body.starts_with(b"at ") && memmem::find(body, b" in ").is_some()) || is_excerpt(body)
+}
+
+/// Whether a line is one of source code as kstack writes it below a location: `> 17 | return x;`.
+fn is_excerpt(body: &[u8]) -> bool {
+    let number = body.strip_prefix(b">").unwrap_or(body).trim_ascii_start();
+    let digits = number.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && number[digits..].starts_with(b" |")
 }
 
 #[cfg(test)]

@@ -288,6 +288,7 @@ fn answer((symbol, offset, size, trust, locations): &Fact) -> Answer {
         line: location.line,
         column: location.column,
         inlined: location.inlined,
+        ..Location::default()
     };
     Answer {
         image: None,

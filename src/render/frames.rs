@@ -1,7 +1,10 @@
 //! The idioms in which a resolved frame can be written.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
+use super::sanitize::visible_line;
+use super::{Style, link};
 use crate::model::addr::Avma;
 use crate::model::frame::{Answer, Location, SymbolHit, Trust};
 use crate::model::stack::{RawFrame, Role};
@@ -35,12 +38,31 @@ pub struct Paint {
     pub location: &'static str,
     /// After either.
     pub reset: &'static str,
+    /// Whether a location is a link to its source file (OSC 8), where that is at hand.
+    pub links: bool,
 }
 
 impl Paint {
     /// Bold symbols and dim locations, or nothing.
     pub fn new(colour: bool) -> Paint {
-        if colour { Paint { symbol: "\x1b[1m", location: "\x1b[2m", reset: "\x1b[0m" } } else { Paint::default() }
+        if colour { Paint { symbol: "\x1b[1m", location: "\x1b[2m", reset: "\x1b[0m", links: false } } else { Paint::default() }
+    }
+
+    /// What `style` wishes for.
+    pub fn of(style: Style) -> Paint {
+        Paint { links: style.links, ..Paint::new(style.colour) }
+    }
+
+    /// Appends `FILE:LINE:COLUMN` of a location.
+    fn place(self, out: &mut String, location: &Location) {
+        match location.source.as_ref().filter(|_| self.links) {
+            Some(source) => {
+                link::open(out, source);
+                write_place(out, location);
+                out.push_str(link::CLOSE);
+            }
+            None => write_place(out, location),
+        }
     }
 }
 
@@ -100,8 +122,13 @@ impl Parts<'_> {
     fn name(&self, out: &mut String) {
         out.push_str(self.paint.symbol);
         out.push_str(if self.symbol.contains { "" } else { AFTER });
-        out.push_str(&self.symbol.name);
+        out.push_str(&self.seen(&self.symbol.name));
         out.push_str(self.paint.reset);
+    }
+
+    /// A name of a symbol file. Beside links of ours it must not make any of its own.
+    fn seen<'t>(&self, name: &'t str) -> Cow<'t, str> {
+        if self.paint.links && name.contains('\x1b') { visible_line(name).into() } else { name.into() }
     }
 
     /// What the name must not be read without.
@@ -128,7 +155,7 @@ impl Parts<'_> {
     }
 
     fn locations_below(&self) -> Vec<String> {
-        self.answer.locations.iter().filter_map(|location| self.below(location)).collect()
+        self.answer.locations.iter().flat_map(|location| self.below(location).into_iter().chain(excerpt(location))).collect()
     }
 
     /// `at FILE:LINE:COLUMN in FUNCTION (inlined)`.
@@ -138,9 +165,9 @@ impl Parts<'_> {
         line.push_str("    ");
         line.push_str(self.paint.location);
         line.push_str("at ");
-        write_place(&mut line, location);
+        self.paint.place(&mut line, location);
         line.push_str(" in ");
-        line.push_str(location.function.as_deref().unwrap_or("?"));
+        line.push_str(&self.seen(location.function.as_deref().unwrap_or("?")));
         line.push_str(if location.inlined { " (inlined)" } else { "" });
         line.push_str(self.paint.reset);
         Some(line)
@@ -157,32 +184,63 @@ impl Parts<'_> {
             line.push_str(" [other build]");
         }
         let (inlined, owner): (Vec<&Location>, Vec<&Location>) = self.answer.locations.iter().partition(|location| location.inlined);
-        let place =
-            owner.first().and_then(|location| place(location)).map(|place| format!(" {}{place}{}", self.paint.location, self.paint.reset));
+        let place = owner.first().and_then(|location| self.place(location)).map(|place| format!(" {place}"));
         line.push_str(place.as_deref().unwrap_or_default());
         let doubt = if self.doubt().is_empty() { "" } else { " [other build]" };
         let appended = place.map(|place| format!("{doubt}{place}"));
         let inline = |location: &&Location| {
-            let function = location.function.as_deref().unwrap_or("?");
-            Some(format!(" {function} {}{}{} [inline]", self.paint.location, self::place(location)?, self.paint.reset))
+            let function = self.seen(location.function.as_deref().unwrap_or("?"));
+            Some(format!(" {function} {} [inline]", self.place(location)?))
         };
-        Rewritten { line, place: appended, below: inlined.iter().filter_map(inline).collect() }
+        let inlined = inlined.iter().flat_map(|location| inline(location).into_iter().chain(excerpt(location)));
+        let below = owner.iter().flat_map(|location| excerpt(location)).chain(inlined).collect();
+        Rewritten { line, place: appended, below }
+    }
+
+    /// A location in its colour.
+    fn place(&self, location: &Location) -> Option<String> {
+        location.short_file()?;
+        let mut text = self.paint.location.to_string();
+        self.paint.place(&mut text, location);
+        Some(text + self.paint.reset)
     }
 
     fn gnu(&self) -> Rewritten {
         let one = |location: &Location| {
-            let function = location.function.as_deref().unwrap_or("??");
-            format!("{}{function}{} at {}", self.paint.symbol, self.paint.reset, place(location).unwrap_or_else(|| "??:0".to_string()))
+            let function = self.seen(location.function.as_deref().unwrap_or("??"));
+            let place = place(location).map_or("??:0".to_string(), |_| {
+                let mut text = String::new();
+                self.paint.place(&mut text, location);
+                text
+            });
+            format!("{}{function}{} at {place}", self.paint.symbol, self.paint.reset)
         };
-        let mut levels = self.answer.locations.iter().map(one);
-        let first = levels.next().unwrap_or_else(|| {
-            let mut level = String::new();
-            self.name(&mut level);
-            level + " at ??:0"
-        });
+        let first = self.answer.locations.first().map_or_else(
+            || {
+                let mut level = String::new();
+                self.name(&mut level);
+                level + " at ??:0"
+            },
+            one,
+        );
         let line = format!("{}: {first}{}", self.address, if self.doubt().is_empty() { "" } else { " (other build)" });
-        Rewritten { line, place: None, below: levels.map(|level| format!(" (inlined by) {level}")).collect() }
+        let level = |(n, location): (usize, &Location)| {
+            let named = (n > 0).then(|| format!(" (inlined by) {}", one(location)));
+            named.into_iter().chain(excerpt(location)).collect::<Vec<_>>()
+        };
+        Rewritten { line, place: None, below: self.answer.locations.iter().enumerate().flat_map(level).collect() }
     }
+}
+
+/// The lines of the source file around a location, the one that is meant marked.
+pub fn excerpt(location: &Location) -> impl Iterator<Item = String> + '_ {
+    let source = location.source.as_deref();
+    let lines =
+        source.into_iter().flat_map(|source| source.lines.iter().zip(source.first..).map(move |(text, number)| (source, text, number)));
+    lines.map(|(source, text, number)| {
+        let mark = if number == source.line { '>' } else { ' ' };
+        format!("    {mark}{number:>6} | {text}")
+    })
 }
 
 /// `FILE:LINE:COLUMN`, as far as known.

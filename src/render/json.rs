@@ -11,7 +11,7 @@ use super::locks::{JsonLock, JsonTask, JsonWait};
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
 use crate::model::crash::Blamed;
-use crate::model::frame::{Answer, Location};
+use crate::model::frame::{Answer, Excerpt, Location};
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
 use crate::place::Image;
@@ -375,7 +375,7 @@ fn locations<'a>(report: &Report<'a>, frame: &RawFrame, answer: &'a Answer, by_r
     }
     let (file, line) = report.printed_location(frame).unzip();
     let function = std::str::from_utf8(frame.symbol.of(report.text, frame.line_start)).ok();
-    vec![JsonLocation { function, file, line: line.flatten(), column: None, inlined: frame.role == Role::Inline }]
+    vec![JsonLocation { function, file, line: line.flatten(), column: None, inlined: frame.role == Role::Inline, source: None }]
 }
 
 /// A source location; also what `lookup --format json` prints.
@@ -386,6 +386,18 @@ pub struct JsonLocation<'a> {
     line: Option<u32>,
     column: Option<u32>,
     inlined: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<JsonSource<'a>>,
+}
+
+/// Lines of a source file around a location.
+#[derive(Serialize)]
+struct JsonSource<'a> {
+    /// Where the file lies on the machine that ran kstack.
+    path: &'a str,
+    /// Number of the first of `lines`.
+    first: u32,
+    lines: &'a [String],
 }
 
 impl<'a> JsonLocation<'a> {
@@ -397,7 +409,14 @@ impl<'a> JsonLocation<'a> {
             line: location.line,
             column: location.column,
             inlined: location.inlined,
+            source: location.source.as_deref().map(JsonSource::of),
         }
+    }
+}
+
+impl<'a> JsonSource<'a> {
+    fn of(excerpt: &'a Excerpt) -> JsonSource<'a> {
+        JsonSource { path: &excerpt.path, first: excerpt.first, lines: &excerpt.lines }
     }
 }
 

@@ -19,8 +19,8 @@ pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Resu
         writeln!(out, "{}", visible_line(&heading(stack)))?;
         for (n, raw) in stack.frames.iter().enumerate() {
             let written = frame(report, at, n, style);
-            writeln!(out, "    {}{}", if raw.reliable { "" } else { "? " }, painted(&written.line, style.colour))?;
-            written.below.iter().try_for_each(|below| writeln!(out, "    {}", painted(below, style.colour)))?;
+            writeln!(out, "    {}{}", if raw.reliable { "" } else { "? " }, painted(&written.line, style))?;
+            written.below.iter().try_for_each(|below| writeln!(out, "    {}", painted(below, style)))?;
         }
         writeln!(out)?;
     }
@@ -61,7 +61,7 @@ pub fn frame(report: &Report<'_>, stack: usize, n: usize, style: Style) -> Rewri
     let printed = || String::from_utf8_lossy(frame.text.of(report.text, frame.line_start)).trim().to_string();
     // A name without an image is the report's own, or an earlier run's.
     let written = if image.is_some() && frames::improves(frame, answer) {
-        frames::rewrite(frame.address, answer, image, idiom(report, style), Paint::new(style.colour))
+        frames::rewrite(frame.address, answer, image, idiom(report, style), Paint::of(style))
     } else {
         None
     };

@@ -2,12 +2,14 @@
 //!
 //! A new output is one file that implements [`Output`] and one line in [`OUTPUTS`].
 
+pub mod check;
 pub mod diff;
 pub mod folded;
 pub mod frames;
 pub mod groups;
 pub mod html;
 pub mod json;
+mod link;
 pub mod listing;
 mod locks;
 pub mod modules;
@@ -32,6 +34,8 @@ pub struct Style {
     pub excerpt: bool,
     /// Whether to use colour.
     pub colour: bool,
+    /// Whether locations are links to their source files.
+    pub links: bool,
     /// Whether the text goes to a terminal, which must not obey control characters in it.
     pub terminal: bool,
 }

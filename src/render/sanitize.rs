@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::{Style, link};
+
 /// `text` with control characters made visible, except tab, line feed and a carriage return before it. Bidirectional overrides
 /// and bytes that are no UTF-8 become visible too.
 ///
@@ -42,19 +44,25 @@ pub fn visible_line(text: &str) -> String {
     String::from_utf8_lossy(&visible(text.replace('\n', "\u{0}").as_bytes())).replace("\\x00", "\\n")
 }
 
-/// Text of ours, with names and paths of reports and symbol files in it, made visible like [`visible`]. With `colour` our own colour
-/// sequences stay.
-pub fn painted(text: &str, colour: bool) -> String {
+/// Text of ours, with names and paths of reports and symbol files in it, made visible like [`visible`]. Our own sequences stay: for colours
+/// and links, where `style` has them.
+pub fn painted(text: &str, style: Style) -> String {
     let seen = |text: &str| String::from_utf8_lossy(&visible(text.as_bytes())).into_owned();
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
-    while let Some(at) = rest.find("\x1b[").filter(|_| colour) {
-        let end = rest[at..].find('m').map_or(rest.len(), |n| at + n + 1);
+    while let Some(at) = rest.find('\x1b').filter(|_| style.colour || style.links) {
+        let own = own_sequence(&rest[at..], style);
         out.push_str(&seen(&rest[..at]));
-        let own = matches!(&rest[at..end], "\x1b[0m" | "\x1b[1m" | "\x1b[2m");
-        out.push_str(&if own { rest[at..end].to_string() } else { seen(&rest[at..end]) });
-        rest = &rest[end..];
+        out.push_str(&if own > 0 { rest[at..at + own].to_string() } else { seen("\x1b") });
+        rest = &rest[at + own.max(1)..];
     }
     out + &seen(rest)
+}
+
+/// Length of the sequence of ours that `text` begins with, 0 for none.
+fn own_sequence(text: &str, style: Style) -> usize {
+    let colours = ["\x1b[0m", "\x1b[1m", "\x1b[2m"];
+    let colour = colours.iter().find(|colour| style.colour && text.starts_with(**colour));
+    colour.map_or_else(|| if style.links { link::sequence(text) } else { 0 }, |colour| colour.len())
 }
 
 #[cfg(test)]
@@ -67,7 +75,11 @@ mod tests {
         let seen = String::from_utf8(visible(hostile).into_owned()).unwrap();
         assert_eq!(seen, "\\x1b]0;owned\\x07 \\x9b31m \\u{202e}evil \r\nnext\\x0dover\t\\xff");
         assert_eq!(visible_line("a\nb\x1b"), "a\\nb\\x1b");
-        assert_eq!(painted("\x1b[1mf\x1b[0m \x1b[31m\x1b]0;x", true), "\x1b[1mf\x1b[0m \\x1b[31m\\x1b]0;x");
-        assert_eq!(painted("\x1b[1mf", false), "\\x1b[1mf");
+        let colour = Style { colour: true, ..Style::default() };
+        assert_eq!(painted("\x1b[1mf\x1b[0m \x1b[31m\x1b]0;x", colour), "\x1b[1mf\x1b[0m \\x1b[31m\\x1b]0;x");
+        assert_eq!(painted("\x1b[1mf", Style::default()), "\\x1b[1mf");
+        let link = "\x1b]8;;file:///a%20b.c#3\x1b\\b.c\x1b]8;;\x1b\\";
+        assert_eq!(painted(link, Style { links: true, ..Style::default() }), link);
+        assert!(!painted(link, colour).contains('\x1b'));
     }
 }

@@ -48,7 +48,7 @@ fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
     let one = |(answer, address): (&Answer, Option<Avma>)| {
         let image = answer.image.map(|image| &report.layout.images[image]);
         let place = || image?.captured(Svma(answer.symbol.as_ref()?.start.0.wrapping_add(answer.offset?)));
-        frames::rewrite(address.or_else(place), answer, image, idiom, Paint::new(style.colour))
+        frames::rewrite(address.or_else(place), answer, image, idiom, Paint::of(style))
     };
     resolved.answers.par_iter().zip(addresses).map(one).collect()
 }
@@ -237,6 +237,6 @@ impl Writer<'_, '_> {
         if !self.style.terminal {
             return self.out.write_all(text.as_bytes());
         }
-        self.out.write_all(sanitize::painted(text, self.style.colour).as_bytes())
+        self.out.write_all(sanitize::painted(text, self.style).as_bytes())
     }
 }

@@ -34,6 +34,11 @@ impl Program {
         self.binary().unwrap_or(&*self.files[0]).info()
     }
 
+    /// What each of its files says about itself.
+    pub fn infos(&self) -> impl Iterator<Item = &FileInfo> {
+        self.files.iter().map(|file| file.info())
+    }
+
     /// The UUID, which all its files share.
     pub fn id(&self) -> Option<ImageId> {
         self.info().id
@@ -243,6 +248,35 @@ impl Library {
             .collect();
         self.index.extend(entries);
         self.folders.push(folder.to_path_buf());
+    }
+
+    /// Adds files that were looked up by build id, and opens given files again that they complete. Gives back whether any is of use: a
+    /// file that is of another build than was asked for is not, and said so.
+    pub fn add_found(&mut self, files: Vec<(ImageId, PathBuf)>, notes: &mut Vec<Note>) -> bool {
+        let mut added = Vec::new();
+        for (id, path) in files {
+            let found = super::open(&path, &mut Vec::new()).unwrap_or_default();
+            if !found.iter().any(|file| file.info().id == Some(id)) {
+                let has = found.iter().find_map(|file| file.info().id).map_or("no build id".to_string(), |id| format!("build id {id}"));
+                let text = format!("was to be of build id {id} but has {has}; not used: remove it from the cache, or ask another server");
+                notes.push(Note::failure(path.display().to_string(), text));
+                continue;
+            }
+            // No name: whoever has no build id to ask by must not get it.
+            self.index.push(Entry { path, ids: vec![Some(id)], kernel: false, bundle_id: None, stem: String::new() });
+            added.push(Some(id));
+        }
+        for given in &mut self.given {
+            let completed = |program: &Arc<Program>| program.is_incomplete() && added.contains(&program.id());
+            if given.programs.iter().any(completed)
+                && let Ok(bundle) = bundle::find(&given.file.path)
+            {
+                given.programs = open(&[bundle], &self.index).0;
+            }
+        }
+        // What was opened without them is opened again.
+        self.opened.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        !added.is_empty()
     }
 
     /// The symbol folders that were searched.

@@ -73,6 +73,13 @@ fn slice_count(head: &[u8]) -> usize {
     head.get(4..8).and_then(|bytes| bytes.try_into().ok()).map_or(usize::MAX, |bytes| u32::from_be_bytes(bytes) as usize)
 }
 
+/// The slices of a fat file; none for any other.
+pub fn fat_slices(bytes: &[u8]) -> Vec<&[u8]> {
+    let magic = bytes.first_chunk::<4>().map_or(0, |magic| u32::from_be_bytes(*magic));
+    let ranges = if is_fat(magic) { slices(bytes).unwrap_or_default() } else { Vec::new() };
+    ranges.into_iter().filter_map(|(start, size)| bytes.get(start as usize..start.checked_add(size)? as usize)).collect()
+}
+
 /// Offset and size of every slice; a thin file is one slice.
 fn slices(bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
     let magic = bytes.first_chunk::<4>().map_or(0, |magic| u32::from_be_bytes(*magic));

@@ -3,7 +3,10 @@
 //! A new kind of file is one module that implements [`Opener`] and [`Symbols`], and one line in [`OPENERS`].
 
 pub mod bundle;
+pub mod check;
 pub mod code;
+pub mod ctf;
+pub mod debuginfod;
 pub mod demangle;
 pub mod dwarf;
 pub mod elf;

@@ -195,9 +195,9 @@ fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Writ
             Role::Inline => "[inline] ",
             _ => "",
         };
-        writeln!(out, "        {mark}{}", painted(&written.line, view.style.colour))?;
+        writeln!(out, "        {mark}{}", painted(&written.line, view.style))?;
         for below in &written.below {
-            writeln!(out, "        {}", painted(below, view.style.colour))?;
+            writeln!(out, "        {}", painted(below, view.style))?;
         }
     }
     Ok(())
