@@ -191,7 +191,7 @@ fn given(path: PathBuf, kernel: bool) -> GivenFile {
 /// A library of files given as `-k` and `-m`, and of folders given as `-S`.
 fn library(kernel: Option<PathBuf>, kexts: &[PathBuf], folders: &[PathBuf]) -> Library {
     let (mut library, mut notes) = (Library::default(), Vec::new());
-    folders.iter().for_each(|folder| library.index(folder, &mut notes, &|_, _| ()));
+    folders.iter().for_each(|folder| _ = library.index(folder, None, &mut notes, &|_, _| ()));
     let kexts = kexts.iter().map(|path| given(path.clone(), false));
     library.add(kernel.into_iter().map(|path| given(path, true)).chain(kexts).collect(), &mut notes);
     assert!(notes.is_empty(), "{notes:?}");

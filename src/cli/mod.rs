@@ -10,6 +10,7 @@ mod generate;
 mod group;
 mod inputs;
 mod lookup;
+mod memory;
 mod modules;
 mod offsets;
 mod options;

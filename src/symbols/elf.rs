@@ -13,7 +13,7 @@ use super::dwarf::{self, Sections, UnitIndex};
 use super::opd::Descriptors;
 use super::reloc;
 use super::symtab::{Near, RawSymbol, SymbolTable};
-use super::{FileInfo, FileKind, Opener, Segment, Symbols};
+use super::{DebugLink, FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
@@ -250,6 +250,13 @@ impl Symbols for Elf {
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let sections = self.debug();
         sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.bytes, &self.units, probes))
+    }
+
+    fn debug_link(&self) -> Option<DebugLink> {
+        let file = self.file()?;
+        let (name, crc) = file.gnu_debuglink().ok()??;
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && !name.contains('/'))?;
+        Some(DebugLink { name: name.to_string(), crc })
     }
 
     fn damaged_units(&self) -> usize {

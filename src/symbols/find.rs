@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::bundle::{self, Bundle};
-use super::{FileInfo, FileKind, OPENERS, Symbols};
+use super::remember;
+use super::{DebugLink, FileInfo, FileKind, OPENERS, Symbols};
 use crate::error::Error;
 use crate::input::collect;
 use crate::model::addr::{Arch, Avma, Svma};
@@ -163,12 +164,12 @@ pub struct Library {
 }
 
 /// What the index of the symbol folders keeps of a file; the file itself is opened when an image wants it.
-struct Entry {
-    path: PathBuf,
-    ids: Vec<Option<ImageId>>,
-    kernel: bool,
-    bundle_id: Option<String>,
-    stem: String,
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    pub(super) ids: Vec<Option<ImageId>>,
+    pub(super) kernel: bool,
+    pub(super) bundle_id: Option<String>,
+    pub(super) stem: String,
 }
 
 impl Library {
@@ -227,27 +228,34 @@ impl Library {
         }
     }
 
-    /// Reads UUID and name of every symbol file below `folder`. `progress` is called with the number of files done and to do.
-    pub fn index(&mut self, folder: &Path, notes: &mut Vec<Note>, progress: &(dyn Fn(u64, u64) + Sync)) {
+    /// Reads UUID and name of every symbol file below `folder`. `known` is what this gave back for the folder the last time: bytes to keep,
+    /// if there is anything new. `progress` is called with the number of files done and to do.
+    pub fn index(
+        &mut self,
+        folder: &Path,
+        known: Option<&[u8]>,
+        notes: &mut Vec<Note>,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Option<Vec<u8>> {
         match std::fs::metadata(folder) {
             Ok(meta) if meta.is_dir() => {}
             Ok(_) => {
-                return notes
-                    .push(Note::failure(folder.display().to_string(), "is a file where -S expects a directory; give it with -m or -k"));
+                let text = "is a file where -S expects a directory; give it with -m or -k";
+                notes.push(Note::failure(folder.display().to_string(), text));
+                return None;
             }
-            Err(cause) => return notes.push(Note::from(Error::io(folder, cause))),
+            Err(cause) => {
+                notes.push(Note::from(Error::io(folder, cause)));
+                return None;
+            }
         }
         let files = collect::files(folder, notes);
         let done = std::sync::atomic::AtomicU64::new(0);
-        let entries: Vec<Entry> = files
-            .par_iter()
-            .flat_map_iter(|path| {
-                progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), files.len() as u64);
-                entry(path)
-            })
-            .collect();
+        let each = || progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), files.len() as u64);
+        let (entries, memory) = remember::entries(&files, known, each);
         self.index.extend(entries);
         self.folders.push(folder.to_path_buf());
+        memory
     }
 
     /// Adds files that were looked up by build id, and opens given files again that they complete. Gives back whether any is of use: a
@@ -266,12 +274,12 @@ impl Library {
             self.index.push(Entry { path, ids: vec![Some(id)], kernel: false, bundle_id: None, stem: String::new() });
             added.push(Some(id));
         }
-        for given in &mut self.given {
-            let completed = |program: &Arc<Program>| program.is_incomplete() && added.contains(&program.id());
-            if given.programs.iter().any(completed)
-                && let Ok(bundle) = bundle::find(&given.file.path)
+        let completed = |program: &Arc<Program>| program.is_incomplete() && added.contains(&program.id());
+        for at in 0..self.given.len() {
+            if self.given[at].programs.iter().any(completed)
+                && let Ok(bundle) = bundle::find(&self.given[at].file.path)
             {
-                given.programs = open(&[bundle], &self.index).0;
+                self.given[at].programs = self.open(&[bundle]).0;
             }
         }
         // What was opened without them is opened again.
@@ -364,11 +372,38 @@ impl Library {
             let files = self.files(path, &mut Vec::new()).unwrap_or_default();
             files.into_iter().for_each(|file| join(&mut builds, &mut by_id, file, None));
         }
+        for build in builds.iter_mut().filter(|build| build.debug().is_none()) {
+            match self.linked(build) {
+                Some(Ok(files)) => build.files.extend(files),
+                Some(Err(error)) => refused.push(error),
+                None => {}
+            }
+        }
         for build in builds.iter_mut().filter(|build| build.files.len() > 1) {
             // Of two binaries of one build, the one that was not stripped speaks for it.
             build.files.sort_by_key(|file| (file.info().kind == FileKind::Dsym, std::cmp::Reverse(file.symbol_count())));
         }
         (builds.into_iter().map(Arc::new).collect(), refused)
+    }
+
+    /// The file with the debug info of `build` that its `.gnu_debuglink` names: beside it, below `.debug` there, or in a symbol folder. It
+    /// counts by its CRC, or by the build id where both have one.
+    fn linked(&self, build: &Program) -> Option<crate::Result<Vec<Arc<dyn Symbols>>>> {
+        let (file, link) = build.files.iter().find_map(|file| Some((file.info(), file.debug_link()?)))?;
+        let folder = file.path.parent()?;
+        let named = |entry: &&Entry| entry.path.file_name().is_some_and(|name| name == link.name.as_str());
+        let below = self.index.iter().filter(named).map(|entry| entry.path.clone());
+        let mut last = None;
+        for path in [folder.join(&link.name), folder.join(".debug").join(&link.name)].into_iter().chain(below) {
+            if path == file.path || !path.is_file() {
+                continue;
+            }
+            match by_link(&path, &link, build.id()) {
+                Ok(files) => return Some(Ok(files)),
+                Err(error) => last = Some(Err(error)),
+            }
+        }
+        last
     }
 
     /// Opens one file; a kernel collection only once.
@@ -383,6 +418,25 @@ impl Library {
         }
         Ok(files)
     }
+}
+
+/// Opens `path`, if it is the file that `link` of the build `id` means.
+fn by_link(path: &Path, link: &DebugLink, id: Option<ImageId>) -> crate::Result<Vec<Arc<dyn Symbols>>> {
+    let files = super::open(path, &mut Vec::new())?;
+    let other = files.iter().find_map(|file| file.info().id);
+    let same = match (id, other) {
+        (Some(id), Some(other)) => id == other,
+        _ => {
+            let mut crc = flate2::Crc::new();
+            crc.update(&crate::input::map::map(path)?);
+            crc.sum() == link.crc
+        }
+    };
+    if !same {
+        let what = "is named as the debug info of a file whose build id or CRC says otherwise: it is of another build; not used";
+        return Err(Error::bad(path, what));
+    }
+    Ok(files.into_iter().map(Arc::from).collect())
 }
 
 fn hinted(error: Error, kernel: bool) -> Note {
@@ -424,7 +478,7 @@ fn names(file: &dyn Symbols, bundle: &Bundle) -> (Option<String>, String) {
 }
 
 /// What the index keeps of one file, if it is a symbol file at all. Only its first bytes are read unless it is.
-fn entry(path: &Path) -> Vec<Entry> {
+pub(super) fn entry(path: &Path) -> Vec<Entry> {
     whole_entry(path).unwrap_or_default()
 }
 

@@ -15,6 +15,7 @@ pub mod find;
 pub mod macho;
 mod opd;
 pub mod reloc;
+mod remember;
 mod skim;
 pub mod symtab;
 pub mod text;
@@ -124,6 +125,10 @@ pub trait Symbols: Send + Sync {
     /// Source locations of link-time addresses, in the order of `probes`: innermost inlined function first, names as in the
     /// file, empty where there is no debug info.
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>>;
+    /// The file that has its debug info, where it says so by name: `.gnu_debuglink`.
+    fn debug_link(&self) -> Option<DebugLink> {
+        None
+    }
     /// How many units of debug info were met that could not be read.
     fn damaged_units(&self) -> usize {
         0
@@ -132,6 +137,15 @@ pub trait Symbols: Send + Sync {
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
     /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]>;
+}
+
+/// What `.gnu_debuglink` says (gdb's manual, "Separate Debug Files").
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DebugLink {
+    /// Name of the file with the debug info, without directory.
+    pub name: String,
+    /// CRC-32 of that whole file, the polynomial of zlib.
+    pub crc: u32,
 }
 
 /// One kind of symbol file.
