@@ -443,3 +443,34 @@ fn modules_and_scripts_take_filters() {
         assert!(common::stderr(&alone).contains("filters need a report"), "{}", common::stderr(&alone));
     }
 }
+
+#[test]
+fn debug_info_is_found_by_debug_link_and_only_if_it_is_of_the_build() {
+    if common::peer(&["objcopy"]).is_none() {
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("kstack-debuglink-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join(".debug")).unwrap();
+    let objcopy = |args: &[&str]| {
+        let done = std::process::Command::new("objcopy").current_dir(&folder).args(args).status();
+        assert!(done.unwrap().success(), "{args:?}");
+    };
+    let module = common::fixtures().join("symbols/linux/unit.ko").display().to_string();
+    // Without build ids the CRC alone decides.
+    objcopy(&["-R", ".note.gnu.build-id", &module, "whole.ko"]);
+    objcopy(&["--only-keep-debug", "whole.ko", "unit.ko.debug"]);
+    objcopy(&["--strip-debug", "--add-gnu-debuglink=unit.ko.debug", "whole.ko", "unit.ko"]);
+    let stripped = folder.join("unit.ko").display().to_string();
+    let lookup = || run(&["lookup", "second_entry+0x9", "-r", "-m", &stripped]);
+    assert!(stdout(&lookup()).contains("src/second.c:22"), "{}", stdout(&lookup()));
+    std::fs::rename(folder.join("unit.ko.debug"), folder.join(".debug/unit.ko.debug")).unwrap();
+    assert!(stdout(&lookup()).contains("src/second.c:22"));
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(folder.join(".debug/unit.ko.debug"))
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"x"))
+        .unwrap();
+    let other = lookup();
+    assert!(!stdout(&other).contains("second.c") && stderr(&other).contains("of another build; not used"), "{}", stderr(&other));
+}

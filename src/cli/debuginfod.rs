@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::memory;
 use super::term::Progress;
 use crate::model::image::ImageId;
 use crate::note::Note;
@@ -61,7 +62,7 @@ impl DebuginfodArgs {
     }
 
     fn may_ask(&self, notes: &mut Vec<Note>) -> bool {
-        let servers = std::env::var_os("DEBUGINFOD_URLS").is_some_and(|urls| !urls.is_empty());
+        let servers = memory::set("DEBUGINFOD_URLS").is_some();
         if self.debuginfod == "always" && !servers {
             let text = "DEBUGINFOD_URLS names no server, so none is asked; your distribution's documentation says which to set";
             notes.push(Note::failure("--debuginfod", text));
@@ -117,10 +118,7 @@ fn missing(layouts: &[Layout]) -> BTreeMap<ImageId, String> {
 
 /// Where the client keeps what it fetched: as its man page says.
 fn cache() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("DEBUGINFOD_CACHE_PATH")
-        .or_else(|| Some(set("XDG_CACHE_HOME")?.join("debuginfod_client")))
-        .or_else(|| Some(set("HOME")?.join(".cache/debuginfod_client")))
+    memory::set("DEBUGINFOD_CACHE_PATH").or_else(|| Some(memory::caches()?.join("debuginfod_client")))
 }
 
 /// Reads a pipe to its end beside the work, so that a talkative client never waits for us; what is too much is dropped.

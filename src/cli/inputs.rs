@@ -5,6 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::memory;
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
 use crate::input::{self, Source, collect};
@@ -70,7 +71,9 @@ impl Inputs {
         }
         for folder in &args.symbols {
             let progress = Progress::new("symbol files");
-            self.library.index(folder, &mut self.notes, &|done, all| progress.at(done, all));
+            let known = memory::recall(folder);
+            let news = self.library.index(folder, known.as_deref(), &mut self.notes, &|done, all| progress.at(done, all));
+            news.iter().for_each(|news| memory::keep(folder, news));
         }
         self.library.add(args.given(filters), &mut self.notes);
     }

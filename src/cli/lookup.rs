@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::inputs::Inputs;
+use super::offsets::{self, Within};
 use super::options::{OutputArgs, SymbolArgs, Usage};
 use super::sources::SourceArgs;
 use super::{output, term};
@@ -37,6 +38,11 @@ pub struct Args {
     /// Form of the output
     #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson"])]
     format: String,
+    /// Queries are offsets into this image (`+0x12cc`), by bundle identifier or its last part
+    ///
+    /// They count from the image's `__TEXT` (its load address), or from the segment named behind a colon: panics, spindumps and stackshots of arm64 count from `__TEXT_EXEC`.
+    #[arg(long, value_name = "NAME[:SEGMENT]")]
+    image: Option<String>,
     /// Idiom of the frames in text; by default that of the system that the symbol files are of
     #[arg(long, value_name = "IDIOM", value_parser = clap::builder::PossibleValuesParser::new(IDIOMS.iter().map(|(name, _)| *name)))]
     frames: Option<String>,
@@ -207,6 +213,13 @@ impl Session<'_> {
     fn find(&mut self, queries: &[&str]) -> Vec<Found> {
         let options = ResolveOptions { demangle: !self.args.no_demangle };
         let lookup = if self.args.return_address { Lookup::Return } else { Lookup::Exact };
+        if let Some(within) = self.args.image.as_deref().map(Within::parse) {
+            let one = |query: &&str| match offsets::offset(query) {
+                Some(offset) => self.in_image(within, offset, lookup, options),
+                None => (Vec::new(), Some("no offset: expected +0xOFF or a decimal number".to_string())),
+            };
+            return queries.iter().map(one).collect();
+        }
         let addresses: Vec<(Avma, Lookup)> = queries.iter().filter_map(|query| address(query)).map(|value| (Avma(value), lookup)).collect();
         let mut answers = resolve::addresses(&addresses, self.layout, options).into_iter().zip(addresses);
         let mut one = |query: &&str| {
@@ -221,6 +234,27 @@ impl Session<'_> {
         queries.iter().map(&mut one).collect()
     }
 
+    /// What lies at an offset of the images of a name.
+    fn in_image(&self, within: Within<'_>, offset: u64, lookup: Lookup, options: ResolveOptions) -> Found {
+        let found = match within.find(self.layout, offset) {
+            Ok(found) => found,
+            Err(problem) => return (Vec::new(), Some(problem)),
+        };
+        let asked: Vec<(usize, Svma, Lookup)> = found.into_iter().map(|(image, svma)| (image, svma, lookup)).collect();
+        let hits = self.hits(&asked, options);
+        let problem = (hits.len() > 1).then(|| format!("{} images are called that; all are shown", hits.len()));
+        (hits, problem)
+    }
+
+    fn hits(&self, asked: &[(usize, Svma, Lookup)], options: ResolveOptions) -> Vec<Hit> {
+        let answers = resolve::file_addresses(asked, self.layout, options);
+        let hit = |((image, svma, _), answer): (&(usize, Svma, Lookup), Answer)| Hit {
+            address: self.layout.images[*image].captured(*svma),
+            answer,
+        };
+        asked.iter().zip(answers).map(hit).collect()
+    }
+
     fn by_name(&self, query: &str, lookup: Lookup, options: ResolveOptions) -> Found {
         let Some(named) = Named::parse(query) else { return (Vec::new(), Some("neither an address nor SYMBOL+OFFSET/SIZE".to_string())) };
         // A return address behind the last instruction still belongs to the function.
@@ -228,12 +262,11 @@ impl Session<'_> {
         let starts = resolve::symbols(self.layout, named.module, named.symbol, named.size);
         let asked: Vec<(usize, Svma, Lookup)> =
             starts.iter().map(|found| (found.image, Svma(found.start.0.wrapping_add(named.offset)), lookup)).collect();
-        let answers = resolve::file_addresses(&asked, self.layout, options);
-        let hit = |((image, svma, _), answer): (&(usize, Svma, Lookup), Answer)| Hit {
-            address: self.layout.images[*image].captured(*svma),
-            answer,
-        };
-        let hits = asked.iter().zip(answers).map(hit).collect();
+        // `net.example.zfs + 0x12cc`, as debuggers and spindump print what they know no symbol of.
+        if starts.is_empty() && self.layout.images.iter().any(|image| image.name == named.symbol) {
+            return self.in_image(Within::parse(named.symbol), named.offset, lookup, options);
+        }
+        let hits = self.hits(&asked, options);
         self.fitting(&named, &starts, hits)
     }
 

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod collect;
+mod kernelcache;
 pub mod map;
 pub mod unpack;
 

@@ -1,8 +1,8 @@
-//! gzip, xz and zstd, recognised by their first bytes and never by the file's name.
+//! gzip, xz and zstd, and what kernelcaches are packed with: recognised by their first bytes and never by the file's name.
 
 use std::io::Read;
 
-use super::{Bytes, MAX_BYTES, Source};
+use super::{Bytes, MAX_BYTES, Source, kernelcache};
 use crate::error::{Error, Result};
 use crate::note::Note;
 
@@ -30,6 +30,8 @@ pub fn unpack(name: String, data: Bytes) -> Result<Source> {
         }
     } else if data.starts_with(XZ) {
         unpack_xz(name, &data)
+    } else if kernelcache::is_packed(&data) {
+        kernelcache::unpack(name, &data)
     } else {
         Ok(Source { name, data, notes: Vec::new() })
     }
@@ -46,7 +48,7 @@ fn unpack_xz(name: String, _data: &[u8]) -> Result<Source> {
     Err(Error::bad(name, "is xz data, and this kstack was built without the feature `xz`; unpack it with `xz -d`"))
 }
 
-fn read(name: String, kind: &str, reader: impl Read) -> Result<Source> {
+pub(super) fn read(name: String, kind: &str, reader: impl Read) -> Result<Source> {
     let mut out = Vec::new();
     let ended = reader.take(MAX_BYTES + 1).read_to_end(&mut out);
     if out.len() as u64 > MAX_BYTES {

@@ -2,16 +2,24 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Image, Refused};
+use super::{Image, PlaceOptions, Refused, kdk};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
-use crate::model::image::ImageId;
+use crate::model::image::{ImageClaim, ImageId};
 use crate::note::Note;
 use crate::parse::linux_symbol::is_generated;
 use crate::symbols::FileKind;
 use crate::symbols::find::{Given, Library, Program};
+
+/// Images with their symbol files, where there are any.
+pub struct Assigned {
+    /// The kernel, kexts and modules.
+    pub images: Vec<Image>,
+    /// Kernel collections, and what lies in user space: no kernel address belongs to them.
+    pub apart: Vec<Image>,
+}
 
 /// Every image that the report, the load maps or the given files name, with its symbol file where there is one.
 pub fn images(
@@ -19,17 +27,50 @@ pub fn images(
     text: &[u8],
     maps: &[(String, Capture)],
     library: &Library,
-    arch: Option<Arch>,
+    options: PlaceOptions,
     notes: &mut Vec<Note>,
-) -> Vec<Image> {
+) -> Assigned {
+    let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
     let mut images: Vec<Image> = kernel(capture, maps, library, arch).into_iter().collect();
     images.extend(modules(capture, text));
     let own = capture.images.iter().map(|claim| (claim, "the report"));
     let listed = maps.iter().flat_map(|(name, map)| map.images.iter().map(move |claim| (claim, name.as_str())));
-    for (claim, source) in own.chain(listed) {
-        let same = |image: &Image| if claim.kernel { image.kernel } else { image.name == claim.name };
-        let at = images.iter().position(same).unwrap_or_else(|| {
-            images.push(Image { name: claim.name.clone(), version: claim.version.clone(), kernel: claim.kernel, ..Image::default() });
+    let (apart, claims): (Vec<_>, Vec<_>) = own.chain(listed).partition(|(claim, _)| claim.collection || claim.user);
+    claim(&mut images, &claims, library, notes);
+    if let Some(kernel) = images.iter().position(|image| image.kernel) {
+        images[kernel].wanted = images[kernel].wanted.or_else(|| kernel_id(&images));
+        images[kernel].unlisted = unlisted(&images[kernel], capture);
+    }
+    for given in &library.given {
+        if given.programs.iter().any(|program| program.info().collection.is_some()) {
+            give_collection(&mut images, given, arch);
+        } else {
+            give(&mut images, given, arch, notes);
+        }
+    }
+    for image in images.iter_mut().filter(|image| image.program.is_none()) {
+        search(image, library, arch, capture, options, notes);
+    }
+    images.iter_mut().for_each(name_by_file);
+    let mut seen = FxHashSet::default();
+    let apart = apart.into_iter().filter(|(claim, _)| seen.insert((&claim.name, claim.id, claim.load)));
+    Assigned { images, apart: apart.map(|(claim, source)| set_apart(claim, source)).collect() }
+}
+
+/// Hands every claim to its image: the kernel, also where only the UUID of a kernel's file says that it is one, or the image of that name.
+fn claim(images: &mut Vec<Image>, claims: &[(&ImageClaim, &str)], library: &Library, notes: &mut Vec<Note>) {
+    let kernels = library.kernel_ids();
+    let kernel = images.iter().position(|image| image.kernel);
+    let mut by_name: FxHashMap<String, usize> = FxHashMap::default();
+    for (at, image) in images.iter().enumerate().filter(|(_, image)| !image.kernel) {
+        by_name.entry(image.name.clone()).or_insert(at);
+    }
+    for (claim, source) in claims {
+        let is_kernel = claim.kernel || (is_nameless(claim) && claim.id.is_some_and(|id| kernels.contains(&id)));
+        let known = if is_kernel { kernel } else { by_name.get(&claim.name).copied() };
+        let at = known.unwrap_or_else(|| {
+            images.push(Image { name: claim.name.clone(), version: claim.version.clone(), kernel: is_kernel, ..Image::default() });
+            by_name.insert(claim.name.clone(), images.len() - 1);
             images.len() - 1
         });
         let image = &mut images[at];
@@ -42,18 +83,40 @@ pub fn images(
             ));
         }
         image.wanted = image.wanted.or(claim.id);
-        image.claims.push(crate::model::image::ImageClaim { source: source.to_string(), ..claim.clone() });
+        image.version = image.version.take().or_else(|| claim.version.clone());
+        image.claims.push(ImageClaim { source: source.to_string(), ..(*claim).clone() });
     }
-    if let Some(kernel) = images.iter().position(|image| image.kernel) {
-        images[kernel].wanted = images[kernel].wanted.or_else(|| kernel_id(&images));
+}
+
+/// Whether a source knows an image by its UUID alone (JSON and kcdata stackshots).
+fn is_nameless(claim: &ImageClaim) -> bool {
+    ImageId::parse(&claim.name).is_some()
+}
+
+/// What speaks against any kernel file: the report lists the images of its frames by UUID, and the kernel's is not among those known.
+fn unlisted(kernel: &Image, capture: &Capture) -> Option<String> {
+    let nameless = capture.images.iter().filter(|claim| !claim.user && !claim.collection && is_nameless(claim)).count();
+    (nameless > 0 && kernel.claims.is_empty()).then(|| format!("the report lists {nameless} images by UUID, and this is none of them"))
+}
+
+/// An image that a source knew by its UUID takes the name of its file: the bundle identifier, or what the file is called.
+fn name_by_file(image: &mut Image) {
+    let Some(program) = image.program.as_ref().filter(|_| ImageId::parse(&image.name).is_some()) else { return };
+    image.name = program.bundle_id.clone().unwrap_or_else(|| program.stem.clone());
+}
+
+fn set_apart(claim: &ImageClaim, source: &str) -> Image {
+    Image {
+        name: claim.name.clone(),
+        version: claim.version.clone(),
+        wanted: claim.id,
+        load: claim.load,
+        size: claim.size,
+        user: claim.user,
+        collection: claim.collection,
+        placed_by: format!("{source} line {}", claim.line),
+        ..Image::default()
     }
-    for given in &library.given {
-        give(&mut images, given, arch, notes);
-    }
-    for image in images.iter_mut().filter(|image| image.program.is_none()) {
-        search(image, library, arch, notes);
-    }
-    images
 }
 
 /// The kernel's image, when there is one to speak of.
@@ -64,6 +127,9 @@ fn kernel(capture: &Capture, maps: &[(String, Capture)], library: &Library, arch
         return None;
     }
     let file_name = given.and_then(|given| given.programs.first()).map(|program| {
+        if program.info().collection.is_some() {
+            return "kernel".to_string();
+        }
         let name = program.info().path.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     });
@@ -125,13 +191,41 @@ fn give(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>, notes: &mut 
         notes.push(Note::warning("", format!("{path} is a kernel but was given with -m; give it with -k")));
     }
     let image = &mut images[at];
-    if let Some(other) = image.program.as_ref().filter(|other| other.id() != program.id()) {
+    // What was given for this image alone comes before the kernel collection that has it too.
+    let apart = |other: &&Arc<Program>| other.id() != program.id() && other.info().collection.is_none();
+    if let Some(other) = image.program.as_ref().filter(apart) {
         let other = other.info().path.display();
         notes.push(Note::warning("", format!("{path} and {other} are both for {}; the first given is used", image.name)));
         return;
     }
-    image.program = Some(program.clone());
+    // A collection's entry of the same UUID has these files besides its own.
+    let united = image.program.as_ref().is_some_and(|entry| entry.info().collection.is_some() && entry.id() == program.id());
+    if !united {
+        image.program = Some(program.clone());
+    }
     image.given = given.file.address.clone();
+}
+
+/// Hands the entries of a kernel collection to their images: by UUID, then by bundle identifier. The others are at hand where frames lie in them.
+fn give_collection(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>) {
+    let mut by_id: FxHashMap<ImageId, usize> = FxHashMap::default();
+    let mut by_name: FxHashMap<String, usize> = FxHashMap::default();
+    for (at, image) in images.iter().enumerate().filter(|(_, image)| !image.kernel) {
+        image.wanted.and_then(|id| by_id.insert(id, at));
+        by_name.insert(image.name.clone(), at);
+    }
+    let kernel = images.iter().position(|image| image.kernel);
+    let fits = |program: &&Arc<Program>| arch.is_none_or(|arch| program.info().arch.fits(arch));
+    for program in given.programs.iter().filter(fits) {
+        let known = || by_id.get(&program.id()?).or_else(|| by_name.get(program.bundle_id.as_ref()?)).copied();
+        let at = if program.info().kind == FileKind::Kernel { kernel } else { known() };
+        let at = at.unwrap_or_else(|| {
+            let name = program.bundle_id.clone().unwrap_or_else(|| program.stem.clone());
+            images.push(Image { name, spare: true, ..Image::default() });
+            images.len() - 1
+        });
+        images[at].program.get_or_insert_with(|| program.clone());
+    }
 }
 
 fn find(images: &[Image], given: &Given, program: &Program) -> Option<usize> {
@@ -151,19 +245,22 @@ fn find(images: &[Image], given: &Given, program: &Program) -> Option<usize> {
 }
 
 /// Looks an image up in the symbol folders: by UUID, and only without one in either by name.
-fn search(image: &mut Image, library: &Library, arch: Option<Arch>, notes: &mut Vec<Note>) {
+fn search(image: &mut Image, library: &Library, arch: Option<Arch>, capture: &Capture, options: PlaceOptions, notes: &mut Vec<Note>) {
     if let Some(program) = image.wanted.and_then(|id| library.by_id(id)) {
         image.program = Some(program);
         return;
     }
     let mut found = if image.kernel { library.kernels(arch) } else { library.by_name(&image.name, arch) };
+    found.dedup_by_key(|program| (program.id(), program.info().path.clone()));
+    if image.kernel && kdk::applies(&found) {
+        return kdk::choose(image, &found, capture, options, notes);
+    }
     if image.kernel && found.iter().any(|program| program.has_debug_info()) {
         found.retain(|program| program.has_debug_info());
     }
     if found.iter().any(|program| program.stem == image.name) {
         found.retain(|program| program.stem == image.name);
     }
-    found.dedup_by_key(|program| (program.id(), program.info().path.clone()));
     if found.len() > 1 {
         let paths: Vec<String> = found.iter().map(|program| program.info().path.display().to_string()).collect();
         notes.push(Note::warning(
@@ -192,6 +289,9 @@ pub fn verify(image: &mut Image, allow_mismatch: bool, notes: &mut Vec<Note>) {
             return;
         }
         (Some(wanted), Some(found)) => format!("the report's {} is {wanted}, the file's is {found}", wanted.kind()),
+        (None, Some(found)) if image.unlisted.is_some() => {
+            format!("{}: the file's {} is {found}", image.unlisted.as_deref().unwrap_or_default(), found.kind())
+        }
         (Some(wanted), None) => format!("the report's {} is {wanted}, the file has none", wanted.kind()),
         // kextstat's size may leave the linker's part out, but never code or data.
         _ if listed.is_some_and(|listed| listed < needed) && matches!(info.kind, FileKind::Kext | FileKind::Dsym) => {

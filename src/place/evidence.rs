@@ -8,8 +8,8 @@ use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
 use crate::model::stack::Lookup;
 use crate::parse::lex;
-use crate::symbols::code;
 use crate::symbols::find::Program;
+use crate::symbols::{Segment, code};
 
 /// A frame that prints both where it is and what it is called.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -153,20 +153,88 @@ impl MapSlide {
 const SLIDE_STEP: u64 = 0x20_0000;
 const SLIDE_STEPS: u64 = 512;
 /// Fewer agreeing return addresses than this are no proof.
-const FEWEST_CALLS: usize = 3;
+pub const FEWEST_CALLS: usize = 3;
 
-/// The one slide between run-time load maps and unslid frames with which every return address in a kext follows a call.
-pub fn slide_by_calls(capture: &Capture, images: &[Image]) -> Option<(Slide, usize)> {
+/// The slide that lies between two sources of which one has run-time and the other unslid addresses of the same kexts, if all of them agree;
+/// with the first kext and the unslid source.
+pub fn slide_by_maps(images: &[Image]) -> Option<(Slide, String, String)> {
+    let mut found: Option<(Slide, String, String)> = None;
+    for image in images.iter().filter(|image| !image.kernel) {
+        let load =
+            |basis: Basis| image.claims.iter().filter(move |claim| claim.basis == basis).find_map(|claim| Some((claim.load?, claim)));
+        let (Some((slid, _)), Some((unslid, claim))) = (load(Basis::Runtime), load(Basis::Unslid)) else { continue };
+        let slide = Slide(slid.0.wrapping_sub(unslid.0));
+        match &found {
+            Some((other, ..)) if *other != slide => return None,
+            Some(_) => {}
+            None => found = Some((slide, image.name.clone(), claim.source.clone())),
+        }
+    }
+    found
+}
+
+/// The distinct return addresses of a report, ascending. Those that may be stale are left out.
+fn returns(capture: &Capture) -> Vec<Avma> {
     let frames = capture.stacks.iter().flat_map(|stack| &stack.frames);
-    let mut returns: Vec<Avma> = frames.filter(|frame| frame.lookup == Lookup::Return).filter_map(|frame| frame.address).collect();
+    let sure = frames.filter(|frame| frame.lookup == Lookup::Return && frame.reliable);
+    let mut returns: Vec<Avma> = sure.filter_map(|frame| frame.address).collect();
     returns.sort_unstable();
     returns.dedup();
-    let mut scores: Vec<(usize, u64)> =
-        (0..SLIDE_STEPS).filter_map(|step| Some((score(&returns, images, step * SLIDE_STEP)?, step))).collect();
+    returns
+}
+
+/// How many return addresses in placed code follow a call, and how many do not.
+pub fn calls(capture: &Capture, program: &Program, segments: &[(Segment, Avma)]) -> (usize, usize) {
+    let returns = returns(capture);
+    let mut counts = (0, 0);
+    for (segment, start) in segments.iter().filter(|(segment, _)| segment.executable) {
+        let (one, two) = calls_in(&returns, program, segment, *start).unwrap_or_default();
+        counts = (counts.0 + one, counts.1 + two);
+    }
+    counts
+}
+
+/// The same for one segment; `None` where the file has no code to look at.
+fn calls_in(returns: &[Avma], program: &Program, segment: &Segment, start: Avma) -> Option<(usize, usize)> {
+    let from = returns.partition_point(|address| *address < start);
+    let to = returns.partition_point(|address| address.0 < start.0.saturating_add(segment.size));
+    let (mut hits, mut misses) = (0, 0);
+    for address in returns.get(from..to)? {
+        let svma = segment.svma.0 + (address.0 - start.0);
+        let before = svma.saturating_sub(code::CALL_BYTES as u64).max(segment.svma.0);
+        let follows = code::follows_call(program.info().arch, program.code(Svma(before), Svma(svma))?)?;
+        (hits, misses) = (hits + usize::from(follows), misses + usize::from(!follows));
+    }
+    Some((hits, misses))
+}
+
+/// The one slide with which every return address in the kernel's code follows a call there, with their number.
+pub fn kernel_slide_by_calls(capture: &Capture, program: &Program) -> Option<(Slide, usize)> {
+    let returns = returns(capture);
+    let executable = || program.info().segments.iter().filter(|segment| segment.executable);
+    let score = |step: u64| {
+        let mut hits = 0;
+        for segment in executable() {
+            let (one, misses) = calls_in(&returns, program, segment, Avma(segment.svma.0.wrapping_add(step * SLIDE_STEP)))?;
+            hits += (misses == 0).then_some(one)?;
+        }
+        Some(hits)
+    };
+    best((0..SLIDE_STEPS).filter_map(|step| Some((score(step)?, step))).collect())
+}
+
+/// The step with far more hits than any other.
+fn best(mut scores: Vec<(usize, u64)>) -> Option<(Slide, usize)> {
     scores.sort_unstable_by(|a, b| b.cmp(a));
     let (best, step) = *scores.first()?;
     let second = scores.get(1).map_or(0, |(hits, _)| *hits);
     (best >= FEWEST_CALLS && second * 2 <= best).then_some((Slide(step * SLIDE_STEP), best))
+}
+
+/// The one slide between run-time load maps and unslid frames with which every return address in a kext follows a call.
+pub fn slide_by_calls(capture: &Capture, images: &[Image]) -> Option<(Slide, usize)> {
+    let returns = returns(capture);
+    best((0..SLIDE_STEPS).filter_map(|step| Some((score(&returns, images, step * SLIDE_STEP)?, step))).collect())
 }
 
 /// How many return addresses lie in a kext behind a call; `None` when one lies in code that does not call there.
@@ -178,18 +246,8 @@ fn score(returns: &[Avma], images: &[Image], slide: u64) -> Option<usize> {
         let info = program.info();
         for segment in info.segments.iter().filter(|segment| segment.executable) {
             let start = load.0.wrapping_sub(slide).wrapping_add(segment.svma.0.wrapping_sub(info.base().0));
-            let from = returns.partition_point(|address| address.0 < start);
-            let to = returns.partition_point(|address| address.0 < start.saturating_add(segment.size));
-            for address in &returns[from..to] {
-                let svma = segment.svma.0 + (address.0 - start);
-                let before = svma.saturating_sub(code::CALL_BYTES as u64).max(segment.svma.0);
-                let bytes = program.code(Svma(before), Svma(svma))?;
-                if code::follows_call(info.arch, bytes)? {
-                    hits += 1;
-                } else {
-                    return None;
-                }
-            }
+            let (one, misses) = calls_in(returns, program, segment, Avma(start))?;
+            hits += (misses == 0).then_some(one)?;
         }
     }
     Some(hits)

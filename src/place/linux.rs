@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn text_sections_follow_one_another_aligned_and_init_is_left_out() {
-        let segment = |name: &str, size, align, executable| Segment { name: name.into(), svma: Svma(0), size, align, executable };
+        let segment =
+            |name: &str, size, align, executable| Segment { name: name.into(), svma: Svma(0), size, used: size, align, executable };
         let info = FileInfo {
             path: "x.ko".into(),
             kind: FileKind::Module,
@@ -140,6 +141,8 @@ mod tests {
             linked_at_runtime: false,
             is_elf: true,
             encrypted: false,
+            collection: None,
+            prelinked: false,
         };
         let names = |placed: Vec<(Segment, Avma)>| placed.into_iter().map(|(segment, at)| (segment.name, at.0)).collect::<Vec<_>>();
         let placed = names(by_base(&info, Avma(0x1000)));

@@ -1,9 +1,12 @@
 //! From what a report and the load maps say to placed images: which symbol file is which image, whether it is the right
 //! build, and where each of its segments lies.
 
+mod anchors;
 mod assign;
 mod darwin;
 mod evidence;
+mod kdk;
+mod kernel;
 mod linux;
 
 use std::path::PathBuf;
@@ -16,7 +19,8 @@ use crate::note::Note;
 use crate::space::{AddressSpace, PlacedRange};
 use crate::symbols::Segment;
 use crate::symbols::find::{GivenAddress, Library, Program};
-use evidence::{MapSlide, Pair, Tally};
+use anchors::Anchors;
+use evidence::Pair;
 
 /// What the user decides about placing.
 #[derive(Clone, Copy, Default, Debug)]
@@ -42,6 +46,8 @@ pub struct Image {
     pub load: Option<Avma>,
     /// Size in bytes, from the load map or the file.
     pub size: Option<u64>,
+    /// Where its `__TEXT_EXEC` lies and how many bytes that has, where a source states it apart (arm64). In the world of the report's addresses.
+    pub exec: Option<(Avma, Option<u64>)>,
     /// The symbol file, when one may be used.
     pub program: Option<Arc<Program>>,
     /// A file that was found and is not used: where, its UUID, and why.
@@ -56,8 +62,16 @@ pub struct Image {
     pub placed_by: String,
     /// What the report's own symbol + offset pairs say about the file: agreeing and all.
     pub pairs: Option<(usize, usize)>,
+    /// Whether it is a kernel collection, whose entries are images of their own.
+    pub collection: bool,
+    /// Whether it is of user space.
+    pub user: bool,
     claims: Vec<ImageClaim>,
     given: Option<GivenAddress>,
+    /// Whether only a kernel collection has it, and no source names it.
+    spare: bool,
+    /// Why no kernel file can be the report's: it lists all UUIDs, and none is a kernel's at hand.
+    unlisted: Option<String>,
 }
 
 /// A symbol file that is not used.
@@ -99,9 +113,18 @@ impl Image {
         Some(Avma(start.0.wrapping_add(svma.0 - segment.svma.0)))
     }
 
-    /// Bytes from where the image was loaded to `address`.
+    /// Bytes from where the image was loaded to `address`; from its `__TEXT_EXEC` where that is all that is known.
     pub fn offset_of(&self, address: Avma) -> Option<u64> {
-        Some(address.0.wrapping_sub(self.load?.0))
+        let start = self.load.or(self.exec.map(|(exec, _)| exec))?;
+        Some(address.0.wrapping_sub(start.0))
+    }
+
+    /// Takes over what the sources say about its place.
+    fn hold(&mut self, anchors: &Anchors) {
+        self.load = anchors.text.as_ref().map(|text| text.at);
+        self.exec = anchors.exec.as_ref().map(|exec| (exec.at, exec.size));
+        self.size = self.claims.iter().find_map(|claim| claim.size);
+        self.placed_by = anchors.said();
     }
 
     /// Whether a report that prints `module` means this image: its name, the last part of its bundle identifier, or the name
@@ -120,6 +143,8 @@ impl Image {
 pub struct Layout {
     /// The kernel first, if the report is of a kernel at all, then the other images in the order in which they were named.
     pub images: Vec<Image>,
+    /// Kernel collections and what lies in user space: named by the report, but no kernel address belongs to them.
+    pub apart: Vec<Image>,
     /// Where they lie.
     pub space: AddressSpace,
     /// What is between the report's kernel addresses and the kernel file's, when that is known.
@@ -136,8 +161,7 @@ pub struct Layout {
 pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library: &Library, options: PlaceOptions) -> Layout {
     let mut notes = Vec::new();
     let pairs = evidence::pairs(capture, text);
-    let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
-    let mut images = assign::images(capture, text, maps, library, arch, &mut notes);
+    let assign::Assigned { mut images, apart } = assign::images(capture, text, maps, library, options, &mut notes);
     for image in &mut images {
         assign::verify(image, options.allow_mismatch, &mut notes);
     }
@@ -154,6 +178,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     }
     let basis = placer.basis();
     let mut notes = placer.notes;
+    drop_idle(&mut images, capture);
     let ranges: Vec<PlacedRange> = images.iter().enumerate().flat_map(|(at, image)| ranges(at, image)).collect();
     let space = AddressSpace::new(&ranges);
     for (one, two, at) in space.overlaps() {
@@ -163,7 +188,22 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
             format!("{one} and {two} overlap from {at} on; addresses there are not resolved: one of the load addresses is wrong"),
         ));
     }
-    Layout { images, space, slide, slide_from, basis, notes }
+    Layout { images, apart, space, slide, slide_from, basis, notes }
+}
+
+/// Leaves out the entries of a kernel collection, hundreds as a rule, that neither a source names nor a frame lies in.
+fn drop_idle(images: &mut Vec<Image>, capture: &Capture) {
+    if capture.stacks.is_empty() || !images.iter().any(|image| image.spare) {
+        return;
+    }
+    let mut addresses: Vec<Avma> = capture.stacks.iter().flat_map(|stack| &stack.frames).filter_map(|frame| frame.address).collect();
+    addresses.sort_unstable();
+    let is_hit = |(segment, start): &(Segment, Avma)| {
+        // A return address behind the last call lies one past the end.
+        let at = addresses.partition_point(|address| address < start);
+        addresses.get(at).is_some_and(|address| address.0 - start.0 <= segment.size)
+    };
+    images.retain(|image| !image.spare || image.segments.iter().any(is_hit));
 }
 
 /// The ranges of an image: its segments, or without a file what the load map says.
@@ -178,7 +218,7 @@ fn ranges(at: usize, image: &Image) -> Vec<PlacedRange> {
         };
         return image.segments.iter().map(range).collect();
     }
-    let exec = image.claims.iter().find_map(|claim| claim.exec.zip(claim.exec_size));
+    let exec = image.exec.and_then(|(exec, size)| Some((exec, size?)));
     let whole = image.load.zip(image.size);
     [whole, exec.filter(|exec| Some(exec.0) != image.load)]
         .into_iter()
@@ -205,99 +245,6 @@ impl Placer<'_> {
 
     fn warn(&mut self, text: String) {
         self.notes.push(Note::warning("", text));
-    }
-
-    /// Places the kernel; its slide is what lies between the report's addresses and the file's.
-    fn kernel(&mut self, images: &mut [Image]) -> (Option<Slide>, String) {
-        let stated = match self.basis() {
-            Basis::Unslid => (Some(Slide(0)), "the report's addresses have the slide taken off".to_string()),
-            Basis::Runtime if self.options.slide.is_some() => (self.options.slide, "--slide".to_string()),
-            Basis::Runtime => (self.capture.slide, "the report".to_string()),
-        };
-        let Some(image) = images.iter_mut().find(|image| image.kernel) else { return stated };
-        let Some(program) = image.program.clone() else { return stated };
-        let own = program.info().linked_at_runtime;
-        let stated = if own { (Some(Slide(0)), "the symbol file's addresses are those of the running kernel".to_string()) } else { stated };
-        let anchored = if self.options.slide.is_none() { linux::slide_by_anchors(&program, &image.claims) } else { None };
-        let stated = anchored.map_or(stated, |(slide, from)| (Some(slide), from));
-        let (slide, from) = self.kernel_slide(&program, image.given.as_ref(), stated);
-        let info = program.info();
-        let given = image.given.as_ref().and_then(|given| given.segment.as_deref());
-        let moved = info.segments.iter().filter(|segment| given.is_none_or(|name| segment.name == name));
-        // Run-time addresses and no way to tell the slide: names in frames are enough, addresses are not.
-        if let Some(slide) = slide {
-            image.segments = moved.map(|segment| (segment.clone(), Avma(segment.svma.0).slid(slide))).collect();
-            image.load = Some(Avma(info.base().0).slid(slide)).filter(|_| given.is_none());
-        }
-        image.size = Some(extent(&info.segments));
-        image.placed_by = from.clone();
-        (slide, from)
-    }
-
-    fn kernel_slide(
-        &mut self,
-        program: &Program,
-        given: Option<&GivenAddress>,
-        stated: (Option<Slide>, String),
-    ) -> (Option<Slide>, String) {
-        if let Some(given) = given {
-            let base = match &given.segment {
-                Some(name) => program.info().segment(name).map_or(program.info().base(), |segment| segment.svma),
-                None => program.info().base(),
-            };
-            return (Some(Slide(given.at.0.wrapping_sub(base.0))), "the address given with -k".to_string());
-        }
-        let kernel = |pair: &&Pair| pair.kernel;
-        let Some(tally) = Tally::of(program, self.pairs.iter().filter(kernel)) else { return stated };
-        let (agree, all) = (tally.agree, tally.all);
-        let says = format!("{agree} of {all} frames that print both symbol and address");
-        if stated.0 == Some(Slide(tally.delta)) || self.options.slide.is_some() {
-            return (stated.0, if stated.0 == Some(Slide(tally.delta)) { says } else { stated.1 });
-        }
-        let convincing = match stated.0 {
-            None => tally.is_base(),
-            Some(_) => tally.is_slide(program.info().arch) && agree >= 2,
-        };
-        if convincing {
-            if let Some(stated) = stated.0 {
-                self.warn(format!("the kernel's addresses are slid by {:#x}, not {stated}: {says} say so", tally.delta));
-            }
-            return (Some(Slide(tally.delta)), says);
-        }
-        if stated.0.is_none() {
-            self.warn(format!(
-                "the kernel's slide cannot be told: only {says} agree on one; bare addresses in the kernel are not resolved, give --slide"
-            ));
-        }
-        stated
-    }
-
-    /// What has to be added to an address of a load map to get one of the report's world, for both kinds of map.
-    fn map_slide(&mut self, images: &[Image], slide: Option<Slide>) -> MapSlide {
-        let basis = self.basis();
-        let other = |image: &Image| image.given.is_none() && image.claims.iter().any(|claim| claim.load.is_some() && claim.basis != basis);
-        if !images.iter().any(other) {
-            return MapSlide { basis, difference: Some(Slide(0)) };
-        }
-        let known = match basis {
-            Basis::Runtime => slide,
-            Basis::Unslid => self.options.slide.or(self.capture.slide),
-        };
-        if known.is_some() || basis == Basis::Runtime {
-            return MapSlide { basis, difference: known };
-        }
-        let inferred = evidence::slide_by_calls(self.capture, images);
-        match inferred {
-            Some((slide, hits)) => self.warn(format!(
-                "the load map has run-time addresses and the report unslid ones: slide {slide} inferred, with it all {hits} return addresses in kexts follow a call"
-            )),
-            None => self.warn(
-                "the load map has run-time (slid) addresses and the report unslid ones, and the slide cannot be told from the frames: \
-                 give it with --slide (--slide 0 for 10.7 and older, or with slide=0 in the boot arguments)"
-                    .to_string(),
-            ),
-        }
-        MapSlide { basis, difference: inferred.map(|(slide, _)| slide) }
     }
 
     /// Holds the report's own symbol + offset pairs against the placed file. Where they disagree the file is another build.

@@ -13,7 +13,7 @@ use super::dwarf::{self, Sections, UnitIndex};
 use super::opd::Descriptors;
 use super::reloc;
 use super::symtab::{Near, RawSymbol, SymbolTable};
-use super::{FileInfo, FileKind, Opener, Segment, Symbols};
+use super::{DebugLink, FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
@@ -122,7 +122,7 @@ impl Elf {
             sections.resize(section.index().0, None);
             sections.push(Some(Placed { base, size, code, file: file_range.map(|(start, _)| start) }));
             let name = section.name().unwrap_or_default().to_string();
-            segments.push(Segment { name, svma: Svma(base), size, align: section.align().max(1), executable: code });
+            segments.push(Segment { name, svma: Svma(base), size, used: size, align: section.align().max(1), executable: code });
         }
         let kind = if relocatable { FileKind::Module } else { FileKind::Kernel };
         // What no program in user space has.
@@ -140,6 +140,8 @@ impl Elf {
             linked_at_runtime: false,
             is_elf: true,
             encrypted: false,
+            collection: None,
+            prelinked: false,
         };
         let base = |section: object::SectionIndex| Some(sections.get(section.0)?.as_ref()?.base);
         let descriptors = if arch == Arch::Ppc64 { Descriptors::read(&file, base) } else { None };
@@ -248,6 +250,13 @@ impl Symbols for Elf {
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let sections = self.debug();
         sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.bytes, &self.units, probes))
+    }
+
+    fn debug_link(&self) -> Option<DebugLink> {
+        let file = self.file()?;
+        let (name, crc) = file.gnu_debuglink().ok()??;
+        let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty() && !name.contains('/'))?;
+        Some(DebugLink { name: name.to_string(), crc })
     }
 
     fn damaged_units(&self) -> usize {

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::bundle::{self, Bundle};
-use super::{FileInfo, FileKind, OPENERS, Symbols};
+use super::remember;
+use super::{DebugLink, FileInfo, FileKind, OPENERS, Symbols};
 use crate::error::Error;
 use crate::input::collect;
 use crate::model::addr::{Arch, Avma, Svma};
@@ -18,7 +20,7 @@ use crate::note::Note;
 
 /// Everything known about one build of one image for one architecture: its binary and its dSYM, in either order or alone.
 pub struct Program {
-    files: Vec<Box<dyn Symbols>>,
+    files: Vec<Arc<dyn Symbols>>,
     /// Index of the file with the most symbols.
     fullest: OnceLock<usize>,
     /// Bundle identifier, from Info.plist or from inside the binary.
@@ -156,16 +158,18 @@ pub struct Library {
     pub given: Vec<Given>,
     index: Vec<Entry>,
     opened: Mutex<BTreeMap<Vec<PathBuf>, Vec<Arc<Program>>>>,
+    /// The entries of kernel collections met so far: each of hundreds of kexts asks for the same file.
+    collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
 }
 
 /// What the index of the symbol folders keeps of a file; the file itself is opened when an image wants it.
-struct Entry {
-    path: PathBuf,
-    ids: Vec<Option<ImageId>>,
-    kernel: bool,
-    bundle_id: Option<String>,
-    stem: String,
+pub(super) struct Entry {
+    pub(super) path: PathBuf,
+    pub(super) ids: Vec<Option<ImageId>>,
+    pub(super) kernel: bool,
+    pub(super) bundle_id: Option<String>,
+    pub(super) stem: String,
 }
 
 impl Library {
@@ -173,11 +177,31 @@ impl Library {
     /// `notes`, as failures.
     pub fn add(&mut self, files: Vec<GivenFile>, notes: &mut Vec<Note>) {
         let open = |file: &GivenFile| match bundle::find(&file.path) {
-            Ok(bundle) => open(&[bundle], &self.index),
+            Ok(bundle) => self.open(&[bundle]),
             Err(error) => (Vec::new(), vec![error]),
         };
         let opened: Vec<(Vec<Arc<Program>>, Vec<Error>)> = files.par_iter().map(open).collect();
         files.into_iter().zip(opened).for_each(|(file, (programs, refused))| self.keep(file, programs, refused, notes));
+        self.unite();
+    }
+
+    /// Adds to the entries of given kernel collections what is given besides under their UUIDs: a dSYM has the lines that a collection lacks.
+    fn unite(&mut self) {
+        let apart = |program: &&Arc<Program>| program.info().collection.is_none();
+        let programs = self.given.iter().flat_map(|given| &given.programs).filter(apart);
+        let loose: FxHashMap<(Option<ImageId>, Arch), Arc<Program>> = programs
+            .filter(|program| program.id().is_some())
+            .map(|program| ((program.id(), program.info().arch), program.clone()))
+            .collect();
+        let entries = self.given.iter_mut().flat_map(|given| &mut given.programs).filter(|program| program.info().collection.is_some());
+        for entry in entries {
+            let Some(other) = loose.get(&(entry.id(), entry.info().arch)) else { continue };
+            let known: Vec<&PathBuf> = entry.files.iter().map(|file| &file.info().path).collect();
+            let more = other.files.iter().filter(|file| !known.contains(&&file.info().path));
+            let files = entry.files.iter().chain(more).cloned().collect();
+            let (bundle_id, stem) = (entry.bundle_id.clone(), entry.stem.clone());
+            *entry = Arc::new(Program { files, fullest: OnceLock::new(), bundle_id, stem });
+        }
     }
 
     fn keep(&mut self, file: GivenFile, programs: Vec<Arc<Program>>, refused: Vec<Error>, notes: &mut Vec<Note>) {
@@ -204,27 +228,34 @@ impl Library {
         }
     }
 
-    /// Reads UUID and name of every symbol file below `folder`. `progress` is called with the number of files done and to do.
-    pub fn index(&mut self, folder: &Path, notes: &mut Vec<Note>, progress: &(dyn Fn(u64, u64) + Sync)) {
+    /// Reads UUID and name of every symbol file below `folder`. `known` is what this gave back for the folder the last time: bytes to keep,
+    /// if there is anything new. `progress` is called with the number of files done and to do.
+    pub fn index(
+        &mut self,
+        folder: &Path,
+        known: Option<&[u8]>,
+        notes: &mut Vec<Note>,
+        progress: &(dyn Fn(u64, u64) + Sync),
+    ) -> Option<Vec<u8>> {
         match std::fs::metadata(folder) {
             Ok(meta) if meta.is_dir() => {}
             Ok(_) => {
-                return notes
-                    .push(Note::failure(folder.display().to_string(), "is a file where -S expects a directory; give it with -m or -k"));
+                let text = "is a file where -S expects a directory; give it with -m or -k";
+                notes.push(Note::failure(folder.display().to_string(), text));
+                return None;
             }
-            Err(cause) => return notes.push(Note::from(Error::io(folder, cause))),
+            Err(cause) => {
+                notes.push(Note::from(Error::io(folder, cause)));
+                return None;
+            }
         }
         let files = collect::files(folder, notes);
         let done = std::sync::atomic::AtomicU64::new(0);
-        let entries: Vec<Entry> = files
-            .par_iter()
-            .filter_map(|path| {
-                progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), files.len() as u64);
-                entry(path)
-            })
-            .collect();
+        let each = || progress(done.fetch_add(1, std::sync::atomic::Ordering::Relaxed), files.len() as u64);
+        let (entries, memory) = remember::entries(&files, known, each);
         self.index.extend(entries);
         self.folders.push(folder.to_path_buf());
+        memory
     }
 
     /// Adds files that were looked up by build id, and opens given files again that they complete. Gives back whether any is of use: a
@@ -243,12 +274,12 @@ impl Library {
             self.index.push(Entry { path, ids: vec![Some(id)], kernel: false, bundle_id: None, stem: String::new() });
             added.push(Some(id));
         }
-        for given in &mut self.given {
-            let completed = |program: &Arc<Program>| program.is_incomplete() && added.contains(&program.id());
-            if given.programs.iter().any(completed)
-                && let Ok(bundle) = bundle::find(&given.file.path)
+        let completed = |program: &Arc<Program>| program.is_incomplete() && added.contains(&program.id());
+        for at in 0..self.given.len() {
+            if self.given[at].programs.iter().any(completed)
+                && let Ok(bundle) = bundle::find(&self.given[at].file.path)
             {
-                given.programs = open(&[bundle], &self.index).0;
+                self.given[at].programs = self.open(&[bundle]).0;
             }
         }
         // What was opened without them is opened again.
@@ -282,6 +313,13 @@ impl Library {
         programs
     }
 
+    /// UUIDs of every kernel at hand.
+    pub fn kernel_ids(&self) -> FxHashSet<ImageId> {
+        let given = self.given.iter().flat_map(|given| &given.programs).filter(|program| is_kernel(program.info()));
+        let indexed = self.index.iter().filter(|entry| entry.kernel).flat_map(|entry| &entry.ids);
+        given.map(|program| program.id()).chain(indexed.copied()).flatten().collect()
+    }
+
     /// Kernels in the symbol folders.
     pub fn kernels(&self, arch: Option<Arch>) -> Vec<Arc<Program>> {
         let entries: Vec<&Entry> = self.index.iter().filter(|entry| entry.kernel).collect();
@@ -292,7 +330,8 @@ impl Library {
 
     /// Opens the files of some entries together, so that a binary finds its dSYM; opened ones are kept.
     fn open_entries(&self, entries: &[&Entry]) -> Vec<Arc<Program>> {
-        let key: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
+        let mut key: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
+        key.dedup();
         let mut opened = self.opened.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let open_now = || {
             let one = |entry: &&Entry| Bundle {
@@ -301,10 +340,103 @@ impl Library {
                 bundle_id: entry.bundle_id.clone(),
                 stem: entry.stem.clone(),
             };
-            open(&entries.iter().map(one).collect::<Vec<_>>(), &self.index).0
+            let mut bundles: Vec<Bundle> = entries.iter().map(one).collect();
+            bundles.dedup_by(|one, other| one.files == other.files);
+            self.open(&bundles).0
         };
-        opened.entry(key.clone()).or_insert_with(open_now).clone()
+        let mut programs = opened.entry(key.clone()).or_insert_with(open_now).clone();
+        // Of a collection only what was asked for.
+        let asked = |program: &Program| entries.iter().any(|entry| entry.ids.contains(&program.id()));
+        programs.retain(|program| program.info().collection.is_none() || asked(program));
+        programs
     }
+
+    /// Opens the files of bundles and puts those of one build together. A companion counts only by UUID, never by name.
+    fn open(&self, bundles: &[Bundle]) -> (Vec<Arc<Program>>, Vec<Error>) {
+        let mut refused = Vec::new();
+        let mut builds: Vec<Program> = Vec::new();
+        let mut by_id = FxHashMap::default();
+        for (bundle, path) in bundles.iter().flat_map(|bundle| bundle.files.iter().map(move |path| (bundle, path))) {
+            match self.files(path, &mut refused) {
+                Ok(files) => files.into_iter().for_each(|file| join(&mut builds, &mut by_id, file, Some(bundle))),
+                Err(error) => refused.push(error),
+            }
+        }
+        let ids: FxHashSet<Option<ImageId>> = builds.iter().filter(|build| build.is_incomplete()).map(Program::id).collect();
+        let indexed = self.index.iter().filter(|entry| entry.ids.iter().any(|id| ids.contains(id))).map(|entry| &entry.path);
+        let beside = bundles.iter().flat_map(|bundle| &bundle.companions);
+        let known = |path: &&PathBuf| bundles.iter().any(|bundle| bundle.files.contains(path));
+        let companions: BTreeSet<&PathBuf> = beside.chain(indexed).filter(|path| !known(path)).collect();
+        for path in companions {
+            // A damaged companion is no reason to complain about the file that the user gave.
+            let files = self.files(path, &mut Vec::new()).unwrap_or_default();
+            files.into_iter().for_each(|file| join(&mut builds, &mut by_id, file, None));
+        }
+        for build in builds.iter_mut().filter(|build| build.debug().is_none()) {
+            match self.linked(build) {
+                Some(Ok(files)) => build.files.extend(files),
+                Some(Err(error)) => refused.push(error),
+                None => {}
+            }
+        }
+        for build in builds.iter_mut().filter(|build| build.files.len() > 1) {
+            // Of two binaries of one build, the one that was not stripped speaks for it.
+            build.files.sort_by_key(|file| (file.info().kind == FileKind::Dsym, std::cmp::Reverse(file.symbol_count())));
+        }
+        (builds.into_iter().map(Arc::new).collect(), refused)
+    }
+
+    /// The file with the debug info of `build` that its `.gnu_debuglink` names: beside it, below `.debug` there, or in a symbol folder. It
+    /// counts by its CRC, or by the build id where both have one.
+    fn linked(&self, build: &Program) -> Option<crate::Result<Vec<Arc<dyn Symbols>>>> {
+        let (file, link) = build.files.iter().find_map(|file| Some((file.info(), file.debug_link()?)))?;
+        let folder = file.path.parent()?;
+        let named = |entry: &&Entry| entry.path.file_name().is_some_and(|name| name == link.name.as_str());
+        let below = self.index.iter().filter(named).map(|entry| entry.path.clone());
+        let mut last = None;
+        for path in [folder.join(&link.name), folder.join(".debug").join(&link.name)].into_iter().chain(below) {
+            if path == file.path || !path.is_file() {
+                continue;
+            }
+            match by_link(&path, &link, build.id()) {
+                Ok(files) => return Some(Ok(files)),
+                Err(error) => last = Some(Err(error)),
+            }
+        }
+        last
+    }
+
+    /// Opens one file; a kernel collection only once.
+    fn files(&self, path: &Path, refused: &mut Vec<Error>) -> crate::Result<Vec<Arc<dyn Symbols>>> {
+        let lock = || self.collections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = lock().get(path) {
+            return Ok(known.clone());
+        }
+        let files: Vec<Arc<dyn Symbols>> = super::open(path, refused)?.into_iter().map(Arc::from).collect();
+        if files.iter().any(|file| file.info().collection.is_some()) {
+            lock().insert(path.to_path_buf(), files.clone());
+        }
+        Ok(files)
+    }
+}
+
+/// Opens `path`, if it is the file that `link` of the build `id` means.
+fn by_link(path: &Path, link: &DebugLink, id: Option<ImageId>) -> crate::Result<Vec<Arc<dyn Symbols>>> {
+    let files = super::open(path, &mut Vec::new())?;
+    let other = files.iter().find_map(|file| file.info().id);
+    let same = match (id, other) {
+        (Some(id), Some(other)) => id == other,
+        _ => {
+            let mut crc = flate2::Crc::new();
+            crc.update(&crate::input::map::map(path)?);
+            crc.sum() == link.crc
+        }
+    };
+    if !same {
+        let what = "is named as the debug info of a file whose build id or CRC says otherwise: it is of another build; not used";
+        return Err(Error::bad(path, what));
+    }
+    Ok(files.into_iter().map(Arc::from).collect())
 }
 
 fn hinted(error: Error, kernel: bool) -> Note {
@@ -312,55 +444,49 @@ fn hinted(error: Error, kernel: bool) -> Note {
     Note::failure("", format!("{error} (given with {flag}; everything else goes on without it)"))
 }
 
-/// Opens the files of bundles and puts those of one build together. A companion counts only by UUID, never by name.
-fn open(bundles: &[Bundle], index: &[Entry]) -> (Vec<Arc<Program>>, Vec<Error>) {
-    let mut refused = Vec::new();
-    let mut builds: Vec<Program> = Vec::new();
-    for (bundle, path) in bundles.iter().flat_map(|bundle| bundle.files.iter().map(move |path| (bundle, path))) {
-        match super::open(path, &mut refused) {
-            Ok(files) => files.into_iter().for_each(|file| join(&mut builds, file, Some(bundle))),
-            Err(error) => refused.push(error),
-        }
-    }
-    let ids: Vec<Option<ImageId>> = builds.iter().filter(|build| build.is_incomplete()).map(Program::id).collect();
-    let indexed = index.iter().filter(|entry| entry.ids.iter().any(|id| ids.contains(id))).map(|entry| &entry.path);
-    let beside = bundles.iter().flat_map(|bundle| &bundle.companions);
-    let known = |path: &&PathBuf| bundles.iter().any(|bundle| bundle.files.contains(path));
-    let companions: BTreeSet<&PathBuf> = beside.chain(indexed).filter(|path| !known(path)).collect();
-    for path in companions {
-        // A damaged companion is no reason to complain about the file that the user gave.
-        let files = super::open(path, &mut Vec::new()).unwrap_or_default();
-        files.into_iter().for_each(|file| join(&mut builds, file, None));
-    }
-    for build in builds.iter_mut().filter(|build| build.files.len() > 1) {
-        // Of two binaries of one build, the one that was not stripped speaks for it.
-        build.files.sort_by_key(|file| (file.info().kind == FileKind::Dsym, std::cmp::Reverse(file.symbol_count())));
-    }
-    (builds.into_iter().map(Arc::new).collect(), refused)
-}
-
-fn join(builds: &mut Vec<Program>, file: Box<dyn Symbols>, bundle: Option<&Bundle>) {
+fn join(builds: &mut Vec<Program>, by_id: &mut FxHashMap<(ImageId, Arch), usize>, file: Arc<dyn Symbols>, bundle: Option<&Bundle>) {
     let (id, arch) = (file.info().id, file.info().arch);
-    let same = builds.iter_mut().find(|build| id.is_some() && build.id() == id && build.info().arch == arch);
+    let known = id.and_then(|id| by_id.get(&(id, arch))).copied();
+    let same = known.and_then(|at| builds.get_mut(at));
     match (same, bundle) {
         (Some(build), _) => {
             build.bundle_id = build.bundle_id.take().or_else(|| file.bundle_id());
             build.files.push(file);
         }
         (None, Some(bundle)) => {
-            let bundle_id = bundle.bundle_id.clone().or_else(|| file.bundle_id());
-            builds.push(Program { files: vec![file], fullest: OnceLock::new(), bundle_id, stem: bundle.stem.clone() });
+            let (bundle_id, stem) = names(&*file, bundle);
+            id.and_then(|id| by_id.insert((id, arch), builds.len()));
+            builds.push(Program { files: vec![file], fullest: OnceLock::new(), bundle_id, stem });
         }
         (None, None) => {}
     }
 }
 
+/// Whether a file is a kernel or its dSYM.
+fn is_kernel(info: &FileInfo) -> bool {
+    info.kind == FileKind::Kernel || (info.kind == FileKind::Dsym && info.base().0 >> 63 == 1)
+}
+
+/// Bundle identifier and short name; the entries of a collection have their own, and its kernel is called `kernel`.
+fn names(file: &dyn Symbols, bundle: &Bundle) -> (Option<String>, String) {
+    if file.info().collection.is_none() {
+        return (bundle.bundle_id.clone().or_else(|| file.bundle_id()), bundle.stem.clone());
+    }
+    let id = file.bundle_id();
+    let last = id.as_ref().and_then(|id| id.rsplit('.').next()).unwrap_or("kernel").to_string();
+    (id, last)
+}
+
 /// What the index keeps of one file, if it is a symbol file at all. Only its first bytes are read unless it is.
-fn entry(path: &Path) -> Option<Entry> {
+pub(super) fn entry(path: &Path) -> Vec<Entry> {
+    whole_entry(path).unwrap_or_default()
+}
+
+fn whole_entry(path: &Path) -> Option<Vec<Entry>> {
     let name = path.file_name()?.to_string_lossy();
     // Unpacking every module of a system to learn its build id would take minutes; it is checked when an image wants the file.
     if [".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|packed| name.ends_with(packed)) {
-        return Some(Entry { path: path.to_path_buf(), ids: Vec::new(), kernel: false, bundle_id: None, stem: bundle::stem(path) });
+        return Some(vec![Entry { path: path.to_path_buf(), ids: Vec::new(), kernel: false, bundle_id: None, stem: bundle::stem(path) }]);
     }
     let mut head = [0; 64];
     let count = std::fs::File::open(path).ok()?.read(&mut head).ok()?;
@@ -369,10 +495,17 @@ fn entry(path: &Path) -> Option<Entry> {
     }
     let files = super::open(path, &mut Vec::new()).ok()?;
     let first = files.first()?.info();
-    let kernel = first.kind == FileKind::Kernel || (first.kind == FileKind::Dsym && first.base().0 >> 63 == 1);
+    let kernel = is_kernel(first);
     let around = bundle::find(path).ok()?;
+    if first.collection.is_some() {
+        let one = |file: &Box<dyn Symbols>| {
+            let (bundle_id, stem) = names(&**file, &around);
+            Entry { path: path.to_path_buf(), ids: vec![file.info().id], kernel: is_kernel(file.info()), bundle_id, stem }
+        };
+        return Some(files.iter().map(one).collect());
+    }
     let ids = files.iter().map(|file| file.info().id).collect();
     // A module's own name needs its sections; its file name is as good until it is opened.
     let inside = || files.iter().filter(|file| file.info().kind != FileKind::Module).find_map(|file| file.bundle_id());
-    Some(Entry { path: path.to_path_buf(), ids, kernel, bundle_id: around.bundle_id.or_else(inside), stem: around.stem })
+    Some(vec![Entry { path: path.to_path_buf(), ids, kernel, bundle_id: around.bundle_id.or_else(inside), stem: around.stem }])
 }

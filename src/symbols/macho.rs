@@ -9,7 +9,7 @@ use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
 
 use super::dwarf::{self, Sections, UnitIndex};
 use super::symtab::{Near, RawSymbol, SymbolTable};
-use super::{FileInfo, FileKind, Opener, Segment, Symbols};
+use super::{FileInfo, FileKind, Opener, Segment, Symbols, fileset};
 use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
@@ -24,7 +24,7 @@ const MAX_SLICES: usize = 30;
 
 impl Opener for MachOOpener {
     fn about(&self) -> &'static str {
-        "Mach-O kernels, kexts, dSYMs and .sym files, thin or fat"
+        "Mach-O kernels, kexts, dSYMs, .sym files and kernel collections, thin or fat"
     }
 
     fn sniff(&self, head: &[u8]) -> bool {
@@ -43,6 +43,14 @@ impl Opener for MachOOpener {
         let mut files: Vec<Box<dyn Symbols>> = Vec::new();
         let mut foreign = Vec::new();
         for (start, size) in slices {
+            let (from, to) = (start as usize, start.saturating_add(size).min(bytes.len() as u64) as usize);
+            if fileset::is_fileset(bytes.get(from..to).unwrap_or_default()) {
+                match fileset::open(path, bytes, from, to, refused) {
+                    Ok(entries) => files.extend(entries),
+                    Err(what) => refused.push(Error::bad(path, what)),
+                }
+                continue;
+            }
             match MachO::open(path, bytes, start, size) {
                 Ok(file) => files.push(Box::new(file)),
                 Err(Refusal::Foreign(what)) => foreign.push(Error::bad(path, what)),
@@ -118,10 +126,10 @@ impl MachO {
             object::File::parse(data).map_err(|cause| Refusal::Bad(format!("damaged or truncated Mach-O file: {cause}; copy it again")))?;
         let header = Header::of(&file);
         check_complete(&file, &header, data.len() as u64).map_err(Refusal::Bad)?;
-        let arch = header.arch().map_err(Refusal::Foreign)?;
+        let arch = arch(header.cpu, header.subtype).map_err(Refusal::Foreign)?;
         let kind = header.kind(&file).map_err(Refusal::Bad)?;
         let code = code_sections(&file);
-        let segments: Vec<Segment> = file.segments().filter_map(|segment| placed_segment(&segment, &code)).collect();
+        let segments: Vec<Segment> = file.segments().filter_map(|segment| placed_segment(&file, &segment, &code)).collect();
         let text = segments.iter().find(|segment| segment.name == "__TEXT").or(segments.first());
         let linked_at_runtime = kind == FileKind::Kext && text.is_some_and(|text| text.svma.0 != 0);
         let info = FileInfo {
@@ -134,6 +142,9 @@ impl MachO {
             linked_at_runtime,
             is_elf: false,
             encrypted: header.encrypted,
+            collection: None,
+            prelinked: kind == FileKind::Kernel
+                && file.segments().any(|segment| segment.name() == Ok(Some("__PRELINK_TEXT")) && segment.size() > 0),
         };
         Ok(MachO { bytes: bytes.clone(), start, end, info, code, table: OnceLock::new(), units: UnitIndex::default() })
     }
@@ -256,20 +267,6 @@ impl Header {
         header
     }
 
-    fn arch(&self) -> Result<Arch, String> {
-        // The subtype's upper bits are flags (0x80000000) and the pointer-authentication version.
-        match (self.cpu, self.subtype & 0xff) {
-            (macho::CPU_TYPE_X86_64, _) => Ok(Arch::X86_64),
-            (macho::CPU_TYPE_X86, _) => Ok(Arch::I386),
-            (macho::CPU_TYPE_ARM64, 2) => Ok(Arch::Arm64e),
-            (macho::CPU_TYPE_ARM64, _) => Ok(Arch::Arm64),
-            (macho::CPU_TYPE_POWERPC, _) => Err(unsupported("ppc")),
-            (macho::CPU_TYPE_POWERPC64, _) => Err(unsupported("ppc64")),
-            (macho::CPU_TYPE_ARM, _) => Err(unsupported("arm")),
-            (other, _) => Err(unsupported(&format!("CPU type {:#x}", other.0))),
-        }
-    }
-
     fn kind(&self, file: &object::File<'_>) -> Result<FileKind, String> {
         match self.filetype {
             macho::MH_KEXT_BUNDLE => Ok(FileKind::Kext),
@@ -277,12 +274,23 @@ impl Header {
             macho::MH_DSYM => Ok(FileKind::Dsym),
             macho::MH_EXECUTE if file.segments().any(|segment| segment.address() >> 63 == 1 || !file.is_64()) => Ok(FileKind::Kernel),
             macho::MH_EXECUTE => Err("is a user-space program, not a kernel or kext".to_string()),
-            macho::MH_FILESET => {
-                Err("is a kernel collection (MH_FILESET), which is not read yet; give the kernel and kexts of the Kernel Debug Kit"
-                    .to_string())
-            }
             other => Err(format!("is a Mach-O file of type {}, not a kernel, kext or dSYM", other.0)),
         }
+    }
+}
+
+/// The architecture of a header.
+pub(super) fn arch(cpu: macho::CpuType, subtype: u32) -> Result<Arch, String> {
+    // The subtype's upper bits are flags (0x80000000) and the pointer-authentication version.
+    match (cpu, subtype & 0xff) {
+        (macho::CPU_TYPE_X86_64, _) => Ok(Arch::X86_64),
+        (macho::CPU_TYPE_X86, _) => Ok(Arch::I386),
+        (macho::CPU_TYPE_ARM64, 2) => Ok(Arch::Arm64e),
+        (macho::CPU_TYPE_ARM64, _) => Ok(Arch::Arm64),
+        (macho::CPU_TYPE_POWERPC, _) => Err(unsupported("ppc")),
+        (macho::CPU_TYPE_POWERPC64, _) => Err(unsupported("ppc64")),
+        (macho::CPU_TYPE_ARM, _) => Err(unsupported("arm")),
+        (other, _) => Err(unsupported(&format!("CPU type {:#x}", other.0))),
     }
 }
 
@@ -307,7 +315,7 @@ fn unsupported(arch: &str) -> String {
 }
 
 /// Segments that are mapped where code or data is; those of the linker and of DWARF are never at an address.
-fn placed_segment(segment: &object::Segment<'_, '_>, code: &[(u64, u64, u64)]) -> Option<Segment> {
+fn placed_segment(file: &object::File<'_>, segment: &object::Segment<'_, '_>, code: &[(u64, u64, u64)]) -> Option<Segment> {
     let name = segment.name().ok().flatten().unwrap_or_default();
     if matches!(name, "__LINKEDIT" | "__DWARF" | "__PAGEZERO") || segment.size() == 0 {
         return None;
@@ -316,7 +324,12 @@ fn placed_segment(segment: &object::Segment<'_, '_>, code: &[(u64, u64, u64)]) -
     let name = if name.is_empty() { "__TEXT" } else { name };
     let (start, end) = (segment.address(), segment.address().checked_add(segment.size())?);
     let executable = code.iter().any(|(from, to, _)| start <= *from && *to <= end);
-    Some(Segment { name: name.to_string(), svma: Svma(start), size: segment.size(), align: 1, executable })
+    let ends = file
+        .sections()
+        .filter(|section| (start..end).contains(&section.address()))
+        .map(|section| section.address().saturating_add(section.size()));
+    let used = ends.max().map_or(segment.size(), |last| last.min(end) - start);
+    Some(Segment { name: name.to_string(), svma: Svma(start), size: segment.size(), used, align: 1, executable })
 }
 
 fn code_sections(file: &object::File<'_>) -> Vec<(u64, u64, u64)> {
@@ -337,9 +350,12 @@ fn code_symbol<'f>(symbol: &object::Symbol<'f, 'f>, code: &[(u64, u64, u64)]) ->
     if !symbol.is_definition() {
         return None;
     }
-    let address = symbol.address();
+    raw_symbol(symbol.address(), symbol.name_bytes().ok()?, symbol.is_global(), code)
+}
+
+/// A symbol that lies in one of the code sections.
+pub(super) fn raw_symbol<'n>(address: u64, name: &'n [u8], global: bool, code: &[(u64, u64, u64)]) -> Option<RawSymbol<'n>> {
     let (_, limit, _) = code.iter().find(|(start, end, _)| (*start..*end).contains(&address))?;
-    let (name, global) = (symbol.name_bytes().ok()?, symbol.is_global());
     let label = name.is_empty() || name.starts_with(b"ltmp") || name.starts_with(b"L");
     let rank = if global { 0 } else { 2 } + u16::from(plain(name).starts_with(b"_"));
     (global || !label).then(|| RawSymbol { address, name: plain(name), global, limit: *limit, size: 0, rank })

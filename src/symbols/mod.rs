@@ -10,10 +10,12 @@ pub mod debuginfod;
 pub mod demangle;
 pub mod dwarf;
 pub mod elf;
+mod fileset;
 pub mod find;
 pub mod macho;
 mod opd;
 pub mod reloc;
+mod remember;
 mod skim;
 pub mod symtab;
 pub mod text;
@@ -51,6 +53,8 @@ pub struct Segment {
     pub svma: Svma,
     /// Size in memory, in bytes.
     pub size: u64,
+    /// Bytes up to the end of its last section. A kernel collection puts the next image's code right behind (arm64).
+    pub used: u64,
     /// Alignment that it needs, in bytes.
     pub align: u64,
     /// Whether it holds code.
@@ -78,6 +82,19 @@ pub struct FileInfo {
     pub is_elf: bool,
     /// Whether its code is encrypted, so that only its symbols can be used.
     pub encrypted: bool,
+    /// The kernel collection (`MH_FILESET`) that it is an entry of; its addresses are then the collection's.
+    pub collection: Option<Collection>,
+    /// Whether it is a kernel with its kexts linked to it as one (a kernelcache that is no collection), which moves as a whole.
+    pub prelinked: bool,
+}
+
+/// A kernel collection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Collection {
+    /// UUID of the collection as a whole.
+    pub id: Option<ImageId>,
+    /// Where it is linked: its own `__TEXT`.
+    pub base: Svma,
 }
 
 impl FileInfo {
@@ -108,6 +125,10 @@ pub trait Symbols: Send + Sync {
     /// Source locations of link-time addresses, in the order of `probes`: innermost inlined function first, names as in the
     /// file, empty where there is no debug info.
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>>;
+    /// The file that has its debug info, where it says so by name: `.gnu_debuglink`.
+    fn debug_link(&self) -> Option<DebugLink> {
+        None
+    }
     /// How many units of debug info were met that could not be read.
     fn damaged_units(&self) -> usize {
         0
@@ -116,6 +137,15 @@ pub trait Symbols: Send + Sync {
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
     /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]>;
+}
+
+/// What `.gnu_debuglink` says (gdb's manual, "Separate Debug Files").
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DebugLink {
+    /// Name of the file with the debug info, without directory.
+    pub name: String,
+    /// CRC-32 of that whole file, the polynomial of zlib.
+    pub crc: u32,
 }
 
 /// One kind of symbol file.
@@ -150,9 +180,6 @@ pub fn open(path: &Path, refused: &mut Vec<Error>) -> Result<Vec<Box<dyn Symbols
 /// Says what a file that nobody opens looks like, and what to do.
 fn unknown_kind(data: &[u8]) -> String {
     let first = &data[..data.len().min(64)];
-    if memchr::memmem::find(first, b"IM4P").is_some() {
-        return "is an IM4P container, as firmware has them: unpack the kernelcache first (`img4tool -e -o kernelcache FILE`)".to_string();
-    }
     let text = first.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace());
     let hint = if text { "; a load map is given with -l, a report without a flag" } else { "" };
     let begins: String = first[..first.len().min(8)].iter().flat_map(|b| b.escape_ascii()).map(char::from).collect();

@@ -61,7 +61,8 @@ impl TextSymbols {
             0 => Arch::I386,
             _ => return Err("has addresses of no architecture that kstack knows".to_string()),
         };
-        let segment = Segment { name: ".text".to_string(), svma: Svma(low), size: limit - low, align: 1, executable: true };
+        let segment =
+            Segment { name: ".text".to_string(), svma: Svma(low), size: limit - low, used: limit - low, align: 1, executable: true };
         let info = FileInfo {
             path: path.to_path_buf(),
             kind: FileKind::Kernel,
@@ -72,6 +73,8 @@ impl TextSymbols {
             linked_at_runtime: live,
             is_elf: true,
             encrypted: false,
+            collection: None,
+            prelinked: false,
         };
         Ok(TextSymbols { info, table })
     }
