@@ -325,6 +325,48 @@ fn slides_that_disagree_are_said() {
     assert!(warnings(&layout).contains("0x11600000") && warnings(&layout).contains("0x11400000"), "{}", warnings(&layout));
 }
 
+/// A load map of another boot is found out by a kext that the report places too, and places nothing.
+#[test]
+fn a_load_map_of_another_boot_is_not_used() {
+    let Some(case) = panic_case("showallstacks-10.8-gdb.txt") else { return };
+    let mut map = Capture { os: Some(Os::Darwin), ..Capture::default() };
+    for claim in case.capture.images.iter().filter(|claim| !claim.kernel) {
+        let load = claim.load.map(|load| Avma(load.0 - 0x5a0_0000 + if claim.name.ends_with("zfs") { 0x5000 } else { 0 }));
+        map.images.push(ImageClaim { load, basis: Basis::Unslid, line: 3, ..claim.clone() });
+    }
+    let mut capture = case.capture.clone();
+    // The report states zfs alone; of spl only the map knows a place.
+    capture.slide = Some(kstack::model::addr::Slide(0x5a0_0000));
+    capture.images.retain(|claim| claim.kernel || claim.name.ends_with("zfs"));
+    let library = folder_of(&case);
+    let maps = [("kextstat.txt".to_string(), map)];
+    let layout = place::place(&capture, b"", &maps, &library, PlaceOptions::default());
+    assert!(warnings(&layout).contains("another boot"), "{}", warnings(&layout));
+    let image = |name: &str| layout.images.iter().find(|image| image.name.ends_with(name)).unwrap();
+    assert!(!image("zfs").segments.is_empty() && image("spl").segments.is_empty());
+}
+
+/// The slide between a panic and a kextstat of the same boot is what lies between their addresses of the same kexts.
+#[test]
+fn kexts_in_both_lists_give_the_slide_of_the_others() {
+    let Some(case) = panic_case("showallstacks-12-lldb.txt") else { return };
+    let mut map = Capture { os: Some(Os::Darwin), ..Capture::default() };
+    for claim in case.capture.images.iter().filter(|claim| !claim.kernel) {
+        map.images.push(ImageClaim { load: claim.load.map(|load| Avma(load.0 - 0x920_0000)), basis: Basis::Unslid, ..claim.clone() });
+    }
+    let mut capture = case.capture.clone();
+    capture.kernel_version = Some("Darwin Kernel Version 22.3.0: x; root:xnu/RELEASE_X86_64".into());
+    // As the report prints it: the kernel's slide is not that of the collection.
+    capture.slide = Some(kstack::model::addr::Slide(0x921_0000));
+    capture.images.retain(|claim| claim.kernel || claim.name.ends_with("zfs"));
+    let library = folder_of(&case);
+    let maps = [("kmutil.txt".to_string(), map)];
+    let layout = place::place(&capture, b"", &maps, &library, PlaceOptions::default());
+    let spl = layout.images.iter().find(|image| image.name.ends_with("spl")).unwrap();
+    let row = case.rows.iter().find(|row| row.image.ends_with("spl")).unwrap();
+    assert_eq!(spl.load, Some(Avma(row.base)), "{}", warnings(&layout));
+}
+
 /// On arm64 a kernel whose `Kernel text exec base` is missing is not placed by the slide alone: names would be wrong.
 #[test]
 fn a_slide_alone_places_no_code_of_an_arm64_kernel_collection() {

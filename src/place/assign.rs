@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Image, PlaceOptions, Refused, kdk};
+use super::anchors::OWN;
+use super::{Image, PlaceOptions, Refused, WHICH_SLICE, kdk};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{ImageClaim, ImageId};
@@ -33,7 +34,7 @@ pub fn images(
     let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
     let mut images: Vec<Image> = kernel(capture, maps, library, arch).into_iter().collect();
     images.extend(modules(capture, text));
-    let own = capture.images.iter().map(|claim| (claim, "the report"));
+    let own = capture.images.iter().map(|claim| (claim, OWN));
     let listed = maps.iter().flat_map(|(name, map)| map.images.iter().map(move |claim| (claim, name.as_str())));
     let (apart, claims): (Vec<_>, Vec<_>) = own.chain(listed).partition(|(claim, _)| claim.collection || claim.user);
     claim(&mut images, &claims, library, notes);
@@ -181,6 +182,11 @@ fn give(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>, notes: &mut 
         ));
         return;
     };
+    if arch.is_none() && given.programs.iter().any(|other| !other.info().arch.fits(program.info().arch)) {
+        let archs: Vec<&str> = given.programs.iter().map(|program| program.info().arch.name()).collect();
+        let text = format!("{path} is for {}, and {WHICH_SLICE}: {} is taken", archs.join(" and "), program.info().arch);
+        notes.push(Note::warning("", text));
+    }
     let at = if given.file.kernel { images.iter().position(|image| image.kernel) } else { find(images, given, program) };
     let at = at.unwrap_or_else(|| {
         let name = given.file.name.clone().or_else(|| program.bundle_id.clone()).unwrap_or_else(|| program.stem.clone());
