@@ -141,7 +141,7 @@ fn cases() -> Vec<Case> {
             let slid = !(name.starts_with("stackshot") || name.starts_with("spindump"));
             if !slid {
                 // These print the address with the slide taken off; the base in the table has it.
-                let slide = rows.iter().find(|row| row.image == "__kernel__").map_or(0, |row| slide(row));
+                let slide = rows.iter().find(|row| row.image == "__kernel__").map_or(0, slide);
                 rows.iter_mut().for_each(|row| row.base = row.base.wrapping_sub(slide));
             }
             cases.push(case(name, rows, if slid { Basis::Runtime } else { Basis::Unslid }, Known::ByName));
