@@ -490,3 +490,83 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to.parent().unwrap()).unwrap();
     fs::write(to, fs::read(from).unwrap()).unwrap();
 }
+
+/// The rows of a panic as a user looks them up by hand: addresses with a debugger's load map, and offsets into images, in each kind of file.
+#[test]
+fn addresses_and_offsets_on_the_command_line() {
+    let rows = rows(&common::fixtures().join("truth/darwin/panic-14-arm64-aux.txt.truth.tsv"));
+    let files: [(&str, &[&str]); 4] = [
+        ("kexts", &["-k", "A/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000", "-m", "A/spl.kext", "-m", "A/zfs.kext"]),
+        (
+            "stripped, folder of dSYMs",
+            &[
+                "-k",
+                "A/stripped/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000",
+                "-m",
+                "A/stripped/spl.kext",
+                "-m",
+                "A/stripped/zfs.kext",
+                "-S",
+                "A/",
+            ],
+        ),
+        ("fat kexts", &["-k", "A/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000", "-m", "F/spl.kext", "-m", "F/zfs.kext"]),
+        ("kernel collection, folder", &["-k", "C@__TEXT_EXEC=0xfffffe00127d0000", "-S", "A/"]),
+    ];
+    for (way, files) in files {
+        let full = |arg: &&str| {
+            let arg = arg.replacen("A/", "symbols/darwin/arm64e/", 1).replacen("F/", "symbols/darwin/fat/", 1);
+            if arg.starts_with("C@") { arg.replacen('C', "symbols/darwin/fileset/kernelcache.release.mac13", 1) } else { arg }
+        };
+        let files: Vec<String> = files.iter().map(full).collect();
+        let mut right = 0;
+        for row in &rows {
+            let image = if row.image == "__kernel__" { "kernel:__TEXT_EXEC".to_string() } else { format!("{}:__TEXT_EXEC", row.image) };
+            let (address, offset) = (format!("{:#x}", row.address), format!("+{:#x}", row.address - row.base));
+            let by_address = vec!["-l", "load-maps/lldb-showallkexts-14-arm64.txt", &address];
+            let by_offset = vec!["--image", &image, "--arch", "arm64e", &offset];
+            for query in [by_address, by_offset] {
+                let mut args = vec!["lookup", "--format", "json"];
+                args.extend(query.iter());
+                args.extend(files.iter().map(String::as_str));
+                if row.lookup == Lookup::Return {
+                    args.push("-r");
+                }
+                let answer = common::json(&common::run(&args));
+                let frame = &answer["results"][0]["frames"][0];
+                let place = |location: &serde_json::Value| {
+                    let file = location["file"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+                    format!("{}@{file}:{}", location["function"].as_str().unwrap_or("?"), location["line"])
+                };
+                let chain: Vec<String> = frame["locations"].as_array().into_iter().flatten().map(place).collect();
+                assert_eq!(frame["symbol"], *row.symbol, "{way} {query:?}: {answer}");
+                assert_eq!((frame["offset"].as_u64(), chain.join(" < ")), (Some(row.offset), row.chain.clone()), "{way} {query:?}");
+                right += 1;
+            }
+        }
+        println!("lookup, {way:28} {right} of {}", 2 * rows.len());
+    }
+    // Where the collection lies places all that is in it.
+    let start =
+        ["lookup", "-k", "symbols/darwin/fileset/kernelcache.release.mac13@0xfffffe00127a8000", "0xfffffe00127d31b8", "0xfffffe00127dda24"];
+    let text = common::stdout(&common::run(&start));
+    assert!(text.starts_with("machine_switch_context (in kernel) + 36 ") && text.contains("(in net.example.zfs)"), "{text}");
+    // Offsets from `__TEXT` are no code on arm64, and that is said.
+    let bare = common::run(&["lookup", "--image", "net.example.zfs", "+0x1400", "-m", "symbols/darwin/arm64e/zfs.kext"]);
+    assert!(common::stdout(&bare).contains("--image net.example.zfs:__TEXT_EXEC"), "{}", common::stdout(&bare));
+    let spindump = common::run(&["lookup", "net.example.zfs + 0x1400", "-m", "symbols/darwin/legacy/zfs.kext"]);
+    assert!(common::stdout(&spindump).contains("zfs0_drain_seal (in net.example.zfs) + 288"), "{}", common::stdout(&spindump));
+    // A packed kext is what is in it.
+    let packed = [
+        "lookup",
+        "--image",
+        "net.example.spl:__TEXT_EXEC",
+        "+0x8c",
+        "-S",
+        "symbols/darwin/arm64e",
+        "-m",
+        "symbols/darwin/packed/spl.im4p",
+    ];
+    let plain = common::stdout(&common::run(&[&packed[..6], &["-m", "symbols/darwin/arm64e/stripped/spl.kext"]].concat()));
+    assert_eq!(common::stdout(&common::run(&packed)), plain);
+}

@@ -6,13 +6,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::anchors::OWN;
 use super::{Image, PlaceOptions, Refused, WHICH_SLICE, kdk};
-use crate::model::addr::Arch;
+use crate::model::addr::{Arch, Avma};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{ImageClaim, ImageId};
 use crate::note::Note;
 use crate::parse::linux_symbol::is_generated;
 use crate::symbols::FileKind;
-use crate::symbols::find::{Given, Library, Program};
+use crate::symbols::find::{Given, GivenAddress, Library, Program};
 
 /// Images with their symbol files, where there are any.
 pub struct Assigned {
@@ -231,6 +231,19 @@ fn give_collection(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>) {
             images.len() - 1
         });
         images[at].program.get_or_insert_with(|| program.clone());
+        images[at].given = images[at].given.take().or_else(|| given_entry(given.file.address.as_ref()?, program, given.file.kernel));
+    }
+}
+
+/// What `FILE@ADDR` says about an entry of a collection: ADDR is where the collection lies; `@SEGMENT=ADDR` speaks of the kernel's segment.
+fn given_entry(given: &GivenAddress, program: &Program, kernel: bool) -> Option<GivenAddress> {
+    let info = program.info();
+    match &given.segment {
+        Some(_) => (kernel && info.kind == FileKind::Kernel).then(|| given.clone()),
+        None => {
+            let from_start = info.base().0.wrapping_sub(info.collection.as_ref()?.base.0);
+            Some(GivenAddress { segment: None, at: Avma(given.at.0.wrapping_add(from_start)) })
+        }
     }
 }
 
