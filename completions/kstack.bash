@@ -720,7 +720,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__lookup)
-            opts="-k -m -l -S -o -q -r -h --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --format --frames --return-address --no-demangle --strict --help"
+            opts="-k -m -l -S -o -q -r -h --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --format --image --arch --frames --return-address --no-demangle --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -776,6 +776,14 @@ _kstack() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json ndjson" -- "${cur}"))
+                    return 0
+                    ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arch)
+                    COMPREPLY=($(compgen -W "x86_64 i386 arm64 arm64e arm ppc ppc64 s390x riscv64 mips loongarch64" -- "${cur}"))
                     return 0
                     ;;
                 --frames)

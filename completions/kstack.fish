@@ -359,7 +359,7 @@ markdown\t''
 csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table where each load address comes from and why a file was refused'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table by what rule each image is placed, where that is stated and why a file was refused; list user space too'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l strict -d 'Exit with status 3 when an image has no verified symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -374,6 +374,18 @@ never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''
 ndjson\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l image -d 'Queries are offsets into this image (`+0x12cc`), by bundle identifier or its last part' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l arch -d 'Architecture of the queries, where a symbol file is for several and no address tells' -r -f -a "x86_64\t''
+i386\t''
+arm64\t''
+arm64e\t''
+arm\t''
+ppc\t''
+ppc64\t''
+s390x\t''
+riscv64\t''
+mips\t''
+loongarch64\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l frames -d 'Idiom of the frames in text; by default that of the system that the symbol files are of' -r -f -a "atos\t''
 linux\t''
 gnu\t''

@@ -565,7 +565,7 @@ fn addresses_and_offsets_on_the_command_line() {
         "-S",
         "symbols/darwin/arm64e",
         "-m",
-        "symbols/darwin/packed/spl.im4p",
+        "net.example.spl=symbols/darwin/packed/spl.im4p",
     ];
     let plain = common::stdout(&common::run(&[&packed[..6], &["-m", "symbols/darwin/arm64e/stripped/spl.kext"]].concat()));
     assert_eq!(common::stdout(&common::run(&packed)), plain);
