@@ -167,9 +167,13 @@ impl Placer<'_> {
         if anchors.exec.is_some() {
             image.placed_by.push_str(&format!("; arm64: an address in code minus {EXEC}'s, plus the file's {EXEC}"));
         } else {
+            let advice = if image.kernel {
+                "give -k FILE@__TEXT_EXEC=ADDR, which is `Kernel text exec base` in a panic"
+            } else {
+                "use a load map with `TEXT exec` (lldb's showallkexts), or give FILE@__TEXT_EXEC=ADDR"
+            };
             self.warn(format!(
-                "{}: only __TEXT is placed: on arm64 __TEXT_EXEC lies elsewhere and {} does not say where; \
-                 use a load map with `TEXT exec` (lldb's showallkexts), or give FILE@__TEXT_EXEC=ADDR",
+                "{}: only __TEXT is placed: on arm64 __TEXT_EXEC lies elsewhere and {} does not say where; {advice}",
                 image.name, image.placed_by
             ));
         }
