@@ -385,6 +385,8 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output')
+            [CompletionResult]::new('--image', '--image', [CompletionResultType]::ParameterName, 'Queries are offsets into this image (`+0x12cc`), by bundle identifier or its last part')
+            [CompletionResult]::new('--arch', '--arch', [CompletionResultType]::ParameterName, 'Architecture of the queries, where a symbol file is for several and no address tells')
             [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'Idiom of the frames in text; by default that of the system that the symbol files are of')
             [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')

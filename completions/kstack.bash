@@ -834,6 +834,14 @@ _kstack() {
                     COMPREPLY=($(compgen -W "text json ndjson" -- "${cur}"))
                     return 0
                     ;;
+                --image)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --arch)
+                    COMPREPLY=($(compgen -W "x86_64 i386 arm64 arm64e arm ppc ppc64 s390x riscv64 mips loongarch64" -- "${cur}"))
+                    return 0
+                    ;;
                 --frames)
                     COMPREPLY=($(compgen -W "atos linux gnu full" -- "${cur}"))
                     return 0

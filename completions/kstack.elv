@@ -373,6 +373,8 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand --output 'Write to FILE, which appears whole or not at all'
             cand --color 'Colour'
             cand --format 'Form of the output'
+            cand --image 'Queries are offsets into this image (`+0x12cc`), by bundle identifier or its last part'
+            cand --arch 'Architecture of the queries, where a symbol file is for several and no address tells'
             cand --frames 'Idiom of the frames in text; by default that of the system that the symbol files are of'
             cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
             cand -q 'Say nothing on standard error but errors'

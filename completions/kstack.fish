@@ -457,6 +457,18 @@ never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''
 ndjson\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l image -d 'Queries are offsets into this image (`+0x12cc`), by bundle identifier or its last part' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l arch -d 'Architecture of the queries, where a symbol file is for several and no address tells' -r -f -a "x86_64\t''
+i386\t''
+arm64\t''
+arm64e\t''
+arm\t''
+ppc\t''
+ppc64\t''
+s390x\t''
+riscv64\t''
+mips\t''
+loongarch64\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l frames -d 'Idiom of the frames in text; by default that of the system that the symbol files are of' -r -f -a "atos\t''
 linux\t''
 gnu\t''

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, diff, top};
+use crate::input::unpack;
 use crate::model::addr::Svma;
 use crate::model::capture::Capture;
 use crate::parse;
@@ -78,10 +79,11 @@ fn groups(report: &Report<'_>, style: Style) {
     }
 }
 
-/// Opens `data` as a symbol file and asks it about addresses in and around its segments.
+/// Opens `data` as a symbol file, packed or not, and asks it about addresses in and around its segments.
 pub fn symbol_file(data: &[u8]) {
-    let bytes = crate::input::Bytes::from(data.to_vec());
-    for opener in OPENERS.iter().filter(|opener| opener.sniff(data)) {
+    let Ok(source) = unpack::unpack("input".to_string(), data.to_vec().into()) else { return };
+    let bytes = source.data;
+    for opener in OPENERS.iter().filter(|opener| opener.sniff(&bytes)) {
         for file in opener.open(Path::new("input"), &bytes, &mut Vec::new()) {
             let segments = file.info().segments.iter().take(8);
             let probes: Vec<Svma> = segments

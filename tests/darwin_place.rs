@@ -141,7 +141,7 @@ fn cases() -> Vec<Case> {
             let slid = !(name.starts_with("stackshot") || name.starts_with("spindump"));
             if !slid {
                 // These print the address with the slide taken off; the base in the table has it.
-                let slide = rows.iter().find(|row| row.image == "__kernel__").map_or(0, |row| slide(row));
+                let slide = rows.iter().find(|row| row.image == "__kernel__").map_or(0, slide);
                 rows.iter_mut().for_each(|row| row.base = row.base.wrapping_sub(slide));
             }
             cases.push(case(name, rows, if slid { Basis::Runtime } else { Basis::Unslid }, Known::ByName));
@@ -325,6 +325,48 @@ fn slides_that_disagree_are_said() {
     assert!(warnings(&layout).contains("0x11600000") && warnings(&layout).contains("0x11400000"), "{}", warnings(&layout));
 }
 
+/// A load map of another boot is found out by a kext that the report places too, and places nothing.
+#[test]
+fn a_load_map_of_another_boot_is_not_used() {
+    let Some(case) = panic_case("showallstacks-10.8-gdb.txt") else { return };
+    let mut map = Capture { os: Some(Os::Darwin), ..Capture::default() };
+    for claim in case.capture.images.iter().filter(|claim| !claim.kernel) {
+        let load = claim.load.map(|load| Avma(load.0 - 0x5a0_0000 + if claim.name.ends_with("zfs") { 0x5000 } else { 0 }));
+        map.images.push(ImageClaim { load, basis: Basis::Unslid, line: 3, ..claim.clone() });
+    }
+    let mut capture = case.capture.clone();
+    // The report states zfs alone; of spl only the map knows a place.
+    capture.slide = Some(kstack::model::addr::Slide(0x5a0_0000));
+    capture.images.retain(|claim| claim.kernel || claim.name.ends_with("zfs"));
+    let library = folder_of(&case);
+    let maps = [("kextstat.txt".to_string(), map)];
+    let layout = place::place(&capture, b"", &maps, &library, PlaceOptions::default());
+    assert!(warnings(&layout).contains("another boot"), "{}", warnings(&layout));
+    let image = |name: &str| layout.images.iter().find(|image| image.name.ends_with(name)).unwrap();
+    assert!(!image("zfs").segments.is_empty() && image("spl").segments.is_empty());
+}
+
+/// The slide between a panic and a kextstat of the same boot is what lies between their addresses of the same kexts.
+#[test]
+fn kexts_in_both_lists_give_the_slide_of_the_others() {
+    let Some(case) = panic_case("showallstacks-12-lldb.txt") else { return };
+    let mut map = Capture { os: Some(Os::Darwin), ..Capture::default() };
+    for claim in case.capture.images.iter().filter(|claim| !claim.kernel) {
+        map.images.push(ImageClaim { load: claim.load.map(|load| Avma(load.0 - 0x920_0000)), basis: Basis::Unslid, ..claim.clone() });
+    }
+    let mut capture = case.capture.clone();
+    capture.kernel_version = Some("Darwin Kernel Version 22.3.0: x; root:xnu/RELEASE_X86_64".into());
+    // As the report prints it: the kernel's slide is not that of the collection.
+    capture.slide = Some(kstack::model::addr::Slide(0x921_0000));
+    capture.images.retain(|claim| claim.kernel || claim.name.ends_with("zfs"));
+    let library = folder_of(&case);
+    let maps = [("kmutil.txt".to_string(), map)];
+    let layout = place::place(&capture, b"", &maps, &library, PlaceOptions::default());
+    let spl = layout.images.iter().find(|image| image.name.ends_with("spl")).unwrap();
+    let row = case.rows.iter().find(|row| row.image.ends_with("spl")).unwrap();
+    assert_eq!(spl.load, Some(Avma(row.base)), "{}", warnings(&layout));
+}
+
 /// On arm64 a kernel whose `Kernel text exec base` is missing is not placed by the slide alone: names would be wrong.
 #[test]
 fn a_slide_alone_places_no_code_of_an_arm64_kernel_collection() {
@@ -447,4 +489,84 @@ fn copy(from: &Path, to: &Path) {
     }
     fs::create_dir_all(to.parent().unwrap()).unwrap();
     fs::write(to, fs::read(from).unwrap()).unwrap();
+}
+
+/// The rows of a panic as a user looks them up by hand: addresses with a debugger's load map, and offsets into images, in each kind of file.
+#[test]
+fn addresses_and_offsets_on_the_command_line() {
+    let rows = rows(&common::fixtures().join("truth/darwin/panic-14-arm64-aux.txt.truth.tsv"));
+    let files: [(&str, &[&str]); 4] = [
+        ("kexts", &["-k", "A/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000", "-m", "A/spl.kext", "-m", "A/zfs.kext"]),
+        (
+            "stripped, folder of dSYMs",
+            &[
+                "-k",
+                "A/stripped/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000",
+                "-m",
+                "A/stripped/spl.kext",
+                "-m",
+                "A/stripped/zfs.kext",
+                "-S",
+                "A/",
+            ],
+        ),
+        ("fat kexts", &["-k", "A/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000", "-m", "F/spl.kext", "-m", "F/zfs.kext"]),
+        ("kernel collection, folder", &["-k", "C@__TEXT_EXEC=0xfffffe00127d0000", "-S", "A/"]),
+    ];
+    for (way, files) in files {
+        let full = |arg: &&str| {
+            let arg = arg.replacen("A/", "symbols/darwin/arm64e/", 1).replacen("F/", "symbols/darwin/fat/", 1);
+            if arg.starts_with("C@") { arg.replacen('C', "symbols/darwin/fileset/kernelcache.release.mac13", 1) } else { arg }
+        };
+        let files: Vec<String> = files.iter().map(full).collect();
+        let mut right = 0;
+        for row in &rows {
+            let image = if row.image == "__kernel__" { "kernel:__TEXT_EXEC".to_string() } else { format!("{}:__TEXT_EXEC", row.image) };
+            let (address, offset) = (format!("{:#x}", row.address), format!("+{:#x}", row.address - row.base));
+            let by_address = vec!["-l", "load-maps/lldb-showallkexts-14-arm64.txt", &address];
+            let by_offset = vec!["--image", &image, "--arch", "arm64e", &offset];
+            for query in [by_address, by_offset] {
+                let mut args = vec!["lookup", "--format", "json"];
+                args.extend(query.iter());
+                args.extend(files.iter().map(String::as_str));
+                if row.lookup == Lookup::Return {
+                    args.push("-r");
+                }
+                let answer = common::json(&common::run(&args));
+                let frame = &answer["results"][0]["frames"][0];
+                let place = |location: &serde_json::Value| {
+                    let file = location["file"].as_str().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+                    format!("{}@{file}:{}", location["function"].as_str().unwrap_or("?"), location["line"])
+                };
+                let chain: Vec<String> = frame["locations"].as_array().into_iter().flatten().map(place).collect();
+                assert_eq!(frame["symbol"], *row.symbol, "{way} {query:?}: {answer}");
+                assert_eq!((frame["offset"].as_u64(), chain.join(" < ")), (Some(row.offset), row.chain.clone()), "{way} {query:?}");
+                right += 1;
+            }
+        }
+        println!("lookup, {way:28} {right} of {}", 2 * rows.len());
+    }
+    // Where the collection lies places all that is in it.
+    let start =
+        ["lookup", "-k", "symbols/darwin/fileset/kernelcache.release.mac13@0xfffffe00127a8000", "0xfffffe00127d31b8", "0xfffffe00127dda24"];
+    let text = common::stdout(&common::run(&start));
+    assert!(text.starts_with("machine_switch_context (in kernel) + 36 ") && text.contains("(in net.example.zfs)"), "{text}");
+    // Offsets from `__TEXT` are no code on arm64, and that is said.
+    let bare = common::run(&["lookup", "--image", "net.example.zfs", "+0x1400", "-m", "symbols/darwin/arm64e/zfs.kext"]);
+    assert!(common::stdout(&bare).contains("--image net.example.zfs:__TEXT_EXEC"), "{}", common::stdout(&bare));
+    let spindump = common::run(&["lookup", "net.example.zfs + 0x1400", "-m", "symbols/darwin/legacy/zfs.kext"]);
+    assert!(common::stdout(&spindump).contains("zfs0_drain_seal (in net.example.zfs) + 288"), "{}", common::stdout(&spindump));
+    // A packed kext is what is in it.
+    let packed = [
+        "lookup",
+        "--image",
+        "net.example.spl:__TEXT_EXEC",
+        "+0x8c",
+        "-S",
+        "symbols/darwin/arm64e",
+        "-m",
+        "net.example.spl=symbols/darwin/packed/spl.im4p",
+    ];
+    let plain = common::stdout(&common::run(&[&packed[..6], &["-m", "symbols/darwin/arm64e/stripped/spl.kext"]].concat()));
+    assert_eq!(common::stdout(&common::run(&packed)), plain);
 }

@@ -93,7 +93,7 @@ fn binaries(dir: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.path();
         if path.is_dir() {
             binaries(&path, found);
-        } else if path.extension().is_none_or(|extension| extension != "plist" && extension != "md") {
+        } else if path.extension().is_none_or(|extension| extension != "plist" && extension != "md" && extension != "im4p") {
             found.push(path);
         }
     }
@@ -108,6 +108,14 @@ fn goblin_sees_the_same_segments_uuids_and_symbols() {
     for path in paths {
         let bytes = std::fs::read(&path).unwrap();
         let theirs: Vec<MachO<'_>> = match Mach::parse(&bytes).unwrap() {
+            // A kernel collection: each entry is a header of its own inside the file.
+            Mach::Binary(one) if one.header.filetype == 12 => {
+                let entry = |command: &goblin::mach::load_command::LoadCommand| match command.command {
+                    goblin::mach::load_command::CommandVariant::FilesetEntry(entry) => Some(entry.fileoff as usize),
+                    _ => None,
+                };
+                one.load_commands.iter().filter_map(entry).map(|at| MachO::parse(&bytes, at).unwrap()).collect()
+            }
             Mach::Binary(one) => vec![one],
             Mach::Fat(fat) => {
                 fat.into_iter().map(|slice| if let Ok(SingleArch::MachO(one)) = slice { one } else { panic!("{path:?}") }).collect()

@@ -123,6 +123,8 @@ fn symbol_files() {
         "symbols/darwin/arm64e/zfs.kext/Contents/MacOS/zfs",
         "symbols/darwin/fat/spl.kext/Contents/MacOS/spl",
         "symbols/darwin/i386/spl32.kext/Contents/MacOS/spl32",
+        "symbols/darwin/fileset/kernelcache.release.mac13",
+        "symbols/darwin/packed/spl.im4p",
         "symbols/linux/unit.ko",
         "symbols/linux/unit-zlib.ko",
     ];

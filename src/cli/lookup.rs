@@ -15,6 +15,7 @@ use crate::model::addr::{Arch, Avma, Svma, parse_hex};
 use crate::model::capture::Capture;
 use crate::model::frame::{Answer, Trust};
 use crate::model::stack::Lookup;
+use crate::note::Note;
 use crate::place::{self, Layout};
 use crate::render::Style;
 use crate::render::frames::{self, IDIOMS, Idiom, Paint};
@@ -43,6 +44,9 @@ pub struct Args {
     /// They count from the image's `__TEXT` (its load address), or from the segment named behind a colon: panics, spindumps and stackshots of arm64 count from `__TEXT_EXEC`.
     #[arg(long, value_name = "NAME[:SEGMENT]")]
     image: Option<String>,
+    /// Architecture of the queries, where a symbol file is for several and no address tells
+    #[arg(long, value_name = "ARCH", value_parser = clap::builder::PossibleValuesParser::new(Arch::ALL.map(Arch::name)))]
+    arch: Option<String>,
     /// Idiom of the frames in text; by default that of the system that the symbol files are of
     #[arg(long, value_name = "IDIOM", value_parser = clap::builder::PossibleValuesParser::new(IDIOMS.iter().map(|(name, _)| *name)))]
     frames: Option<String>,
@@ -76,7 +80,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let (unplaced, proven) = (session.unplaced, session.proven);
     notes.extend(session.sources.iter().flat_map(Sources::notes));
     // Where images lie matters only to a query that needed to know.
-    notes.extend(layout.notes.iter().filter(|note| note.failure || unplaced).cloned());
+    let matters = |note: &&Note| note.failure || unplaced || note.text.contains(place::WHICH_SLICE);
+    notes.extend(layout.notes.iter().filter(matters).cloned());
     let failed = term::report(&notes, args.output.quiet);
     // The process ends here; giving everything back piece by piece would only take time.
     std::mem::forget((inputs, layout));
@@ -88,7 +93,7 @@ fn place_all(args: &Args, inputs: &Inputs) -> Layout {
     let options = args.symbols.place_options();
     // A small number may be an offset into a file of any architecture.
     let high = args.queries.iter().filter_map(|query| address(query)).find(|value| value >> 63 == 1);
-    let arch = high.and_then(|value| Arch::of_darwin_address(Avma(value)));
+    let arch = args.arch.as_deref().and_then(Arch::by_name).or_else(|| high.and_then(|value| Arch::of_darwin_address(Avma(value))));
     let capture = Capture { arch, ..Capture::default() };
     place::place(&capture, b"", &inputs.maps, &inputs.library, options)
 }

@@ -32,7 +32,7 @@ pub struct Args {
     /// Form of the output
     #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson", "markdown", "csv"])]
     format: String,
-    /// Say below the table where each load address comes from and why a file was refused
+    /// Say below the table by what rule each image is placed, where that is stated and why a file was refused; list user space too
     #[arg(short, long)]
     verbose: bool,
     /// Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing
@@ -92,12 +92,12 @@ fn write(
     match args.format.as_str() {
         "json" => json(layouts, checks, out),
         "ndjson" => ndjson(layouts, out),
-        "markdown" => each(layouts, out, |layout, out| write_markdown(&modules::HEAD, &rows(layout), out)),
-        "csv" => each(layouts, out, |layout, out| write_csv(&modules::HEAD, &rows(layout), out)),
+        "markdown" => each(layouts, out, |layout, out| write_markdown(&modules::HEAD, &rows(layout, args.verbose), out)),
+        "csv" => each(layouts, out, |layout, out| write_csv(&modules::HEAD, &rows(layout, args.verbose), out)),
         _ => each(layouts, out, |layout, out| {
             // An address or size that is broken over two lines cannot be copied.
             let whole = [1, 2, 4].map(|column| (column, Align::Whole));
-            write_table(&modules::HEAD, &rows(layout), &whole, style.terminal.then(|| term::width().unwrap_or(100)), out)?;
+            write_table(&modules::HEAD, &rows(layout, args.verbose), &whole, style.terminal.then(|| term::width().unwrap_or(100)), out)?;
             if args.verbose { write!(out, "\n{}", details(layout, folders)) } else { Ok(()) }
         }),
     }
@@ -132,8 +132,10 @@ fn each(
     Ok(())
 }
 
-fn rows(layout: &Layout) -> Vec<Vec<String>> {
-    layout.images.iter().map(|image| modules::cells(image).to_vec()).collect()
+/// Kernel collections stand below their images; programs and libraries of user space only where everything is asked for.
+fn rows(layout: &Layout, all: bool) -> Vec<Vec<String>> {
+    let apart = layout.apart.iter().filter(|image| all || !image.user);
+    layout.images.iter().chain(apart).map(|image| modules::cells(image).to_vec()).collect()
 }
 
 fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {
@@ -143,8 +145,11 @@ fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {
     }
     for image in &layout.images {
         let mut facts = Vec::new();
-        if !image.placed_by.is_empty() {
-            facts.push(format!("address from {}", image.placed_by));
+        match image.placed_by.as_str() {
+            "" => {}
+            // The kernel's place follows from its slide, whose reason may be a sentence.
+            reason if image.kernel => facts.push(format!("address: {reason}")),
+            source => facts.push(format!("address from {source}")),
         }
         for (segment, at) in image.segments.iter().filter(|(segment, _)| segment.executable) {
             facts.push(format!("{} at {at} is {} in the file", segment.name, segment.svma));

@@ -7,7 +7,6 @@
 //! ```
 //! The last is `compressed_kernel_header` of Apple's kext_tools (kernelcache.h).
 
-use super::unpack::read;
 use super::{Bytes, MAX_BYTES, Source};
 use crate::error::{Error, Result};
 
@@ -61,7 +60,7 @@ fn unpack_payload(name: String, data: &[u8]) -> Result<Source> {
 
 #[cfg(feature = "lzfse")]
 fn unpack_lzfse(name: String, data: &[u8]) -> Result<Source> {
-    read(name, "LZFSE", lzfse_rust::LzfseRingDecoder::default().reader(data))
+    super::unpack::read(name, "LZFSE", lzfse_rust::LzfseRingDecoder::default().reader(data))
 }
 
 #[cfg(not(feature = "lzfse"))]
@@ -267,6 +266,21 @@ mod tests {
         let whole = container(&data);
         assert!(unpack("k".into(), &whole[..400]).unwrap_err().to_string().contains("truncated IM4P"));
         assert!(!is_packed(b"0\x82plain text that begins with a zero"));
+    }
+
+    #[cfg(feature = "lzfse")]
+    #[test]
+    fn damaged_lzfse_gives_a_result_or_an_error() {
+        let mut whole = Vec::new();
+        lzfse_rust::encode_bytes(&sample(), &mut whole).unwrap();
+        for seed in 0..4000usize {
+            let mut file = whole.clone();
+            for n in 0..1 + seed % 4 {
+                let at = seed.wrapping_mul(2654435761).wrapping_add(n * 7919) % if seed % 3 == 0 { 64 } else { file.len() };
+                file[at] ^= (seed >> 2) as u8 | 1;
+            }
+            let _ = unpack("k".into(), &file);
+        }
     }
 
     #[cfg(feature = "lzfse")]

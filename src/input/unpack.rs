@@ -16,6 +16,11 @@ pub fn packing(head: &[u8]) -> Option<&'static str> {
     kinds.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, program)| program)
 }
 
+/// Whether data that begins with `head` is a packed kernelcache.
+pub fn is_kernelcache(head: &[u8]) -> bool {
+    kernelcache::is_packed(head)
+}
+
 /// Unpacks `data` if it is compressed. What could be read of a damaged archive is kept, with a note.
 ///
 /// # Errors

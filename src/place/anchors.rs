@@ -11,6 +11,9 @@ use crate::model::image::ImageClaim;
 use crate::symbols::find::Program;
 use crate::symbols::{FileInfo, Segment};
 
+/// What the report itself is called as a source.
+pub(super) const OWN: &str = "the report";
+
 /// The segment that arm64 kernels and kexts have their code in.
 pub(super) const EXEC: &str = "__TEXT_EXEC";
 
@@ -54,9 +57,9 @@ impl Anchors {
         }
     }
 
-    fn of(image: &Image, maps: MapSlide) -> Result<Anchors, Box<Conflict>> {
+    fn of(image: &Image, maps: MapSlide, foreign: &[String]) -> Result<Anchors, Box<Conflict>> {
         let mut anchors = Anchors::default();
-        for claim in &image.claims {
+        for claim in image.claims.iter().filter(|claim| !foreign.contains(&claim.source)) {
             let bring = |at: Option<Avma>| at.and_then(|at| maps.bring(at, claim.basis));
             keep(&mut anchors.text, "", bring(claim.load), claim.size, claim)?;
             keep(&mut anchors.exec, "__TEXT_EXEC of ", bring(claim.exec), claim.exec_size, claim)?;
@@ -85,7 +88,7 @@ fn keep(
 impl Placer<'_> {
     /// What the sources say about an image, brought into the report's world. Two that disagree place nothing.
     pub(super) fn anchors(&mut self, image: &Image, maps: MapSlide) -> Option<Anchors> {
-        match Anchors::of(image, maps) {
+        match Anchors::of(image, maps, &self.foreign) {
             Ok(anchors) => Some(anchors),
             Err(conflict) => {
                 let Conflict { part, first, second } = *conflict;
@@ -94,6 +97,26 @@ impl Placer<'_> {
                     image.name, first.at, first.source, second.at, second.source
                 ));
                 None
+            }
+        }
+    }
+
+    /// Finds the load maps that put a kext elsewhere than the report does: they are of another boot, and their other addresses prove nothing.
+    pub(super) fn find_foreign(&mut self, images: &[Image], maps: MapSlide) {
+        for image in images.iter().filter(|image| !image.kernel) {
+            let claims = |own: bool| image.claims.iter().filter(move |claim| (claim.source == OWN) == own);
+            let load = |claim: &ImageClaim| claim.load.and_then(|load| maps.bring(load, claim.basis));
+            let Some((load_here, line)) = claims(true).find_map(|claim| Some((load(claim)?, claim.line))) else { continue };
+            for claim in claims(false) {
+                let Some(there) = load(claim).filter(|there| *there != load_here) else { continue };
+                if !self.foreign.contains(&claim.source) {
+                    self.foreign.push(claim.source.clone());
+                    self.warn(format!(
+                        "{} line {} puts {} at {there}, but the report at {load_here} (line {line}): it is of another boot, and none of its \
+                         addresses is used",
+                        claim.source, claim.line, image.name
+                    ));
+                }
             }
         }
     }
@@ -144,9 +167,13 @@ impl Placer<'_> {
         if anchors.exec.is_some() {
             image.placed_by.push_str(&format!("; arm64: an address in code minus {EXEC}'s, plus the file's {EXEC}"));
         } else {
+            let advice = if image.kernel {
+                "give -k FILE@__TEXT_EXEC=ADDR, which is `Kernel text exec base` in a panic"
+            } else {
+                "use a load map with `TEXT exec` (lldb's showallkexts), or give FILE@__TEXT_EXEC=ADDR"
+            };
             self.warn(format!(
-                "{}: only __TEXT is placed: on arm64 __TEXT_EXEC lies elsewhere and {} does not say where; \
-                 use a load map with `TEXT exec` (lldb's showallkexts), or give FILE@__TEXT_EXEC=ADDR",
+                "{}: only __TEXT is placed: on arm64 __TEXT_EXEC lies elsewhere and {} does not say where; {advice}",
                 image.name, image.placed_by
             ));
         }

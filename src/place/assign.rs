@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Image, PlaceOptions, Refused, kdk};
-use crate::model::addr::Arch;
+use super::anchors::OWN;
+use super::{Image, PlaceOptions, Refused, WHICH_SLICE, kdk};
+use crate::model::addr::{Arch, Avma};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{ImageClaim, ImageId};
 use crate::note::Note;
 use crate::parse::linux_symbol::is_generated;
 use crate::symbols::FileKind;
-use crate::symbols::find::{Given, Library, Program};
+use crate::symbols::find::{Given, GivenAddress, Library, Program};
 
 /// Images with their symbol files, where there are any.
 pub struct Assigned {
@@ -33,7 +34,7 @@ pub fn images(
     let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
     let mut images: Vec<Image> = kernel(capture, maps, library, arch).into_iter().collect();
     images.extend(modules(capture, text));
-    let own = capture.images.iter().map(|claim| (claim, "the report"));
+    let own = capture.images.iter().map(|claim| (claim, OWN));
     let listed = maps.iter().flat_map(|(name, map)| map.images.iter().map(move |claim| (claim, name.as_str())));
     let (apart, claims): (Vec<_>, Vec<_>) = own.chain(listed).partition(|(claim, _)| claim.collection || claim.user);
     claim(&mut images, &claims, library, notes);
@@ -181,6 +182,11 @@ fn give(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>, notes: &mut 
         ));
         return;
     };
+    if arch.is_none() && given.programs.iter().any(|other| !other.info().arch.fits(program.info().arch)) {
+        let archs: Vec<&str> = given.programs.iter().map(|program| program.info().arch.name()).collect();
+        let text = format!("{path} is for {}, and {WHICH_SLICE}: {} is taken", archs.join(" and "), program.info().arch);
+        notes.push(Note::warning("", text));
+    }
     let at = if given.file.kernel { images.iter().position(|image| image.kernel) } else { find(images, given, program) };
     let at = at.unwrap_or_else(|| {
         let name = given.file.name.clone().or_else(|| program.bundle_id.clone()).unwrap_or_else(|| program.stem.clone());
@@ -225,6 +231,19 @@ fn give_collection(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>) {
             images.len() - 1
         });
         images[at].program.get_or_insert_with(|| program.clone());
+        images[at].given = images[at].given.take().or_else(|| given_entry(given.file.address.as_ref()?, program, given.file.kernel));
+    }
+}
+
+/// What `FILE@ADDR` says about an entry of a collection: ADDR is where the collection lies; `@SEGMENT=ADDR` speaks of the kernel's segment.
+fn given_entry(given: &GivenAddress, program: &Program, kernel: bool) -> Option<GivenAddress> {
+    let info = program.info();
+    match &given.segment {
+        Some(_) => (kernel && info.kind == FileKind::Kernel).then(|| given.clone()),
+        None => {
+            let from_start = info.base().0.wrapping_sub(info.collection.as_ref()?.base.0);
+            Some(GivenAddress { segment: None, at: Avma(given.at.0.wrapping_add(from_start)) })
+        }
     }
 }
 

@@ -30,9 +30,9 @@ pub fn choose(image: &mut Image, found: &[Arc<Program>], capture: &Capture, opti
         image.program = Some((*one).clone());
         return;
     }
-    let why = missing(image, found.len(), wanted.as_deref(), build);
+    let why = missing(image, found.len(), exact.len(), wanted.as_deref(), build);
     let nearest = || own.iter().min_by_key(|program| distance(build, kit(&program.info().path)));
-    match exact.first().or_else(|| nearest()).filter(|_| options.allow_mismatch) {
+    match exact.first().or_else(nearest).filter(|_| options.allow_mismatch) {
         Some(program) => {
             notes.push(Note::warning("", format!("{why}; {} is used (--allow-mismatch)", program.info().path.display())));
             image.other_build = Some(why);
@@ -46,10 +46,13 @@ pub fn choose(image: &mut Image, found: &[Arc<Program>], capture: &Capture, opti
     }
 }
 
-fn missing(image: &Image, count: usize, wanted: Option<&str>, build: Option<&str>) -> String {
-    let file = wanted.unwrap_or("kernel");
-    let id = image.wanted.map_or(String::new(), |id| format!(" with {} {id}", id.kind()));
+/// What is wrong: `count` kernels were found, `exact` of them of the report's build and chip as far as it says them.
+fn missing(image: &Image, count: usize, exact: usize, wanted: Option<&str>, build: Option<&str>) -> String {
     let kit = build.map_or("the Kernel Debug Kit of the report's build".to_string(), |build| format!("KDK_*_{build}.kdk"));
+    let Some(file) = wanted.filter(|_| exact < 2) else {
+        return format!("{}: {count} kernels in the symbol folders, and the report does not say which of those in {kit} it is", image.name);
+    };
+    let id = image.wanted.map_or(String::new(), |id| format!(" with {} {id}", id.kind()));
     format!("{}: none of the {count} kernels in the symbol folders is {file}{id} of the report's build: install {kit}", image.name)
 }
 

@@ -12,7 +12,7 @@ mod linux;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::addr::{Avma, Slide, Svma};
+use crate::model::addr::{Arch, Avma, Slide, Svma};
 use crate::model::capture::Capture;
 use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
 use crate::note::Note;
@@ -21,6 +21,9 @@ use crate::symbols::Segment;
 use crate::symbols::find::{GivenAddress, Library, Program};
 use anchors::Anchors;
 use evidence::Pair;
+
+/// Part of the warning that a file for several architectures was given and the report tells none.
+pub const WHICH_SLICE: &str = "nothing says which is meant";
 
 /// What the user decides about placing.
 #[derive(Clone, Copy, Default, Debug)]
@@ -167,9 +170,10 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     }
     let listed = maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
     let unsaid = if options.slide.is_some() { Basis::Runtime } else { listed.unwrap_or_default() };
-    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes };
+    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new() };
     let (slide, slide_from) = placer.kernel(&mut images);
     let map_slide = placer.map_slide(&images, slide);
+    placer.find_foreign(&images, map_slide);
     for image in images.iter_mut().filter(|image| !image.kernel) {
         placer.kext(image, map_slide);
     }
@@ -219,7 +223,8 @@ fn ranges(at: usize, image: &Image) -> Vec<PlacedRange> {
         return image.segments.iter().map(range).collect();
     }
     let exec = image.exec.and_then(|(exec, size)| Some((exec, size?)));
-    let whole = image.load.zip(image.size);
+    // On arm64 an image's segments lie far apart with others between them: its size is that of nothing in memory.
+    let whole = image.load.filter(|load| Arch::of_darwin_address(*load) != Some(Arch::Arm64)).zip(image.size);
     [whole, exec.filter(|exec| Some(exec.0) != image.load)]
         .into_iter()
         .flatten()
@@ -235,6 +240,8 @@ struct Placer<'a> {
     /// What a format that does not say is taken for: run-time addresses once a slide is given, else those of the load maps.
     unsaid: Basis,
     notes: Vec<Note>,
+    /// Load maps of another boot than the report's.
+    foreign: Vec<String>,
 }
 
 impl Placer<'_> {

@@ -22,10 +22,25 @@ pub fn cells(image: &Image) -> [String; 6] {
     };
     [
         visible_line(&name),
-        image.load.map_or_else(dash, |load| load.to_string()),
-        image.size.map_or_else(dash, |size| format!("{size:#x}")),
+        address(image).unwrap_or_else(dash),
+        image.size.or(image.exec.and_then(|(_, size)| size)).map_or_else(dash, |size| format!("{size:#x}")),
         uuid,
-        image.status().name().to_string(),
+        status(image).to_string(),
         image.file().map_or_else(dash, |path| visible_line(&path.display().to_string())),
     ]
+}
+
+/// Where it lies; where only the address of its code is known, that, and said to be it.
+fn address(image: &Image) -> Option<String> {
+    let load = image.load.map(|load| load.to_string());
+    load.or_else(|| image.exec.map(|(exec, _)| format!("{exec} __TEXT_EXEC")))
+}
+
+/// How far its file is proven, or why it needs none.
+fn status(image: &Image) -> &'static str {
+    match image {
+        _ if image.collection => "collection",
+        _ if image.user => "user space",
+        _ => image.status().name(),
+    }
 }

@@ -12,7 +12,7 @@ use super::bundle::{self, Bundle};
 use super::remember;
 use super::{DebugLink, FileInfo, FileKind, OPENERS, Symbols};
 use crate::error::Error;
-use crate::input::collect;
+use crate::input::{collect, unpack};
 use crate::model::addr::{Arch, Avma, Svma};
 use crate::model::frame::Location;
 use crate::model::image::ImageId;
@@ -215,6 +215,12 @@ impl Library {
             let path = info.path.display().to_string();
             if info.encrypted {
                 notes.push(Note::warning(&path, "its code is encrypted: its symbols are used, its code is not looked at"));
+            }
+            if info.prelinked {
+                notes.push(Note::warning(
+                    &path,
+                    "is a prelinked kernelcache: the kernel in it is used, its kexts are not read; give those with -m or -S",
+                ));
             }
             if info.kind == FileKind::Dsym && !info.has_debug_info {
                 notes.push(Note::warning(
@@ -490,7 +496,7 @@ fn whole_entry(path: &Path) -> Option<Vec<Entry>> {
     }
     let mut head = [0; 64];
     let count = std::fs::File::open(path).ok()?.read(&mut head).ok()?;
-    if !OPENERS.iter().any(|opener| opener.sniff(&head[..count])) {
+    if !OPENERS.iter().any(|opener| opener.sniff(&head[..count])) && !unpack::is_kernelcache(&head[..count]) {
         return None;
     }
     let files = super::open(path, &mut Vec::new()).ok()?;
@@ -498,11 +504,11 @@ fn whole_entry(path: &Path) -> Option<Vec<Entry>> {
     let kernel = is_kernel(first);
     let around = bundle::find(path).ok()?;
     if first.collection.is_some() {
-        let one = |file: &Box<dyn Symbols>| {
-            let (bundle_id, stem) = names(&**file, &around);
+        let one = |file: &dyn Symbols| {
+            let (bundle_id, stem) = names(file, &around);
             Entry { path: path.to_path_buf(), ids: vec![file.info().id], kernel: is_kernel(file.info()), bundle_id, stem }
         };
-        return Some(files.iter().map(one).collect());
+        return Some(files.iter().map(|file| one(&**file)).collect());
     }
     let ids = files.iter().map(|file| file.info().id).collect();
     // A module's own name needs its sections; its file name is as good until it is opened.
