@@ -4,8 +4,15 @@
 
 pub mod addresses;
 pub mod atos;
+pub mod darwin_ips;
+mod darwin_ips_images;
+mod darwin_ips_threads;
+pub mod darwin_kcdata;
+mod darwin_kcdata_items;
 pub mod darwin_kexts;
 pub mod darwin_stackshot;
+mod darwin_waits;
+mod json_walk;
 mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
@@ -84,6 +91,8 @@ pub const SNIFF_BYTES: usize = 64 << 10;
 /// Every format that kstack reads. The first of equally sure ones wins.
 pub static FORMATS: &[&dyn Format] = &[
     &kstack_json::KstackJson,
+    &darwin_ips::DarwinIps,
+    &darwin_kcdata::DarwinKcdata,
     &darwin_stackshot::DarwinStackshot,
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
