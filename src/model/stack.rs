@@ -192,6 +192,11 @@ pub struct RawFrame {
 }
 
 impl RawFrame {
+    /// Whether this is the 0 with which arm64 kernels end a chain, and no frame of it.
+    pub fn is_end(&self) -> bool {
+        self.address == Some(Avma(0)) && !self.reliable
+    }
+
     /// The address that is looked up: the printed one, or for a return address the byte before.
     pub fn probe(&self) -> Option<Avma> {
         self.address.map(|address| match self.lookup {

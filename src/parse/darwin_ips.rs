@@ -73,7 +73,8 @@ impl Format for DarwinIps {
 
 /// A capture of an input that says nothing about the kernel.
 fn nothing() -> Capture {
-    let text = "has neither the text of a panic (panicString) nor a stackshot (processByPid): a report about a program, or cut off before them";
+    let text =
+        "has neither the text of a panic (panicString) nor a stackshot (processByPid): a report about a program, or cut off before them";
     Capture { format: ID, os: Some(Os::Darwin), listed: true, notes: vec![Note::failure("", text)], ..Capture::default() }
 }
 
@@ -231,7 +232,10 @@ fn field<'p>(panic: &'p str, name: &str) -> Option<&'p str> {
 /// The architecture that a kernel version names at its end: `…/RELEASE_ARM64_T6000`.
 pub fn arch_of(version: &str) -> Option<Arch> {
     let target = version.rsplit('/').next()?;
-    [("ARM64", Arch::Arm64), ("X86_64", Arch::X86_64), ("I386", Arch::I386)].into_iter().find(|(name, _)| target.contains(name)).map(|(_, arch)| arch)
+    [("ARM64", Arch::Arm64), ("X86_64", Arch::X86_64), ("I386", Arch::I386)]
+        .into_iter()
+        .find(|(name, _)| target.contains(name))
+        .map(|(_, arch)| arch)
 }
 
 /// `23C71` of `macOS 14.2 (23C71)`.

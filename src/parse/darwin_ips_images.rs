@@ -90,7 +90,19 @@ impl Images {
         let collection = kind == "U";
         let name = entry.name.or(collection.then(|| "kernelcache".to_string())).or(printed).unwrap_or_else(|| format!("image {index}"));
         let id = entry.id;
-        self.claims.push(ImageClaim { name, id, load, size, exec, exec_size, collection, user, basis: Basis::Unslid, line, ..ImageClaim::default() });
+        self.claims.push(ImageClaim {
+            name,
+            id,
+            load,
+            size,
+            exec,
+            exec_size,
+            collection,
+            user,
+            basis: Basis::Unslid,
+            line,
+            ..ImageClaim::default()
+        });
     }
 
     /// What is wrong with them.

@@ -95,7 +95,8 @@ impl Threads {
         }
         let address = place.address(images);
         let lookup = if first { Lookup::Exact } else { Lookup::Return };
-        let mut frame = RawFrame { address, line, line_start: line_start as u64, lookup, reliable: true, ..RawFrame::default() };
+        let mut frame =
+            RawFrame { address, line, line_start: line_start as u64, lookup, reliable: address != Some(Avma(0)), ..RawFrame::default() };
         if address.is_none() {
             if json.at() == start {
                 json.skip();
@@ -140,7 +141,11 @@ fn state(json: &mut Json<'_>) -> Option<String> {
             state.push_str(&flag);
         }
     };
-    if json.peek() == Some(b'[') { json.items(add) } else { add(json) }
+    if json.peek() == Some(b'[') {
+        json.items(add)
+    } else {
+        add(json)
+    }
     (!state.is_empty()).then_some(state)
 }
 

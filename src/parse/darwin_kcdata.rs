@@ -261,7 +261,8 @@ impl Reader {
 
     /// `stackshot_thread_waitinfo`.
     fn wait(&mut self, data: &[u8]) {
-        let (Some(owner), Some(waiter), Some(context), Some(kind)) = (u64_at(data, 0), u64_at(data, 8), u64_at(data, 16), data.get(24)) else {
+        let (Some(owner), Some(waiter), Some(context), Some(kind)) = (u64_at(data, 0), u64_at(data, 8), u64_at(data, 16), data.get(24))
+        else {
             return;
         };
         self.told.extend(WaitInfo { owner, waiter, context, kind: *kind }.told(0));
@@ -326,7 +327,7 @@ fn frames<'d>(stack: &mut Stack, kind: u32, elements: impl Iterator<Item = &'d [
     for element in elements {
         let address = if narrow { u32_at(element, 0).map(u64::from) } else { u64_at(element, 0) };
         let lookup = if list.is_empty() { Lookup::Exact } else { Lookup::Return };
-        list.push(RawFrame { address: address.map(Avma), line: stack.line, lookup, reliable: true, ..RawFrame::default() });
+        list.push(RawFrame { address: address.map(Avma), line: stack.line, lookup, reliable: address != Some(0), ..RawFrame::default() });
     }
     list.shrink_to_fit();
 }

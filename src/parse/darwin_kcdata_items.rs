@@ -126,7 +126,9 @@ impl<'d> Iterator for Items<'d> {
         self.at = at + 16 + size as usize;
         let padding = match kind {
             0x20..=0x2f => kind as usize & 15,
-            _ if flags & 0x80 != 0 && kind != 0x11 => flags as usize & 15,
+            // The flags of old arrays and of containers are numbers of another kind.
+            0x11 | 0x13 | 0x14 => 0,
+            _ if flags & 0x80 != 0 => flags as usize & 15,
             _ => 0,
         };
         Some(Item { kind, flags, data: &data[..data.len().saturating_sub(padding)], at })
@@ -210,18 +212,25 @@ fn decompress<'d>(data: &[u8], notes: &mut Vec<Note>) -> Result<Buffer<'d>, Stri
         if item.kind == STACKSHOT || item.kind == DELTA {
             let body = data.get(item.at + 16..).unwrap_or_default();
             let body = packed.and_then(|size: u64| body.get(..usize::try_from(size).ok()?)).unwrap_or_else(|| {
-                notes.push(Note::warning("", format!("the compressed kcdata should have {} bytes, but {} are left", packed.unwrap_or(0), body.len())));
+                notes.push(Note::warning(
+                    "",
+                    format!("the compressed kcdata should have {} bytes, but {} are left", packed.unwrap_or(0), body.len()),
+                ));
                 body
             });
             if method.is_some_and(|method| method != 1) {
                 return Err(format!("the kcdata is compressed by method {}, only 1 (deflate) is known", method.unwrap_or(0)));
             }
             let limit = unpacked.unwrap_or(MOST_UNPACKED).min(MOST_UNPACKED);
-            let plain = inflate(flate2::read::ZlibDecoder::new(body), limit, notes);
+            // One byte more than promised tells that the promise was wrong.
+            let mut plain = inflate(flate2::read::ZlibDecoder::new(body), limit + 1, notes);
             if unpacked.is_some_and(|size| size != plain.len() as u64) {
-                let text = format!("the compressed kcdata should unpack to {} bytes, but gives {}", unpacked.unwrap_or(0), plain.len());
+                let more = if plain.len() as u64 > limit { " or more" } else { "" };
+                let text =
+                    format!("the compressed kcdata should unpack to {} bytes, but gives {}{more}", unpacked.unwrap_or(0), plain.len());
                 notes.push(Note::warning("", text));
             }
+            plain.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             return Ok(Buffer { data: Cow::Owned(plain), start: 0, kind: item.kind });
         }
         let value = match item.kind {
@@ -243,7 +252,10 @@ fn decompress<'d>(data: &[u8], notes: &mut Vec<Note>) -> Result<Buffer<'d>, Stri
 fn inflate(packed: impl Read, limit: u64, notes: &mut Vec<Note>) -> Vec<u8> {
     let mut plain = Vec::new();
     if let Err(cause) = packed.take(limit).read_to_end(&mut plain) {
-        notes.push(Note::warning("", format!("the packed kcdata is damaged after {} bytes: {cause}; what came before is used", plain.len())));
+        notes.push(Note::warning(
+            "",
+            format!("the packed kcdata is damaged after {} bytes: {cause}; what came before is used", plain.len()),
+        ));
     }
     plain
 }

@@ -264,14 +264,32 @@ mod tests {
         use Holder::{Process, Thread};
         let some = |text: &str| Some(text.to_string());
         let cases = [
-            ("thread 800866: krwlock 0x5ee9b380d4e609cd for reading owned by thread 798645", Some(Thread(798_645)), "krwlock", Some(0x5ee9_b380_d4e6_09cd), some("reader")),
+            (
+                "thread 800866: krwlock 0x5ee9b380d4e609cd for reading owned by thread 798645",
+                Some(Thread(798_645)),
+                "krwlock",
+                Some(0x5ee9_b380_d4e6_09cd),
+                some("reader"),
+            ),
             ("thread 800866: krwlock 5ee9b380 for writing", None, "krwlock", Some(0x5ee9_b380), some("writer")),
             ("thread 800866: kernel mutex 0xab in spin mode", None, "kernel mutex", Some(0xab), None),
             ("thread 800866: semaphore port 0xc8 owned by pid 142", Some(Process(142)), "semaphore", Some(0xc8), None),
             ("thread 800866: mach_msg receive on port 0x9f name 0x103", None, "mach_msg receive", Some(0x9f), None),
             ("thread 800866: mach_msg send on port 0x9f owned by kernel", None, "mach_msg send", Some(0x9f), None),
-            ("thread 800866: mach_msg send on port 0x9f with unknown owner [blocked on: 12, hops: 1, priority: 31]", Some(Thread(12)), "mach_msg send", Some(0x9f), None),
-            ("thread 800866: semaphore port 0x9f with unknown owner [turnstile blocked on task pid 7, hops: 1, priority: 31]", Some(Process(7)), "semaphore", Some(0x9f), None),
+            (
+                "thread 800866: mach_msg send on port 0x9f with unknown owner [blocked on: 12, hops: 1, priority: 31]",
+                Some(Thread(12)),
+                "mach_msg send",
+                Some(0x9f),
+                None,
+            ),
+            (
+                "thread 800866: semaphore port 0x9f with unknown owner [turnstile blocked on task pid 7, hops: 1, priority: 31]",
+                Some(Process(7)),
+                "semaphore",
+                Some(0x9f),
+                None,
+            ),
             ("thread 800866: workloop sync wait, owned by thread 0x10, workloop id 0x77", Some(Thread(16)), "workloop", Some(0x77), None),
             ("thread 800866: waitpid, for pid 99", Some(Process(99)), "waitpid, for pid 99", None, None),
             ("thread 800866: turnstile, pushing thread 5", Some(Thread(5)), "turnstile, pushing thread 5", None, None),
@@ -287,10 +305,13 @@ mod tests {
     #[test]
     fn numbers_mean_what_the_words_say() {
         let told = |kind, owner| WaitInfo { owner, waiter: 1, context: 0x10, kind }.told(3);
-        assert_eq!(told(7, 5), words("thread 1: krwlock 0x10 for reading owned by thread 5", 3).map(|mut told| {
-            told.wait.words = None;
-            told
-        }));
+        assert_eq!(
+            told(7, 5),
+            words("thread 1: krwlock 0x10 for reading owned by thread 5", 3).map(|mut told| {
+                told.wait.words = None;
+                told
+            })
+        );
         assert_eq!(told(6, 5).unwrap().holder, Some(Holder::Process(5)));
         assert_eq!(told(1, u64::MAX - 5).unwrap().holder, None);
         assert_eq!(told(0, 5), None);
@@ -300,12 +321,23 @@ mod tests {
 
     #[test]
     fn owners_get_the_names_of_their_stacks() {
-        let stack = |pid, tid: &str, name: &str| Stack { pid: Some(pid), tid: Some(tid.into()), process: Some(name.into()), ..Stack::default() };
+        let stack =
+            |pid, tid: &str, name: &str| Stack { pid: Some(pid), tid: Some(tid.into()), process: Some(name.into()), ..Stack::default() };
         let mut stacks = [stack(7, "1", "a"), stack(8, "2", "b"), stack(8, "3", "b")];
-        let told = ["thread 1: krwlock 0x1 owned by thread 3", "thread 2: semaphore port 0x2 owned by pid 7", "thread 3: waitpid, for pid 8", "thread 9: x"];
+        let told = [
+            "thread 1: krwlock 0x1 owned by thread 3",
+            "thread 2: semaphore port 0x2 owned by pid 7",
+            "thread 3: waitpid, for pid 8",
+            "thread 9: x",
+        ];
         attach(&mut stacks, told.iter().filter_map(|text| words(text, 1)).collect());
         let owners: Vec<Owner> = stacks.iter().filter_map(|stack| stack.annotations.clone()?.waits_for?.owner).collect();
-        let owner = |process: &str, pid, tid: Option<&str>| Owner { process: process.into(), pid: Some(pid), tid: tid.map(Into::into), held_as: None };
+        let owner = |process: &str, pid, tid: Option<&str>| Owner {
+            process: process.into(),
+            pid: Some(pid),
+            tid: tid.map(Into::into),
+            held_as: None,
+        };
         assert_eq!(owners, [owner("b", 8, Some("3")), owner("a", 7, Some("1")), owner("b", 8, None)]);
     }
 }
