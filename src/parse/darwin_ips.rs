@@ -80,7 +80,7 @@ fn nothing() -> Capture {
 
 /// One report, as far as it is read.
 #[derive(Default)]
-struct Report {
+struct Report<'t> {
     kernel: Option<String>,
     build: Option<String>,
     /// `panicString` and `macOSPanicString`, decoded.
@@ -88,7 +88,7 @@ struct Report {
     /// Base64 of a stackshot that another chip keeps for the Mac.
     packed: Vec<String>,
     images: Images,
-    threads: Threads,
+    threads: Threads<'t>,
     /// Whether there is a stackshot.
     stackshot: bool,
     /// Where a stackshot begins that was passed over because the images came after it.
@@ -97,7 +97,7 @@ struct Report {
 }
 
 /// Every report of the input. Each object adds to the same report until one of them had stacks or a panic in it.
-fn read(text: &[u8]) -> Vec<Report> {
+fn read(text: &[u8]) -> Vec<Report<'_>> {
     let mut json = Json::new(text, 0);
     let mut reports = Vec::new();
     let mut report = Report::default();
@@ -129,12 +129,12 @@ fn loose_panic(text: &[u8]) -> Option<String> {
     Json::new(text, colon + 1).string().map(|text| text.into_owned())
 }
 
-impl Report {
+impl<'t> Report<'t> {
     fn has_something(&self) -> bool {
         self.stackshot || !self.panics.is_empty() || !self.packed.is_empty()
     }
 
-    fn object(&mut self, json: &mut Json<'_>) {
+    fn object(&mut self, json: &mut Json<'t>) {
         json.members(|json, key| self.member(json, key));
         let stop = json.stopped();
         let end = json.mark();
@@ -156,7 +156,7 @@ impl Report {
         json.halt(stop);
     }
 
-    fn member(&mut self, json: &mut Json<'_>, key: &str) {
+    fn member(&mut self, json: &mut Json<'t>, key: &str) {
         match key {
             "kernel" => self.kernel = string(json).or(self.kernel.take()),
             "build" | "os_version" => self.build = self.build.take().or(string(json)),

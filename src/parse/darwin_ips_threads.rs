@@ -1,19 +1,26 @@
 //! `processByPid` of a JSON report: processes, their threads, and the frames of those.
 
+use memchr::memchr;
+use rustc_hash::FxHashMap;
+
 use super::darwin_ips_images::Images;
 use super::darwin_waits::{self, Told};
 use super::json_walk::{Json, Number};
 use crate::model::addr::Avma;
+use crate::model::frames::Frames;
 use crate::model::stack::{Lookup, RawFrame, Span, Stack};
 use crate::note::Note;
 
 /// The threads that were read.
 #[derive(Default)]
-pub struct Threads {
+pub struct Threads<'t> {
     /// One stack for each, in the order of the report.
     pub stacks: Vec<Stack>,
     /// What they are said to wait for.
     pub told: Vec<Told>,
+    /// Lists of frames by their text, for the line that they all stand in: a report without line feeds has each many times over.
+    alike: FxHashMap<&'t [u8], Frames>,
+    alike_line: u32,
     /// How many frames name no image of the report, and the line of the first.
     beyond: (u64, u32),
     /// How many frames were not understood, and the line of the first.
@@ -30,13 +37,13 @@ struct Place {
 /// Longer than this no text of a frame that cannot be resolved is shown.
 const MOST_TEXT: usize = 120;
 
-impl Threads {
+impl<'t> Threads<'t> {
     /// Reads the object.
-    pub fn read(&mut self, json: &mut Json<'_>, images: &Images) {
+    pub fn read(&mut self, json: &mut Json<'t>, images: &Images) {
         json.members(|json, pid| self.process(json, pid, images));
     }
 
-    fn process(&mut self, json: &mut Json<'_>, key: &str, images: &Images) {
+    fn process(&mut self, json: &mut Json<'t>, key: &str, images: &Images) {
         let first = self.stacks.len();
         let (mut pid, mut name) = (key.trim().parse().ok(), None);
         json.members(|json, key| match key {
@@ -52,7 +59,7 @@ impl Threads {
     }
 
     /// One text, or a list of them.
-    fn waits(&mut self, json: &mut Json<'_>) {
+    fn waits(&mut self, json: &mut Json<'t>) {
         let mut one = |json: &mut Json<'_>| {
             let line = json.line().0;
             self.told.extend(json.string().and_then(|text| darwin_waits::words(&text, line)));
@@ -60,7 +67,7 @@ impl Threads {
         if json.peek() == Some(b'[') { json.items(one) } else { one(json) }
     }
 
-    fn thread(&mut self, json: &mut Json<'_>, tid: &str, images: &Images) {
+    fn thread(&mut self, json: &mut Json<'t>, tid: &str, images: &Images) {
         let at = self.stacks.len();
         self.stacks.push(Stack { tid: Some(tid.to_string()), line: json.line().0, count: 1, ..Stack::default() });
         json.members(|json, key| match key {
@@ -76,7 +83,33 @@ impl Threads {
         });
     }
 
-    fn frames(&mut self, json: &mut Json<'_>, images: &Images) -> Vec<RawFrame> {
+    /// Reads a list, unless the same was read before.
+    fn frames(&mut self, json: &mut Json<'t>, images: &Images) -> Frames {
+        let mark = json.mark();
+        if json.breaks() {
+            return self.read_frames(json, images).into();
+        }
+        json.skip();
+        let (text, line) = (json.since(mark.at()), mark.line());
+        let whole = json.stopped().is_none() && memchr(b'\n', text).is_none();
+        if self.alike_line != line {
+            self.alike.clear();
+            self.alike_line = line;
+        }
+        if let Some(known) = self.alike.get(text).filter(|_| whole) {
+            return known.clone();
+        }
+        json.back(&mark);
+        let before = (self.beyond.0, self.damaged.0);
+        let frames: Frames = self.read_frames(json, images).into();
+        // What was wrong with frames is counted each time.
+        if whole && before == (self.beyond.0, self.damaged.0) {
+            self.alike.insert(text, frames.clone());
+        }
+        frames
+    }
+
+    fn read_frames(&mut self, json: &mut Json<'t>, images: &Images) -> Vec<RawFrame> {
         let mut frames = Vec::new();
         json.items(|json| {
             let first = frames.is_empty();

@@ -24,6 +24,18 @@ pub struct Mark {
     lines: (usize, u32, usize),
 }
 
+impl Mark {
+    /// Byte offset in the text.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Number of the line, from 1.
+    pub fn line(&self) -> u32 {
+        self.lines.1
+    }
+}
+
 /// Where reading came to an end before the value did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stop {
@@ -97,6 +109,11 @@ impl<'t> Json<'t> {
     /// Where reading stopped too soon, if it did.
     pub fn stopped(&self) -> Option<Stop> {
         self.stop
+    }
+
+    /// Whether a line ends behind the next byte, as in indented lists.
+    pub fn breaks(&self) -> bool {
+        matches!(self.text.get(self.at + 1), Some(b'\n' | b'\r'))
     }
 
     /// The bytes from `start` to the next unread one.

@@ -164,7 +164,7 @@ mod tests {
     /// A heading and two frames in lines of five bytes, from line `line` on.
     fn stack(line: u32) -> Stack {
         let frame = |line: u32| RawFrame { line, line_start: u64::from(line - 1) * 5, ..RawFrame::default() };
-        Stack { line, frames: vec![frame(line + 1), frame(line + 2)], ..Stack::default() }
+        Stack { line, frames: vec![frame(line + 1), frame(line + 2)].into(), ..Stack::default() }
     }
 
     #[test]
