@@ -197,6 +197,30 @@ fn notes(capture: &Capture) -> String {
 }
 
 const UUID: &str = "da335ed2-3002-30ef-9272-4e9928ffe6d8";
+#[test]
+fn user_frames_are_kept_compact_or_indented() {
+    let body = format!(
+        r#"{{"binaryImages":[["{UUID}",4294967296,"P"]],"processByPid":{{"7":{{"threadById":{{"9":{{"userFrames":[[0,16],[0,32]]}},"10":{{"userFrames":[[0,1],[7,1]]}}}}}}}}}}"#
+    );
+    let value: Value = serde_json::from_str(&body).unwrap();
+    for text in [body, format!("{value:#}")] {
+        let path = std::env::temp_dir().join(format!("kstack-user-frames-{}.ips", std::process::id()));
+        std::fs::write(&path, &text).unwrap();
+        let report = common::json(&common::run(&["symbolicate", "--format", "json", path.to_str().unwrap()]));
+        std::fs::remove_file(path).unwrap();
+        let stacks = report["reports"][0]["stacks"].as_array().unwrap();
+        let frames = |tid: &str| {
+            let stack = stacks.iter().find(|stack| stack["tid"] == tid).unwrap();
+            let address = |frame: &Value| frame["address"].as_str().unwrap_or("none").to_string();
+            stack["user_frames"].as_array().unwrap().iter().map(address).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (frames("9"), frames("10")),
+            (vec!["0x100000010".into(), "0x100000020".into()], vec!["0x100000001".into(), "none".into()])
+        );
+    }
+}
+
 const THREAD: &str =
     r#""processByPid":{"7":{"procname":"p","threadById":{"9":{"state":["TH_RUN"],"kernelFrames":[[0,16],[1,32],[5,1]]}}}}"#;
 

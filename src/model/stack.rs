@@ -83,6 +83,8 @@ pub struct Stack {
     pub tally: Option<Box<Tally>>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.
     pub user_frames: Frames,
+    /// More of them, behind those, of a report that says no more of each than its address, all in line `line`. A large stackshot has millions.
+    pub user_addresses: Vec<Avma>,
     /// Whether these are addresses that the report prints beside its stacks, in registers or in words: resolved, but no call chain, so
     /// that nothing is grouped, counted or judged by them.
     pub aside: bool,

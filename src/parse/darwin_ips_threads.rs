@@ -78,7 +78,13 @@ impl<'t> Threads<'t> {
                 self.stacks[at].wait_channel = event.map(|event| event.to_string());
             }
             "kernelFrames" => self.stacks[at].frames = self.frames(json, images),
-            "userFrames" => self.stacks[at].user_frames = self.frames(json, images),
+            "userFrames" => {
+                let line = self.stacks[at].line;
+                match addresses(json, images, line) {
+                    Some(addresses) => self.stacks[at].user_addresses = addresses,
+                    None => self.stacks[at].user_frames = self.read_frames(json, images).into(),
+                }
+            }
             _ => {}
         });
     }
@@ -155,6 +161,25 @@ impl<'t> Threads<'t> {
         }
         notes
     }
+}
+
+/// The addresses of a list that stands in line `line` as a whole and has one for each frame. Otherwise it stays unread.
+fn addresses(json: &mut Json<'_>, images: &Images, line: u32) -> Option<Vec<Avma>> {
+    let mark = json.mark();
+    let (mut addresses, mut plain) = (Vec::new(), mark.line() == line && !json.breaks());
+    if plain {
+        json.items(|json| {
+            let address = Place::read(json).address(images);
+            plain &= address.is_some();
+            addresses.extend(address);
+        });
+    }
+    if !plain || json.line().0 != line || json.stopped().is_some() {
+        json.back(&mark);
+        return None;
+    }
+    addresses.shrink_to_fit();
+    Some(addresses)
 }
 
 /// The frame's own text, if it is short and on one line.

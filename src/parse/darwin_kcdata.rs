@@ -319,13 +319,17 @@ fn uuid(data: &[u8], at: usize) -> Option<ImageId> {
 /// Adds an array of return addresses, alone or each with its stack pointer, to the list that it belongs to.
 fn frames<'d>(stack: &mut Stack, kind: u32, elements: impl Iterator<Item = &'d [u8]>) {
     let narrow = matches!(kind, KERN_STACKLR | USER_STACKLR | KERN_STACKFRAME | USER_STACKFRAME);
-    let list = match kind {
-        KERN_STACKLR | KERN_STACKLR64 | KERN_STACKFRAME | KERN_STACKFRAME64 => &mut stack.frames,
-        USER_STACKLR | USER_STACKLR64 | USER_STACKFRAME | USER_STACKFRAME64 => &mut stack.user_frames,
+    let address = |element: &'d [u8]| if narrow { u32_at(element, 0).map(u64::from) } else { u64_at(element, 0) };
+    match kind {
+        KERN_STACKLR | KERN_STACKLR64 | KERN_STACKFRAME | KERN_STACKFRAME64 => {}
+        USER_STACKLR | USER_STACKLR64 | USER_STACKFRAME | USER_STACKFRAME64 => {
+            return stack.user_addresses.extend(elements.filter_map(address).map(Avma));
+        }
         _ => return,
-    };
+    }
+    let list = &mut stack.frames;
     for element in elements {
-        let address = if narrow { u32_at(element, 0).map(u64::from) } else { u64_at(element, 0) };
+        let address = address(element);
         let lookup = if list.is_empty() { Lookup::Exact } else { Lookup::Return };
         list.push(RawFrame { address: address.map(Avma), line: stack.line, lookup, reliable: address != Some(0), ..RawFrame::default() });
     }
