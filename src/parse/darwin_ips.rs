@@ -16,7 +16,8 @@ use memchr::memmem;
 
 use super::darwin_ips_images::Images;
 use super::darwin_ips_threads::Threads;
-use super::json_walk::{Json, Mark, base64, has_key, next_object};
+use super::json_text::{base64, has_key, next_object};
+use super::json_walk::{Json, Mark};
 use super::{Confidence, Format, Holds, Part, darwin_kcdata, darwin_waits};
 use crate::model::addr::{Arch, Slide, parse_hex};
 use crate::model::capture::{Capture, Os};

@@ -9,7 +9,8 @@
 
 use rustc_hash::FxHashSet;
 
-use super::json_walk::{Json, Number};
+use super::json_text::Number;
+use super::json_walk::Json;
 use crate::model::addr::{Arch, Avma};
 use crate::model::image::{Basis, ImageClaim, ImageId};
 use crate::note::Note;

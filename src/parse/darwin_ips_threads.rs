@@ -5,7 +5,8 @@ use rustc_hash::FxHashMap;
 
 use super::darwin_ips_images::Images;
 use super::darwin_waits::{self, Told};
-use super::json_walk::{Json, Number};
+use super::json_text::Number;
+use super::json_walk::Json;
 use crate::model::addr::Avma;
 use crate::model::frames::Frames;
 use crate::model::stack::{Lookup, RawFrame, Span, Stack};

@@ -9,7 +9,7 @@ use std::io::Read;
 
 use memchr::memmem;
 
-use super::json_walk::base64;
+use super::json_text::base64;
 use crate::note::Note;
 
 /// `KCDATA_BUFFER_BEGIN_STACKSHOT`.

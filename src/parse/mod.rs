@@ -12,6 +12,7 @@ mod darwin_kcdata_items;
 pub mod darwin_kexts;
 pub mod darwin_stackshot;
 mod darwin_waits;
+mod json_text;
 mod json_walk;
 mod kstack_document;
 pub mod kstack_json;
