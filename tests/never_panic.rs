@@ -94,6 +94,9 @@ fn reports() {
         "linux-log/null-in-timer/input.txt",
         "linux-proc-stack/addresses/input.txt",
         "linux-proc-stack/grep/input.txt",
+        "darwin-stackshot-json/deadlock/input.ips",
+        "darwin-stackshot-json/x86-pretty/input.ips",
+        "darwin-kcdata/x86/input.kcdata",
         "kstack-json/groups/input.ndjson",
         "kstack-json/report/input.json",
     ];

@@ -37,8 +37,10 @@ impl Lock {
 pub struct Owner {
     /// Command name.
     pub process: String,
-    /// Id of the task.
-    pub pid: i64,
+    /// Id of the task; on Darwin of the process. `None` where only the thread is named and nobody knows its process.
+    pub pid: Option<i64>,
+    /// Id of the thread, where the system counts threads apart from processes (Darwin) and the report names one.
+    pub tid: Option<String>,
     /// `reader` or `writer` of an rw-semaphore.
     pub held_as: Option<String>,
 }
@@ -54,6 +56,8 @@ pub struct Wait {
     pub wanted_as: Option<String>,
     /// Who is likely to hold it.
     pub owner: Option<Owner>,
+    /// The report's own words, where it has some: `krwlock 0x5ee9b380d4e609cd for reading owned by thread 798645`.
+    pub words: Option<String>,
     /// Line of the report, from 1.
     pub line: u32,
 }

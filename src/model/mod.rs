@@ -4,6 +4,7 @@ pub mod addr;
 pub mod capture;
 pub mod crash;
 pub mod frame;
+pub mod frames;
 pub mod group;
 pub mod image;
 pub mod lock;

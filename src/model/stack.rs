@@ -2,6 +2,7 @@
 
 use super::addr::Avma;
 use super::crash::Blamed;
+use super::frames::Frames;
 use super::group::Tally;
 use super::lock::Annotations;
 
@@ -75,13 +76,15 @@ pub struct Stack {
     /// Line of the report, from 1, where the stack's own text begins.
     pub line: u32,
     /// Kernel frames, innermost first.
-    pub frames: Vec<RawFrame>,
+    pub frames: Frames,
     /// What the title of the report's crash says about this stack, where it is the one that it blames.
     pub blamed: Option<Box<Blamed>>,
     /// Who stands here, where the report is one of groups; `count` says how many.
     pub tally: Option<Box<Tally>>,
     /// User-mode frames, innermost first; kept and never resolved against kernel images.
-    pub user_frames: Vec<RawFrame>,
+    pub user_frames: Frames,
+    /// More of them, behind those, of a report that says no more of each than its address, all in line `line`. A large stackshot has millions.
+    pub user_addresses: Vec<Avma>,
     /// Whether these are addresses that the report prints beside its stacks, in registers or in words: resolved, but no call chain, so
     /// that nothing is grouped, counted or judged by them.
     pub aside: bool,
@@ -192,6 +195,11 @@ pub struct RawFrame {
 }
 
 impl RawFrame {
+    /// Whether this is the 0 with which arm64 kernels end a chain, and no frame of it.
+    pub fn is_end(&self) -> bool {
+        self.address == Some(Avma(0)) && !self.reliable
+    }
+
     /// The address that is looked up: the printed one, or for a return address the byte before.
     pub fn probe(&self) -> Option<Avma> {
         self.address.map(|address| match self.lookup {

@@ -205,8 +205,8 @@ impl Reader<'_> {
                 state: Some(state).filter(|state| !state.is_empty()),
                 count,
                 line,
-                frames: kernel,
-                user_frames: user,
+                frames: kernel.into(),
+                user_frames: user.into(),
                 ..Stack::default()
             });
         }

@@ -18,6 +18,7 @@ pub struct JsonWait {
     what: String,
     wanted_as: Option<String>,
     owner: Option<JsonOwner>,
+    words: Option<String>,
     // The lock's own fields stand beside these.
     class: Option<String>,
     address: Option<String>,
@@ -28,7 +29,8 @@ pub struct JsonWait {
 #[derive(Deserialize)]
 pub struct JsonOwner {
     process: String,
-    pid: i64,
+    pid: Option<i64>,
+    tid: Option<String>,
     held_as: Option<String>,
 }
 
@@ -49,9 +51,9 @@ fn lock(json: JsonLock) -> Lock {
 
 fn wait(json: JsonWait) -> Wait {
     let line = json.line.unwrap_or(1);
-    let owner = json.owner.map(|owner| Owner { process: owner.process, pid: owner.pid, held_as: owner.held_as });
+    let owner = json.owner.map(|owner| Owner { process: owner.process, pid: owner.pid, tid: owner.tid, held_as: owner.held_as });
     let lock = lock(JsonLock { class: json.class, address: json.address, at: json.at, line: json.line });
-    Wait { what: json.what, lock, wanted_as: json.wanted_as, owner, line }
+    Wait { what: json.what, lock, wanted_as: json.wanted_as, owner, words: json.words, line }
 }
 
 /// What a stack's document says about its task beside the frames; `None` when it says nothing.

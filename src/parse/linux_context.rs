@@ -344,7 +344,7 @@ impl Reader {
         let Some(stack) = self.stack.take() else { return };
         // A frame that nobody announced is a symbol that some message mentions.
         if self.announced || self.frames.len() > 1 {
-            found.stacks.push(Stack { frames: self.frames.to_vec(), ..stack });
+            found.stacks.push(Stack { frames: self.frames.to_vec().into(), ..stack });
         }
         self.frames.clear();
         (self.patience, self.dump, self.foreign) = (0, false, 0);

@@ -189,7 +189,7 @@ pub fn blocked(line: &[u8], number: u32) -> Option<Told> {
 fn owner(text: &[u8]) -> Option<Owner> {
     let (who, held_as) = role(text.strip_suffix(b".").unwrap_or(text));
     let (process, pid) = task(who, b':')?;
-    Some(Owner { process, pid, held_as })
+    Some(Owner { process, pid: Some(pid), tid: None, held_as })
 }
 
 /// Takes ` <reader>` or ` <writer>` off the end.

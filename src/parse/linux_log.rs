@@ -331,7 +331,7 @@ mod tests {
         let told = |at: usize| capture.stacks[at].annotations.as_deref().unwrap();
         assert_eq!(told(0).workqueue.as_deref(), Some("events f [zfs]"));
         let owner = told(0).waits_for.as_ref().and_then(|wait| wait.owner.as_ref()).unwrap();
-        assert_eq!((owner.process.as_str(), owner.pid, told(0).held.is_none()), ("sync", 8, true));
+        assert_eq!((owner.process.as_str(), owner.pid, told(0).held.is_none()), ("sync", Some(8), true));
         assert_eq!(capture.stacks[1].title, None, "the line about its waiter is not its title");
         assert_eq!(told(1).held.as_ref().unwrap()[0].identity().as_deref(), Some("0xffff888100078948"));
         let wanted = &told(2).waits_for.as_ref().unwrap().lock;

@@ -153,7 +153,7 @@ impl<'t> Reader<'t> {
 
     fn close(&mut self) {
         if let Some(stack) = self.current.take() {
-            self.stacks.push(Stack { frames: self.frames.to_vec(), ..stack });
+            self.stacks.push(Stack { frames: self.frames.to_vec().into(), ..stack });
             self.frames.clear();
             self.owner = Owner::default();
         }

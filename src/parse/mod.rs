@@ -6,6 +6,11 @@ pub mod addresses;
 pub mod atos;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
+pub mod darwin_ips;
+mod darwin_ips_images;
+mod darwin_ips_threads;
+pub mod darwin_kcdata;
+mod darwin_kcdata_items;
 pub mod darwin_kexts;
 pub mod darwin_showallstacks;
 pub mod darwin_spindump;
@@ -13,6 +18,9 @@ pub mod darwin_stackshot;
 pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
+mod darwin_waits;
+mod json_text;
+mod json_walk;
 mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
@@ -91,6 +99,8 @@ pub const SNIFF_BYTES: usize = 64 << 10;
 /// Every format that kstack reads. The first of equally sure ones wins.
 pub static FORMATS: &[&dyn Format] = &[
     &kstack_json::KstackJson,
+    &darwin_ips::DarwinIps,
+    &darwin_kcdata::DarwinKcdata,
     &darwin_stackshot::DarwinStackshot,
     &darwin_spindump::DarwinSpindump,
     &darwin_showallstacks::DarwinShowallstacks,

@@ -319,7 +319,7 @@ impl<'a> JsonStack<'a> {
             held_locks: JsonLock::held(&stack.annotations),
             waits_for: JsonWait::waiting(&stack.annotations),
             frames: stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
-            user_frames: stack.user_frames.iter().map(|frame| UserFrame::of(report, frame)).collect(),
+            user_frames: UserFrame::all(report, stack),
         }
     }
 }
@@ -451,6 +451,12 @@ struct UserFrame<'a> {
 }
 
 impl<'a> UserFrame<'a> {
+    fn all(report: &Report<'a>, stack: &Stack) -> Vec<UserFrame<'a>> {
+        let bare = |address| UserFrame { line: stack.line, address: Some(hex(address)), module: None, symbol: None, offset: None };
+        let frames = stack.user_frames.iter().map(|frame| UserFrame::of(report, frame));
+        frames.chain(stack.user_addresses.iter().copied().map(bare)).collect()
+    }
+
     fn of(report: &Report<'a>, frame: &RawFrame) -> UserFrame<'a> {
         UserFrame {
             line: frame.line,

@@ -6,7 +6,7 @@ use super::frames::{self, Idiom, Paint, Rewritten};
 use super::sanitize::{painted, visible_line};
 use super::{Report, Style};
 use crate::model::capture::Os;
-use crate::model::stack::Stack;
+use crate::model::stack::{Stack, StackKind};
 use crate::parse::kstack_json::ID as JSON;
 use crate::place::Image;
 
@@ -17,7 +17,10 @@ use crate::place::Image;
 pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
     for (at, stack) in report.capture.stacks.iter().enumerate() {
         writeln!(out, "{}", visible_line(&heading(stack)))?;
-        for (n, raw) in stack.frames.iter().enumerate() {
+        if let Some(wait) = waiting(stack) {
+            writeln!(out, "    {}", visible_line(&wait))?;
+        }
+        for (n, raw) in stack.frames.iter().enumerate().filter(|(_, raw)| !raw.is_end()) {
             let written = frame(report, at, n, style);
             writeln!(out, "    {}{}", if raw.reliable { "" } else { "? " }, painted(&written.line, style))?;
             written.below.iter().try_for_each(|below| writeln!(out, "    {}", painted(below, style)))?;
@@ -27,12 +30,34 @@ pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Resu
     Ok(())
 }
 
-/// Whose a stack is, as far as known: `thread dd pid 274 [D]`.
+/// What the report says that the stack's thread waits for: `waits for krwlock 0x5e for reading owned by thread 798645 (java)`.
+fn waiting(stack: &Stack) -> Option<String> {
+    let wait = stack.annotations.as_ref()?.waits_for.as_ref()?;
+    let told = || wait.lock.address.map_or_else(|| wait.what.clone(), |address| format!("{} at {address}", wait.what));
+    let mut text = format!("waits for {}", wait.words.clone().unwrap_or_else(told));
+    let Some(owner) = &wait.owner else { return Some(text) };
+    match (&owner.tid, owner.pid) {
+        _ if wait.words.is_some() => {}
+        (Some(tid), _) => text.push_str(&format!(", held by thread {tid}")),
+        (None, Some(pid)) => text.push_str(&format!(", held by {pid}")),
+        (None, None) => {}
+    }
+    if !owner.process.is_empty() {
+        text.push_str(&format!(" ({})", owner.process));
+    }
+    Some(text)
+}
+
+/// Whose a stack is, as far as known: `thread dd pid 274 [D]`, `kernel_task pid 0 thread 109 [TH_WAIT]`.
 pub fn heading(stack: &Stack) -> String {
-    let mut text = stack.title.clone().unwrap_or_else(|| stack.kind.name().to_string());
-    text.extend(stack.process.iter().map(|name| format!(" {name}")));
+    let named = stack.title.is_none() && stack.kind == StackKind::Thread && stack.tid.is_some();
+    let kind = stack.title.as_deref().unwrap_or_else(|| stack.kind.name());
+    let first = stack.process.as_deref().filter(|_| named);
+    let mut text = first.unwrap_or(kind).to_string();
+    text.extend(stack.process.iter().filter(|_| first.is_none()).map(|name| format!(" {name}")));
     text.extend(stack.pid.map(|pid| format!(" pid {pid}")));
     text.extend(stack.tid.iter().map(|tid| format!(" thread {tid}")));
+    text.extend(stack.thread.iter().map(|name| format!(" \"{name}\"")));
     text.extend(stack.cpu.map(|cpu| format!(" cpu {cpu}")));
     text.extend(stack.state.iter().map(|state| format!(" [{state}]")));
     text.extend(stack.wait_channel.iter().map(|channel| format!(" waiting on {channel}")));
@@ -68,12 +93,12 @@ pub fn frame(report: &Report<'_>, stack: usize, n: usize, style: Style) -> Rewri
     match written {
         Some(written) if written.line.is_empty() => Rewritten { line: printed() + written.place.as_deref().unwrap_or_default(), ..written },
         Some(written) => written,
-        None if report.capture.format == JSON => own(report, stack, n),
+        None if report.capture.format == JSON || frame.text.is_empty() => own(report, stack, n),
         None => Rewritten { line: printed(), ..Rewritten::default() },
     }
 }
 
-/// A frame of kstack's JSON in the words of its system, with the places that it tells.
+/// A frame whose report has no words of its own for it (numbers in JSON, kcdata) in the words of its system, with the places that it tells.
 fn own(report: &Report<'_>, stack: usize, n: usize) -> Rewritten {
     let named = report.named(stack, n);
     let address = report.capture.stacks[stack].frames[n].address.map(|address| address.to_string());
@@ -86,7 +111,7 @@ fn own(report: &Report<'_>, stack: usize, n: usize) -> Rewritten {
     } else {
         line.extend(named.module.map(|module| format!(" (in {module})")));
         line.extend(named.offset.map(|offset| format!(" + {offset}")));
-        line.extend(address.as_deref().map(|address| format!(" ({address})")));
+        line.extend(address.as_deref().filter(|address| *address != symbol).map(|address| format!(" ({address})")));
     }
     let locations = &report.resolved.answer(stack, n).locations;
     let (inlined, owner): (Vec<_>, Vec<_>) = locations.iter().partition(|location| location.inlined);

@@ -50,6 +50,8 @@ pub(super) struct JsonWait<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     wanted_as: Option<&'a str>,
     owner: Option<JsonOwner<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    words: Option<&'a str>,
     line: u32,
 }
 
@@ -63,6 +65,7 @@ impl<'a> JsonWait<'a> {
             at: wait.lock.at.as_deref(),
             wanted_as: wait.wanted_as.as_deref(),
             owner: wait.owner.as_ref().map(JsonOwner::of),
+            words: wait.words.as_deref(),
             line: wait.line,
         }
     }
@@ -77,14 +80,16 @@ impl<'a> JsonWait<'a> {
 #[derive(Serialize)]
 struct JsonOwner<'a> {
     process: &'a str,
-    pid: i64,
+    pid: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tid: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     held_as: Option<&'a str>,
 }
 
 impl<'a> JsonOwner<'a> {
     fn of(owner: &'a Owner) -> JsonOwner<'a> {
-        JsonOwner { process: &owner.process, pid: owner.pid, held_as: owner.held_as.as_deref() }
+        JsonOwner { process: &owner.process, pid: owner.pid, tid: owner.tid.as_deref(), held_as: owner.held_as.as_deref() }
     }
 }
 

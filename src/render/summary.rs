@@ -29,7 +29,7 @@ impl Summary {
     pub fn of(report: &Report<'_>) -> Summary {
         let mut summary = Summary::default();
         for (at, stack) in report.capture.stacks.iter().enumerate() {
-            for (n, frame) in stack.frames.iter().enumerate() {
+            for (n, frame) in stack.frames.iter().enumerate().filter(|(_, frame)| !frame.is_end()) {
                 let answer = report.resolved.answer(at, n);
                 summary.frames += 1;
                 match answer.trust {

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::model::capture::Capture;
+use crate::model::addr::parse_hex;
+use crate::model::capture::{Capture, Os};
 use crate::model::group::Member;
 use crate::model::lock::{Annotations, Lock, Wait};
 use crate::model::stack::Stack;
@@ -81,7 +82,7 @@ impl Graph {
         }
         let mut edges = BTreeSet::new();
         for side in &sides {
-            edges.extend(side.wants.and_then(|wait| owner_edge(&side.task, wait)));
+            edges.extend(side.wants.and_then(|wait| owner_edge(&side.task, wait, capture.os)));
             let wanted = side.wants.map(|wait| &wait.lock).filter(|lock| lock.address.is_some());
             let Some(lock) = wanted.or_else(|| side.held.last().filter(|_| side.asking)) else { continue };
             let known = lock.address.and_then(|address| holders.get(&(side.task.source.as_str(), address.0)));
@@ -156,10 +157,24 @@ fn same(a: &Lock, b: &Lock) -> bool {
     a.address.is_some() && a.address == b.address
 }
 
-fn owner_edge(from: &Task, wait: &Wait) -> Option<Edge> {
+fn owner_edge(from: &Task, wait: &Wait, os: Option<Os>) -> Option<Edge> {
     let owner = wait.owner.as_ref()?;
-    let to = Task { pid: owner.pid, name: owner.process.clone(), source: from.source.clone() };
-    Some(Edge { from: from.clone(), to, what: format!("a {}", wait.what), line: wait.line })
+    let thread = owner.tid.as_deref().and_then(thread_id);
+    // On Darwin a process is no thread: whichever of its threads has to act is not known.
+    let whole = thread.is_none() && os == Some(Os::Darwin);
+    let name = match (whole, owner.process.as_str()) {
+        (_, "") => "unknown".to_string(),
+        (true, process) => format!("process {process}"),
+        (false, process) => process.to_string(),
+    };
+    let at = wait.lock.address.map(|address| format!(" at {address}")).unwrap_or_default();
+    let to = Task { pid: thread.or(owner.pid)?, name, source: from.source.clone() };
+    Some(Edge { from: from.clone(), to, what: format!("a {}{at}", wait.what), line: wait.line })
+}
+
+/// A thread id as Linux and stackshots print it, in decimal, or as the old text does, after `0x`.
+fn thread_id(printed: &str) -> Option<i64> {
+    if printed.starts_with("0x") { parse_hex(printed).and_then(|id| id.try_into().ok()) } else { printed.parse().ok() }
 }
 
 fn name(lock: &Lock) -> String {
@@ -175,7 +190,7 @@ fn sides(capture: &Capture, asks: impl Fn(usize) -> bool) -> Vec<Side<'_>> {
         let mut asking = None;
         for told in std::iter::once(Told::by_stack(stack)).chain(members.map(Told::by_member)) {
             let Some(annotations) = told.annotations else { continue };
-            let id = told.tid.and_then(|tid| tid.parse().ok()).or(told.pid);
+            let id = told.tid.and_then(thread_id).or(told.pid);
             let Some(pid) = id else { continue };
             let source = if several { told.source.to_string() } else { String::new() };
             let task = Task { pid, name: told.process.unwrap_or_default().to_string(), source };

@@ -73,6 +73,12 @@ struct Meta {
 /// The pieces of the text that fit, and what is missing.
 fn pieces(text: &[u8], stacks: &[Stack], room: usize) -> (Vec<Piece>, Option<String>) {
     let all = text.len();
+    if is_binary(text) {
+        return (
+            Vec::new(),
+            Some(format!("The report has {all} bytes and no text; everything read from it is in the other parts of this page.")),
+        );
+    }
     if all <= room {
         return (vec![(0..all, 1)], None);
     }
@@ -94,6 +100,11 @@ fn pieces(text: &[u8], stacks: &[Stack], room: usize) -> (Vec<Piece>, Option<Str
         }
     }
     (kept, Some(format!("Of {all} bytes this page holds the lines of the stacks only: its limit is {LIMIT} bytes of text.")))
+}
+
+/// Whether it is not for people to read: kcdata has a NUL in its first item already, text has none.
+fn is_binary(text: &[u8]) -> bool {
+    memchr::memchr(0, &text[..text.len().min(64)]).is_some()
 }
 
 /// The lines of all stacks, each with group and note, in their order.
@@ -164,7 +175,7 @@ mod tests {
     /// A heading and two frames in lines of five bytes, from line `line` on.
     fn stack(line: u32) -> Stack {
         let frame = |line: u32| RawFrame { line, line_start: u64::from(line - 1) * 5, ..RawFrame::default() };
-        Stack { line, frames: vec![frame(line + 1), frame(line + 2)], ..Stack::default() }
+        Stack { line, frames: vec![frame(line + 1), frame(line + 2)].into(), ..Stack::default() }
     }
 
     #[test]
