@@ -166,7 +166,7 @@ fn real_reports_are_read_whole() {
             seen.insert(frame.line, frame);
         }
         let count =
-            |kernel: bool| capture.stacks.iter().map(move |stack| if kernel { &stack.frames } else { &stack.user_frames }).map(Vec::len);
+            |kernel: bool| capture.stacks.iter().map(move |stack| if kernel { &stack.frames } else { &stack.user_frames }).map(|frames| frames.len());
         assert_eq!((count(true).max().unwrap_or(0), count(false).max().unwrap_or(0)), (kernel, user), "{file}");
         for row in truth.iter().filter(|row| row["file"] == file) {
             let frame = seen[&row["line"].parse().unwrap()];
