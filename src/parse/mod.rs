@@ -10,6 +10,7 @@ mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
 pub mod lex;
+pub mod linux_code;
 pub mod linux_context;
 pub mod linux_frame;
 pub mod linux_headings;

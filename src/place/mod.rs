@@ -2,9 +2,11 @@
 //! build, and where each of its segments lies.
 
 mod assign;
+pub mod code_bytes;
 mod darwin;
 mod evidence;
 mod linux;
+pub mod proof;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +58,8 @@ pub struct Image {
     pub placed_by: String,
     /// What the report's own symbol + offset pairs say about the file: agreeing and all.
     pub pairs: Option<(usize, usize)>,
+    /// What speaks for and against the file.
+    pub evidence: Vec<proof::Evidence>,
     claims: Vec<ImageClaim>,
     given: Option<GivenAddress>,
 }
@@ -150,7 +154,10 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
         placer.kext(image, map_slide);
     }
     for image in &mut images {
+        placer.note_id(image);
         placer.check_pairs(image);
+        placer.check_release(image);
+        placer.check_code(image, slide);
     }
     let basis = placer.basis();
     let mut notes = placer.notes;
@@ -306,6 +313,7 @@ impl Placer<'_> {
         let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
         let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
         let (fitting, misfit) = evidence::sizes(self.capture, self.text, image, &program);
+        image.evidence.extend(evidence::counted((agree, wrong.len()), (fitting, misfit.map_or(0, |(_, count)| count))));
         let (agree, line) = (agree + fitting, wrong.first().map(|pair| pair.line).or(misfit.map(|(line, _)| line)));
         let wrong = wrong.len() + misfit.map_or(0, |(_, count)| count);
         if agree + wrong > 0 {
@@ -330,17 +338,7 @@ impl Placer<'_> {
             return;
         }
         let why = format!("{said}: it is another build");
-        if self.options.allow_mismatch {
-            self.warn(format!("{}: {why}; used all the same (--allow-mismatch)", image.name));
-            image.other_build = Some(why);
-        } else {
-            self.notes.push(Note::failure(
-                "",
-                format!("{}: {why}; not used. Find the right file, or force it with --allow-mismatch", image.name),
-            ));
-            image.refused = Some(Refused { path: program.info().path.clone(), found: program.id(), why });
-            image.program = None;
-        }
+        self.refuse(image, why);
     }
 }
 

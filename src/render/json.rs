@@ -15,6 +15,7 @@ use crate::model::frame::{Answer, Location};
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
 use crate::place::Image;
+use crate::place::proof::Evidence;
 use crate::title::Guilty;
 
 /// The version of the form; fields may be added to it, not renamed.
@@ -208,6 +209,16 @@ pub struct JsonImage<'a> {
     reason: Option<&'a str>,
     pairs_agree: Option<usize>,
     pairs: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<JsonEvidence<'a>>,
+}
+
+/// One piece of evidence about an image's symbol file.
+#[derive(Serialize)]
+struct JsonEvidence<'a> {
+    kind: &'static str,
+    contradicts: bool,
+    text: &'a str,
 }
 
 impl<'a> JsonImage<'a> {
@@ -230,7 +241,14 @@ impl<'a> JsonImage<'a> {
             reason: image.refused.as_ref().map(|refused| refused.why.as_str()).or(image.other_build.as_deref()),
             pairs_agree: image.pairs.map(|(agree, _)| agree),
             pairs: image.pairs.map(|(_, all)| all),
+            evidence: image.evidence.iter().map(JsonEvidence::of).collect(),
         }
+    }
+}
+
+impl<'a> JsonEvidence<'a> {
+    fn of(evidence: &'a Evidence) -> JsonEvidence<'a> {
+        JsonEvidence { kind: evidence.kind.name(), contradicts: evidence.contradicts, text: &evidence.text }
     }
 }
 

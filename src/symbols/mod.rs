@@ -5,11 +5,13 @@
 pub mod bundle;
 pub mod code;
 pub mod demangle;
+pub mod disassemble;
 pub mod dwarf;
 pub mod elf;
 pub mod find;
 pub mod macho;
 mod opd;
+pub mod patched;
 pub mod reloc;
 mod skim;
 pub mod symtab;
@@ -113,6 +115,14 @@ pub trait Symbols: Send + Sync {
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
     /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]>;
+    /// Places between two link-time addresses whose code in memory may differ from the file's.
+    fn patched(&self, _from: Svma, _to: Svma) -> Vec<patched::Site> {
+        Vec::new()
+    }
+    /// The kernel release that the file was built for, where it says so.
+    fn release(&self) -> Option<String> {
+        None
+    }
 }
 
 /// One kind of symbol file.

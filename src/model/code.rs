@@ -1,0 +1,18 @@
+//! Machine code that a report prints around a place where execution was.
+
+/// The bytes of one `Code:` line.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Code {
+    /// Line of the report, from 1.
+    pub line: u32,
+    /// Byte offset of that line in the report.
+    pub line_start: u64,
+    /// The code in the order of memory.
+    pub bytes: Vec<u8>,
+    /// Offset in `bytes` of the instruction that the report marks: where execution was. `None` when none is marked.
+    pub marker: Option<usize>,
+    /// Bytes that the report prints as one number: 1 on x86, 4 on arm64 and arm, 2 for Thumb and RISC-V.
+    pub unit: usize,
+    /// Index of the stack's frame whose address is that of the marked instruction; `None` for code of user space.
+    pub frame: Option<usize>,
+}
