@@ -4,6 +4,7 @@ use super::filters::FilterArgs;
 use super::inputs::Inputs;
 use super::options::{InputArgs, SymbolArgs, TitleArgs};
 use super::term::{self, Progress};
+use crate::disassembly;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, StackRef};
@@ -80,6 +81,13 @@ impl Session {
             session.notes.push(Note::warning("filters", no_stack(symbols)));
         }
         Ok(session)
+    }
+
+    /// Writes the instructions of every `Code:` line.
+    pub fn disassemble(&mut self) {
+        for (input, layout) in self.inputs.reports.iter_mut().zip(&self.layouts) {
+            disassembly::fill(&mut input.capture, &input.source.data, layout);
+        }
     }
 
     /// What `wants` says about each stack of each report.

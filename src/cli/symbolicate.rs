@@ -31,13 +31,19 @@ pub struct Args {
     /// Leave C++ and Rust names as they are in the symbol file
     #[arg(long)]
     no_demangle: bool,
+    /// Disassemble the `Code:` lines of an oops, as scripts/decodecode does: below each line in text, with the stack in JSON
+    #[arg(long)]
+    code: bool,
     /// Exit with status 3 when a kernel frame stayed unresolved or unverified
     #[arg(long)]
     strict: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, !args.no_demangle)?;
+    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, !args.no_demangle)?;
+    if args.code {
+        session.disassemble();
+    }
     let reports = session.reports();
     write(args, &session, &reports)?;
     let failed = session.complain(args.output.quiet);

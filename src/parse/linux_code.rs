@@ -39,6 +39,14 @@ pub fn code(record: &Record<'_>) -> Option<Code> {
     (!code.bytes.is_empty()).then_some(code)
 }
 
+/// Whether a line is one that kstack itself wrote below a `Code:` line: `  2a:* 8b 68 04  mov 0x4(%rax),%ebp`.
+pub fn is_listing(line: &[u8]) -> bool {
+    let digits = line.iter().take(4).take_while(|b| b.is_ascii_hexdigit()).count();
+    let Some([b':', star, b' ', rest @ ..]) = line.get(digits..).filter(|_| digits > 0) else { return false };
+    let word = rest.split(|b| *b == b' ').next().unwrap_or_default();
+    matches!(star, b' ' | b'*') && ((matches!(word.len(), 2 | 4 | 8) && lex::bare_hex(word).is_some()) || word == b"..")
+}
+
 /// The digits of a word, and whether they are marked.
 fn unmarked(word: &[u8]) -> (&[u8], bool) {
     let between = |open: &[u8], close: &[u8]| word.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
@@ -69,7 +77,9 @@ mod tests {
 
     #[test]
     fn what_is_no_byte_ends_the_line_and_words_alone_are_nothing() {
-        for nothing in ["Code: Bad RIP value.", "Code: Unable to access opcode bytes at 0x7f.", "Code:", "Code: 123 45", "Code: <>", "Codes: 90"] {
+        for nothing in
+            ["Code: Bad RIP value.", "Code: Unable to access opcode bytes at 0x7f.", "Code:", "Code: 123 45", "Code: <>", "Codes: 90"]
+        {
             assert_eq!(read(nothing), None, "{nothing}");
         }
         assert_eq!(read("Code: 90 90 [  1.0] 41"), Some((vec![0x90, 0x90], None, 1)));

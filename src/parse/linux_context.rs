@@ -129,7 +129,7 @@ impl Reader {
             }
         } else if let Some(trace) = linux_frame::trace(record) {
             self.frame(trace, record, report, found);
-        } else if linux_symbol::is_mark(line) {
+        } else if linux_symbol::is_mark(line) || linux_code::is_listing(line) {
             self.foreign = 0;
         } else if let Some((pc, arch)) = linux_pc::pc(record) {
             found.arch = found.arch.or(arch);

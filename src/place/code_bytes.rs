@@ -152,12 +152,23 @@ pub fn places(image: &Image, program: &Program, frame: &RawFrame, text: &[u8]) -
     inside.map(|(segment, start)| Svma(segment.svma.0 + (address.0 - start.0))).into_iter().collect()
 }
 
-/// The comparison of a line with the file of the image that its frame is in; of several functions of one name, the one that it fits best.
-pub fn compared(image: &Image, program: &Program, stack: &Stack, code: &Code, text: &[u8], slide: Option<Slide>) -> Option<Comparison> {
+/// The comparison of a line with the file of the image that its frame is in; of several functions of one name, the one that it fits
+/// best, and whether it fits no other as well.
+pub fn compared(
+    image: &Image,
+    program: &Program,
+    stack: &Stack,
+    code: &Code,
+    text: &[u8],
+    slide: Option<Slide>,
+) -> Option<(Comparison, bool)> {
     let frame = stack.frames.get(code.frame?)?;
     let marker = code.marker? as u64;
     let one = |place: Svma| compare(program, code, place.0.checked_sub(marker)?, slide);
-    places(image, program, frame, text).into_iter().filter_map(one).min_by_key(|found| found.wrong.len())
+    let mut found: Vec<Comparison> = places(image, program, frame, text).into_iter().filter_map(one).collect();
+    found.sort_by_key(|found| found.wrong.len());
+    let unique = found.get(1).is_none_or(|second| second.wrong.len() > found[0].wrong.len() && found[0].wrong.is_empty());
+    found.into_iter().next().map(|best| (best, unique))
 }
 
 /// Whether a frame is in an image: by its module's name, or by address.
@@ -180,6 +191,7 @@ impl Placer<'_> {
             for code in &stack.code {
                 let own = code.frame.and_then(|frame| stack.frames.get(frame)).is_some_and(|frame| is_in(image, frame, self.text));
                 let found = if own { compared(image, &program, stack, code, self.text, slide) } else { None };
+                let found = found.map(|(found, _)| found);
                 all.extend(found.filter(|found| found.agree + found.wrong.len() >= FEWEST).map(|found| (code.line, found)));
             }
         }
@@ -205,8 +217,11 @@ fn evidence(all: &[(u32, Comparison)]) -> Option<Evidence> {
     let sum = |count: &dyn Fn(&Comparison) -> usize| all.iter().map(|(_, found)| count(found)).sum::<usize>();
     let (agree, patched, wrong) = (sum(&|found| found.agree), sum(&|found| found.patched), sum(&|found| found.wrong.len()));
     let mut text = format!("code bytes: {agree} of {} agree", agree + patched + wrong);
-    if patched > 0 {
-        text.push_str(&format!(" ({patched} in patched places)"));
+    let relocated = sum(&|found| found.reasons.iter().filter(|(_, why)| *why == Patch::Relocated.name()).count());
+    let apart = [(relocated, "relocated"), (patched - relocated, "in patched places")];
+    let apart: Vec<String> = apart.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if !apart.is_empty() {
+        text.push_str(&format!(" ({})", apart.join(", ")));
     }
     let first = all.iter().find(|(_, found)| !found.wrong.is_empty());
     if let Some((line, _)) = first {
@@ -231,7 +246,11 @@ mod tests {
         let site = Site { range: 0x1001..0x1006, why: Patch::Ftrace };
         assert_eq!(allowed(Arch::X86_64, &[site], None, &log, &file), [Some("ftrace"); 5]);
         let elsewhere = Site { range: 0x1006..0x1007, why: Patch::Lock };
-        assert_eq!(allowed(Arch::X86_64, &[elsewhere], None, &log, &file), [None; 5], "the file has tables, and they do not name this place");
+        assert_eq!(
+            allowed(Arch::X86_64, &[elsewhere], None, &log, &file),
+            [None; 5],
+            "the file has tables, and they do not name this place"
+        );
         assert_eq!(allowed(Arch::X86_64, &[], None, &log, &file), [Some("call or no-operation"); 5]);
         // mov $0xffffffff82345678,%rdi moved by 0x9600000
         let (log, file) = ([0x48, 0xc7, 0xc7, 0x78, 0x56, 0x94, 0x8b], [0x48, 0xc7, 0xc7, 0x78, 0x56, 0x34, 0x82]);

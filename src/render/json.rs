@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
+use super::code::JsonCode;
 use super::locks::{JsonLock, JsonTask, JsonWait};
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
@@ -293,6 +294,8 @@ struct JsonStack<'a> {
     held_locks: Option<Vec<JsonLock<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<JsonWait<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    code: Vec<JsonCode<'a>>,
     frames: Vec<JsonFrame<'a>>,
     user_frames: Vec<UserFrame<'a>>,
 }
@@ -315,6 +318,7 @@ impl<'a> JsonStack<'a> {
             workqueue: stack.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
             held_locks: JsonLock::held(&stack.annotations),
             waits_for: JsonWait::waiting(&stack.annotations),
+            code: stack.code.iter().map(JsonCode::of).collect(),
             frames: stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
             user_frames: stack.user_frames.iter().map(|frame| UserFrame::of(report, frame)).collect(),
         }

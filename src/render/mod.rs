@@ -2,6 +2,7 @@
 //!
 //! A new output is one file that implements [`Output`] and one line in [`OUTPUTS`].
 
+mod code;
 pub mod diff;
 pub mod folded;
 pub mod frames;

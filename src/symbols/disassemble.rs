@@ -74,6 +74,7 @@ fn x86(bits: u32, bytes: &[u8], address: u64) -> Vec<Decoded> {
     let options = formatter.options_mut();
     options.set_uppercase_hex(false);
     options.set_rip_relative_addresses(true);
+    options.set_small_hex_numbers_in_decimal(false);
     let mut decoder = X86::with_ip(bits, bytes, address, DecoderOptions::NONE);
     let mut found = Vec::new();
     while decoder.can_decode() {
@@ -169,7 +170,10 @@ mod tests {
     #[test]
     fn arm_words_and_thumb_halfwords() {
         let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
-        assert_eq!(texts(Arch::Arm64, &words(&[0xf940_0674, 0x9400_0010, 0xd421_0000]), 4), ["ldr x20, [x3, #0x8]", "bl 0x1044", "brk #0x800"]);
+        assert_eq!(
+            texts(Arch::Arm64, &words(&[0xf940_0674, 0x9400_0010, 0xd421_0000]), 4),
+            ["ldr x20, [x3, #0x8]", "bl 0x1044", "brk #0x800"]
+        );
         assert_eq!(texts(Arch::Arm, &words(&[0xe599_0000]), 4), ["ldr r0, [r9]"]);
         assert_eq!(texts(Arch::Arm, &[0x28, 0x68], 2), ["ldr r0, [r5]"]);
         assert_eq!(texts(Arch::Riscv64, &[0, 0], 2), Vec::<String>::new());

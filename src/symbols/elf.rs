@@ -273,6 +273,10 @@ impl Symbols for Elf {
         patched::sites(&file, &base, &code, from.0..to.0)
     }
 
+    fn banners(&self) -> Vec<String> {
+        self.file().map_or_else(Vec::new, |file| patched::banners(&file))
+    }
+
     fn release(&self) -> Option<String> {
         patched::release(&self.file()?)
     }

@@ -87,6 +87,11 @@ impl Program {
         self.binary().map_or_else(Vec::new, |binary| binary.patched(from, to))
     }
 
+    /// As [`Symbols::banners`].
+    pub fn banners(&self) -> Vec<String> {
+        self.binary().map_or_else(Vec::new, |binary| binary.banners())
+    }
+
     /// As [`Symbols::release`].
     pub fn release(&self) -> Option<String> {
         self.binary()?.release()

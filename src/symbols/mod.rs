@@ -119,9 +119,13 @@ pub trait Symbols: Send + Sync {
     fn patched(&self, _from: Svma, _to: Svma) -> Vec<patched::Site> {
         Vec::new()
     }
-    /// The kernel release that the file was built for, where it says so.
+    /// The kernel release that a module was built for.
     fn release(&self) -> Option<String> {
         None
+    }
+    /// What the kernel says of itself when it boots.
+    fn banners(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

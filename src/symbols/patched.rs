@@ -40,7 +40,7 @@ pub enum Patch {
 
 impl Patch {
     /// In words.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Patch::Relocated => "relocated",
             Patch::Alternative => "alternative",
@@ -214,7 +214,8 @@ impl<'f> Rows<'f> {
         }
         let (from, to) = table.bounds?;
         let (from, to) = (*bounds.get(from)?, *bounds.get(to)?);
-        let section = file.sections().find(|section| section.address() <= from && to <= section.address().saturating_add(section.size()))?;
+        let section =
+            file.sections().find(|section| section.address() <= from && to <= section.address().saturating_add(section.size()))?;
         let inside = |at: u64| (at - section.address()) as usize;
         Some(Rows { data: section.data().ok()?.get(inside(from)..inside(to))?, start: from, absolute, little, targets: None })
     }
@@ -256,21 +257,31 @@ fn number(field: &[u8], little: bool) -> u64 {
     if little { field.iter().rev().fold(0, step) } else { field.iter().fold(0, step) }
 }
 
-/// The release that a file was built for: `vermagic=` of a module, the banner of a kernel.
+/// The release that a module was built for, from its `vermagic=`.
 pub fn release(file: &object::File<'_>) -> Option<String> {
-    let word = |bytes: &[u8]| {
-        let end = bytes.iter().take(200).position(|b| b.is_ascii_whitespace() || *b == 0)?;
-        std::str::from_utf8(&bytes[..end]).ok().filter(|word| !word.is_empty()).map(str::to_string)
-    };
-    if let Some(info) = file.section_by_name(".modinfo").and_then(|section| section.data().ok()) {
-        return info.split_inclusive(|b| *b == 0).find_map(|entry| word(entry.strip_prefix(b"vermagic=")?));
-    }
-    const BANNER: &[u8] = b"Linux version ";
-    let text = file.section_by_name(".rodata")?.data().ok()?;
-    // `linux_proc_banner` has the same words with conversions in place of the values.
-    let banner = memchr::memmem::find_iter(text, BANNER).map(|at| &text[at + BANNER.len()..]);
-    banner.filter(|rest| rest.first().is_some_and(u8::is_ascii_digit)).find_map(word)
+    let info = file.section_by_name(".modinfo")?.data().ok()?;
+    let magic = info.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(b"vermagic="))?;
+    let word = magic.split(u8::is_ascii_whitespace).next().filter(|word| !word.is_empty())?;
+    Some(String::from_utf8_lossy(word).into_owned())
 }
+
+/// The banners of a kernel: what it prints when it boots, from `Linux version` on, with the number and date of the build. Some builds have
+/// a second one without the number.
+pub fn banners(file: &object::File<'_>) -> Vec<String> {
+    const LONGEST: usize = 1024;
+    let Some(text) = file.section_by_name(".rodata").and_then(|section| section.data().ok()) else { return Vec::new() };
+    let banner = |at: usize| {
+        let rest = &text[at..text.len().min(at + LONGEST)];
+        // `linux_proc_banner` has conversions in place of the values.
+        let version = rest.get(BANNER.len()).is_some_and(u8::is_ascii_digit);
+        let end = rest.iter().position(|b| matches!(b, 0 | b'\n')).filter(|_| version)?;
+        Some(String::from_utf8_lossy(rest[..end].trim_ascii()).into_owned())
+    };
+    memchr::memmem::find_iter(text, BANNER).filter_map(banner).take(4).collect()
+}
+
+/// What a kernel's banner begins with.
+pub const BANNER: &[u8] = b"Linux version ";
 
 #[cfg(test)]
 mod tests {
