@@ -5,6 +5,7 @@ mod assign;
 pub mod code_bytes;
 mod darwin;
 mod evidence;
+mod infer;
 mod linux;
 pub mod proof;
 
@@ -153,6 +154,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     for image in images.iter_mut().filter(|image| !image.kernel) {
         placer.kext(image, map_slide);
     }
+    placer.infer_modules(&mut images);
     for image in &mut images {
         placer.note_id(image);
         placer.check_pairs(image);
@@ -255,7 +257,10 @@ impl Placer<'_> {
             return (Some(Slide(given.at.0.wrapping_sub(base.0))), "the address given with -k".to_string());
         }
         let kernel = |pair: &&Pair| pair.kernel;
-        let Some(tally) = Tally::of(program, self.pairs.iter().filter(kernel)) else { return stated };
+        let Some(tally) = Tally::of(program, self.pairs.iter().filter(kernel)) else {
+            let inferred = if stated.0.is_none() { self.infer_slide(program) } else { None };
+            return inferred.map_or(stated, |(slide, from)| (Some(slide), from));
+        };
         let (agree, all) = (tally.agree, tally.all);
         let says = format!("{agree} of {all} frames that print both symbol and address");
         if stated.0 == Some(Slide(tally.delta)) || self.options.slide.is_some() {

@@ -14,7 +14,7 @@ use super::opd::Descriptors;
 use super::patched;
 use super::reloc;
 use super::symtab::{Near, RawSymbol, SymbolTable};
-use super::{FileInfo, FileKind, Opener, Segment, Symbols};
+use super::{Callee, FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
@@ -271,6 +271,11 @@ impl Symbols for Elf {
         let base = |section| Some(self.place(section)?.base);
         let code = |at: u64, count: usize| self.code(Svma(at), Svma(at.saturating_add(count as u64)));
         patched::sites(&file, &base, &code, from.0..to.0)
+    }
+
+    fn callee(&self, end: Svma) -> Option<Callee> {
+        let base = |section| Some(self.place(section)?.base);
+        patched::callee(&self.file()?, &base, end.0)
     }
 
     fn banners(&self) -> Vec<String> {

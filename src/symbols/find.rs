@@ -87,6 +87,11 @@ impl Program {
         self.binary().map_or_else(Vec::new, |binary| binary.patched(from, to))
     }
 
+    /// As [`Symbols::callee`].
+    pub fn callee(&self, end: Svma) -> Option<super::Callee> {
+        self.binary()?.callee(end)
+    }
+
     /// As [`Symbols::banners`].
     pub fn banners(&self) -> Vec<String> {
         self.binary().map_or_else(Vec::new, |binary| binary.banners())

@@ -91,6 +91,15 @@ impl FileInfo {
     }
 }
 
+/// Where a direct call goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Callee {
+    /// A place in the same file.
+    At(Svma),
+    /// A symbol of another file.
+    Named(String),
+}
+
 /// One opened symbol file, or one slice of a fat one.
 pub trait Symbols: Send + Sync {
     /// What the file says about itself.
@@ -118,6 +127,10 @@ pub trait Symbols: Send + Sync {
     /// Places between two link-time addresses whose code in memory may differ from the file's.
     fn patched(&self, _from: Svma, _to: Svma) -> Vec<patched::Site> {
         Vec::new()
+    }
+    /// Where the direct call goes that ends at an address of an unlinked file.
+    fn callee(&self, _end: Svma) -> Option<Callee> {
+        None
     }
     /// The kernel release that a module was built for.
     fn release(&self) -> Option<String> {

@@ -17,6 +17,9 @@ use std::ops::Range;
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex};
 use rustc_hash::FxHashMap;
 
+use super::Callee;
+use crate::model::addr::Svma;
+
 /// Why a place may differ.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Patch {
@@ -255,6 +258,22 @@ fn targets(file: &object::File<'_>, section: &object::Section<'_, '_>, base: &dy
 fn number(field: &[u8], little: bool) -> u64 {
     let step = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
     if little { field.iter().rev().fold(0, step) } else { field.iter().fold(0, step) }
+}
+
+/// Where the call goes that ends at `end` in an unlinked x86 file: its last four bytes are relocated.
+pub fn callee(file: &object::File<'_>, base: &dyn Fn(SectionIndex) -> Option<u64>, end: u64) -> Option<Callee> {
+    let at = end.checked_sub(4)?;
+    let holds = |section: &object::Section<'_, '_>| base(section.index()).is_some_and(|start| at.wrapping_sub(start) < section.size());
+    let section = file.sections().find(holds)?;
+    let offset = at - base(section.index())?;
+    let (_, record) = section.relocations().find(|(one, record)| *one == offset && record.size() == 32)?;
+    let RelocationTarget::Symbol(symbol) = record.target() else { return None };
+    let symbol = file.symbol_by_index(symbol).ok()?;
+    match symbol.section_index().and_then(base) {
+        // The field counts from its own end.
+        Some(start) => Some(Callee::At(Svma(start.wrapping_add(symbol.address()).wrapping_add(record.addend() as u64).wrapping_add(4)))),
+        None => Some(Callee::Named(String::from_utf8_lossy(symbol.name_bytes().ok()?).into_owned())),
+    }
 }
 
 /// The release that a module was built for, from its `vermagic=`.
