@@ -3,7 +3,7 @@
 //! A kernel patches its own code, and a module is relocated when it is loaded. Bytes may differ
 //!
 //! * where the file's own tables say so ([`crate::symbols::patched`]);
-//! * where 32 bits differ by what the kernel was slid by: an absolute address;
+//! * where 32 bits of a kernel are an address in it, and differ by what it was slid by;
 //! * where a single byte is `int3`: a probe stands there (x86);
 //! * on arm64, RISC-V and others of fixed length, and in files without any table, where the tracer's call stands against its
 //!   no-operation, whichever is which.
@@ -19,11 +19,12 @@ use crate::model::stack::{RawFrame, Stack};
 use crate::parse::lex;
 use crate::symbols::find::Program;
 use crate::symbols::patched::{Patch, Site};
+use crate::symbols::{FileKind, Segment};
 
 /// Fewer bytes that agree than this prove nothing.
 const FEWEST: usize = 8;
-/// What kernels are slid by is a multiple of this on every architecture (64 KiB, `MIN_KIMG_ALIGN` of arm64 is 2 MiB).
-const SLIDE_STEP: u32 = 0x1_0000;
+/// What x86 kernels are slid by is a multiple of this (`CONFIG_PHYSICAL_ALIGN`).
+const SLIDE_STEP: u32 = 0x20_0000;
 /// KASLR moves a kernel by less than this on x86_64 (`KERNEL_IMAGE_SIZE`), where code has 32-bit absolute addresses.
 const FARTHEST: u32 = 0x4000_0000;
 
@@ -58,7 +59,9 @@ pub fn compare(program: &Program, code: &Code, start: u64, slide: Option<Slide>)
     let log = code.bytes.get(from..to)?;
     let sites = program.patched(Svma(start + from as u64), Svma(start + to as u64));
     let mut found = Comparison { start, from, to, ..Comparison::default() };
-    let tolerant = Tolerance { arch: info.arch, unit: code.unit, sites: &sites, start: start + from as u64, slide };
+    // A module's addresses are relocated, and its file says where.
+    let linked = if info.kind == FileKind::Module { &[][..] } else { &info.segments[..] };
+    let tolerant = Tolerance { arch: info.arch, unit: code.unit, sites: &sites, start: start + from as u64, slide, linked };
     for at in 0..log.len() {
         if log[at] == file[at] {
             found.agree += 1;
@@ -80,6 +83,8 @@ struct Tolerance<'s> {
     /// Link-time address of the first byte compared.
     start: u64,
     slide: Option<Slide>,
+    /// What addresses in the code can point at.
+    linked: &'s [Segment],
 }
 
 impl Tolerance<'_> {
@@ -100,7 +105,12 @@ impl Tolerance<'_> {
 
     fn x86(&self, log: &[u8], file: &[u8], at: usize) -> Option<&'static str> {
         let slid = |from: usize| {
-            let difference = field(log, from)?.wrapping_sub(field(file, from)?);
+            let (log, file) = (field(log, from)?, field(file, from)?);
+            let difference = log.wrapping_sub(file);
+            let inside = |segment: &Segment| u64::from(file.wrapping_sub(segment.svma.0 as u32)) < segment.size;
+            if !self.linked.iter().any(inside) {
+                return None;
+            }
             match self.slide {
                 Some(slide) => Some(difference == slide.0 as u32 && difference != 0),
                 None => Some(difference != 0 && difference.is_multiple_of(SLIDE_STEP) && difference < FARTHEST),
@@ -149,7 +159,7 @@ pub fn places(image: &Image, program: &Program, frame: &RawFrame, text: &[u8]) -
     }
     let Some(address) = frame.address else { return Vec::new() };
     let inside = image.segments.iter().find(|(segment, start)| address.0.wrapping_sub(start.0) < segment.size);
-    inside.map(|(segment, start)| Svma(segment.svma.0 + (address.0 - start.0))).into_iter().collect()
+    inside.map(|(segment, start)| Svma(segment.svma.0.wrapping_add(address.0 - start.0))).into_iter().collect()
 }
 
 /// The comparison of a line with the file of the image that its frame is in; of several functions of one name, the one that it fits
@@ -236,7 +246,9 @@ mod tests {
 
     fn allowed(arch: Arch, sites: &[Site], slide: Option<u64>, log: &[u8], file: &[u8]) -> Vec<Option<&'static str>> {
         let unit = if arch == Arch::Arm64 { 4 } else { 1 };
-        let tolerant = Tolerance { arch, unit, sites, start: 0x1000, slide: slide.map(Slide) };
+        let data = Segment { name: ".data".into(), svma: Svma(0xffff_ffff_8200_0000), size: 0x60_0000, align: 1, executable: false };
+        let linked = std::slice::from_ref(&data);
+        let tolerant = Tolerance { arch, unit, sites, start: 0x1000, slide: slide.map(Slide), linked };
         (0..log.len()).filter(|at| log[*at] != file[*at]).map(|at| tolerant.allows(log, file, at)).collect()
     }
 
@@ -257,6 +269,8 @@ mod tests {
         assert_eq!(allowed(Arch::X86_64, &[], Some(0x960_0000), &log, &file), [Some("address slid"); 2]);
         assert_eq!(allowed(Arch::X86_64, &[], None, &log, &file), [Some("address slid"); 2]);
         assert_eq!(allowed(Arch::X86_64, &[], Some(0x940_0000), &log, &file), [None; 2]);
+        let (log, file) = ([0x48, 0x8b, 0x43, 0x30, 0x48, 0x89], [0x48, 0x8b, 0x43, 0x10, 0x48, 0x89]);
+        assert_eq!(allowed(Arch::X86_64, &[], None, &log, &file), [None], "0x30 for 0x10 is 2 MiB in some four bytes, but no address");
         assert_eq!(allowed(Arch::X86_64, &[], None, &[0x90, 0xcc, 0x90], &[0x90, 0x55, 0x90]), [Some("probe")]);
         assert_eq!(allowed(Arch::X86_64, &[], None, &[0x90, 0x54, 0x90], &[0x90, 0x55, 0x90]), [None]);
     }

@@ -180,8 +180,12 @@ impl Writer<'_, '_> {
 
     /// Copies from `done` to `to`, where a line begins, with remarks below their lines; gives back where the text goes on.
     fn remarked(&mut self, mut done: usize, to: usize) -> io::Result<usize> {
-        while let Some((line, text)) = self.remarks.pop_if(|(line, _)| (*line as usize) < to) {
-            let (line, next) = (line as usize, self.line_end(line as usize));
+        while let Some((start, first)) = self.remarks.pop_if(|(line, _)| (*line as usize) < to) {
+            let mut texts = vec![first];
+            while let Some((_, text)) = self.remarks.pop_if(|(line, _)| *line == start) {
+                texts.push(text);
+            }
+            let (line, next) = (start as usize, self.line_end(start as usize));
             // What is not written needs no remark, and a JSON string has no room for one.
             if next < done || linux_prefix::json_message(&self.report.text[line..]).is_some() {
                 continue;
@@ -189,7 +193,7 @@ impl Writer<'_, '_> {
             self.copy(done, next)?;
             done = self.past_listing(next);
             let prefix = line..line + linux_prefix::message(&self.report.text[line..next]);
-            self.below(prefix, line, next, &[text])?;
+            self.below(prefix, line, next, &texts)?;
         }
         self.copy(done.min(to), to)?;
         Ok(to.max(done))

@@ -172,7 +172,7 @@ mod tests {
         let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
         assert_eq!(
             texts(Arch::Arm64, &words(&[0xf940_0674, 0x9400_0010, 0xd421_0000]), 4),
-            ["ldr x20, [x3, #0x8]", "bl 0x1044", "brk #0x800"]
+            ["ldr x20, [x19, #0x8]", "bl 0x1044", "brk #0x800"]
         );
         assert_eq!(texts(Arch::Arm, &words(&[0xe599_0000]), 4), ["ldr r0, [r9]"]);
         assert_eq!(texts(Arch::Arm, &[0x28, 0x68], 2), ["ldr r0, [r5]"]);

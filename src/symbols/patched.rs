@@ -134,8 +134,9 @@ pub fn sites<'f>(
                 continue;
             }
             let length = length(table.why, size, row, code(at, 1).map_or(0, |byte| byte[0]), x86);
-            if at + length > window.start {
-                found.push(Site { range: at..at + length, why: table.why });
+            let end = at.saturating_add(length);
+            if end > window.start {
+                found.push(Site { range: at..end, why: table.why });
             }
         }
     }
@@ -184,8 +185,9 @@ fn relocated(file: &object::File<'_>, base: &dyn Fn(SectionIndex) -> Option<u64>
             let at = start.saturating_add(offset);
             // Where instructions are words, the field is some of an instruction's bits.
             let length = if x86 { u64::from(record.size() / 8) } else { 4 };
-            if at < window.end && at + length > window.start {
-                found.push(Site { range: at..at + length, why: Patch::Relocated });
+            let end = at.saturating_add(length);
+            if at < window.end && end > window.start {
+                found.push(Site { range: at..end, why: Patch::Relocated });
             }
         }
     }
