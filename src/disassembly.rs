@@ -180,7 +180,7 @@ fn named(program: &Program, at: u64) -> Option<String> {
 fn differs(origin: &Origin<'_>, arch: Arch, code: &Code, one: &Decoded) -> Option<String> {
     const MOVED: [&str; 2] = [Patch::Relocated.name(), "address slid"];
     let inside = |at: &usize| (one.at..one.at + one.len).contains(at);
-    let wrong = origin.found.wrong.iter().any(|at| inside(at)).then_some("nothing known patches it");
+    let wrong = origin.found.wrong.iter().any(inside).then_some("nothing known patches it");
     let patched = || origin.found.reasons.iter().find(|(at, why)| inside(at) && !MOVED.contains(why)).map(|(_, why)| *why);
     let why = wrong.or_else(patched)?;
     // Behind what replaced an instruction comes what is left of it.

@@ -52,6 +52,9 @@ fn one_report(data: &[u8], format: &str, mut capture: Capture) {
     render::text::Text.write(&[report], &[], Style::default(), &mut text).expect("a Vec takes everything");
     assert!(report.capture.listed || !report.capture.remarks.is_empty() || text == data, "{format} lost or changed some of the input");
     groups(&report, style);
+    if capture.stacks.iter().all(|stack| stack.code.is_empty()) {
+        return;
+    }
     disassembly::fill(&mut capture, data, &layout);
     let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved, crash: crash.as_ref() };
     for output in render::OUTPUTS {

@@ -73,11 +73,13 @@ impl Placer<'_> {
         if !image.kernel {
             let (Some(running), Some(built)) = (&self.capture.kernel_version, program.release()) else { return };
             let (contradicts, text) = release(running, &built);
-            if contradicts {
-                // A module can serve several releases (`modversions`).
-                self.warn(format!("{}: {path} may be another build: {text}", image.name));
+            image.evidence.push(Evidence { kind: EvidenceKind::Release, contradicts, text: text.clone() });
+            match contradicts {
+                true if series(running) != series(&built) => self.refuse(image, format!("{text}: {path} is another build")),
+                // A module can serve several releases of one series (`modversions`).
+                true => self.warn(format!("{}: {path} may be another build: {text}", image.name)),
+                false => {}
             }
-            image.evidence.push(Evidence { kind: EvidenceKind::Release, contradicts, text });
             return;
         }
         let said = banners(self.text);
@@ -111,6 +113,11 @@ fn banners(text: &[u8]) -> Vec<String> {
         String::from_utf8_lossy(text[at..].split(|b| matches!(b, b'\n' | b'\r')).next().unwrap_or_default().trim_ascii()).into_owned()
     };
     memchr::memmem::find_iter(text, BANNER).take(MOST).map(line).collect()
+}
+
+/// `6.1` of `6.1.0-56-amd64`.
+fn series(release: &str) -> Vec<&str> {
+    release.split(['.', '-']).take(2).collect()
 }
 
 fn release(running: &str, built: &str) -> (bool, String) {

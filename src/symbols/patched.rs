@@ -229,11 +229,11 @@ impl<'f> Rows<'f> {
     fn places(&self, size: usize) -> impl Iterator<Item = (u64, &[u8])> {
         self.data.chunks_exact(size).enumerate().filter_map(move |(n, row)| {
             let offset = (n * size) as u64;
-            if let Some(targets) = &self.targets {
-                return Some((*targets.get(&offset)?, row));
-            }
-            let value = number(&row[..if self.absolute { 8 } else { 4 }], self.little);
-            let place = if self.absolute { value } else { self.start.wrapping_add(offset).wrapping_add(value as u32 as i32 as u64) };
+            let place = match &self.targets {
+                Some(targets) => *targets.get(&offset)?,
+                None if self.absolute => number(&row[..8], self.little),
+                None => self.start.wrapping_add(offset).wrapping_add(number(&row[..4], self.little) as u32 as i32 as u64),
+            };
             Some((place, row))
         })
     }
