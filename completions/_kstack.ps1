@@ -302,6 +302,7 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
             [CompletionResult]::new('--quiet', '--quiet', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')
+            [CompletionResult]::new('--code', '--code', [CompletionResultType]::ParameterName, 'Disassemble the `Code:` lines of an oops, each in the note at its line')
             [CompletionResult]::new('-h', '-h', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             [CompletionResult]::new('--help', '--help', [CompletionResultType]::ParameterName, 'Print help (see more with ''--help'')')
             break

@@ -874,7 +874,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__report)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --plumbing --code --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -292,6 +292,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
             cand -q 'Say nothing on standard error but errors'
             cand --quiet 'Say nothing on standard error but errors'
+            cand --code 'Disassemble the `Code:` lines of an oops, each in the note at its line'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }

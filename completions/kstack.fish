@@ -333,6 +333,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand report" -l by -d 'What mak
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l plumbing -d 'Functions that only stand for waiting, one a line, instead of the list that is built in' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l code -d 'Disassemble the `Code:` lines of an oops, each in the note at its line'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-text\t''

@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod atos;
 pub mod darwin_kexts;
 pub mod darwin_stackshot;
+mod kstack_code;
 mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
