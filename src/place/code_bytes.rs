@@ -5,8 +5,10 @@
 //! * where the file's own tables say so ([`crate::symbols::patched`]);
 //! * where 32 bits of a kernel are an address in it, and differ by what it was slid by;
 //! * where a single byte is `int3`: a probe stands there (x86);
-//! * on arm64, RISC-V and others of fixed length, and in files without any table, where the tracer's call stands against its
-//!   no-operation, whichever is which.
+//! * on arm64, and in x86 files without any table, where the tracer's call stands against its no-operation, whichever is which; on arm64
+//!   also where the shadow call stack replaced pointer authentication.
+//!
+//! On other architectures nothing is compared: what may differ there is not known here.
 //!
 //! Every other byte counts: a single instruction that differs elsewhere is another build, because a compiler that was given the same
 //! source with the same options writes the same code, and a call to a function that moved has another distance in it.
@@ -50,6 +52,10 @@ pub struct Comparison {
 /// Compares the bytes of `code`, whose first lies at `start` in the file.
 pub fn compare(program: &Program, code: &Code, start: u64, slide: Option<Slide>) -> Option<Comparison> {
     let info = program.info();
+    // How others patch their code is in no table that is read here, so that nothing could be concluded.
+    if !matches!(info.arch, Arch::X86_64 | Arch::I386 | Arch::Arm64) {
+        return None;
+    }
     let marker = start.wrapping_add(code.marker? as u64);
     let section = info.segments.iter().find(|segment| segment.executable && marker.wrapping_sub(segment.svma.0) < segment.size)?;
     let end = section.svma.0.saturating_add(section.size);
@@ -140,6 +146,10 @@ impl Tolerance<'_> {
         let quiet = |word: u32| word & 0xffff_f01f == 0xd503_201f || word == 0xaa1e_03e9;
         let branch = |word: u32| word & 0x7c00_0000 == 0x1400_0000;
         let (log, file) = (field(log, from)?, field(file, from)?);
+        // paciasp and autiasp against what arch/arm64/kernel/pi/patch-scs.c writes in their place: str x30,[x18],#8 and ldr x30,[x18,#-8]!.
+        if matches!((file, log), (0xd503_233f, 0xf800_865e) | (0xd503_23bf, 0xf85f_8e5e)) {
+            return Some("shadow call stack");
+        }
         ((quiet(log) && (branch(file) || quiet(file))) || (quiet(file) && branch(log))).then_some("branch or no-operation")
     }
 }
@@ -280,6 +290,9 @@ mod tests {
         let word = |word: u32| word.to_le_bytes();
         assert_eq!(allowed(Arch::Arm64, &[], None, &word(0xd503_201f), &word(0x9400_0010)).iter().filter(|why| why.is_none()).count(), 0);
         assert!(allowed(Arch::Arm64, &[], None, &word(0xf940_0674), &word(0x9400_0010)).iter().all(Option::is_none));
+        assert!(
+            allowed(Arch::Arm64, &[], None, &word(0xf800_865e), &word(0xd503_233f)).iter().all(|why| *why == Some("shadow call stack"))
+        );
         assert!(allowed(Arch::Arm64, &[], None, &word(0x9400_0011), &word(0x9400_0010)).iter().all(Option::is_none));
     }
 }

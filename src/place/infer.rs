@@ -229,7 +229,9 @@ impl Placer<'_> {
             }
             Verdict::Found(found, chance) if chance < CHANCE => {
                 let slide = Slide(found.base.wrapping_sub(base));
-                Some((slide, format!("inferred: with it {} return addresses follow a call", counted(found))))
+                let said = format!("with it {} return addresses follow a call", counted(found));
+                self.warn(format!("the report says no slide: slide {slide} inferred, {said}"));
+                Some((slide, format!("{INFERRED}{said}")))
             }
             Verdict::Found(found, _) => self.unproven(&format!("only {} return addresses are known", found.all)),
             Verdict::Several => self.unproven("more than one slide makes all return addresses follow a call"),
@@ -263,11 +265,14 @@ impl Placer<'_> {
             let group = &groups[n].1;
             let called = self.called(images, &images[at], group, found.base);
             let chance = chance * group.density().powi(2 * called as i32);
+            let name = &images[at].name;
             if chance >= CHANCE || overlaps(images, group, found.base) {
+                self.warn(format!("{name}: {} return addresses do not prove where it lies; addresses in it are not resolved", found.agree));
                 refused.insert(n);
                 continue;
             }
             let text = format!("{} return addresses follow a call", counted(found));
+            self.warn(format!("{name} has no load address: {} inferred, with it {text}", Avma(found.base)));
             place(&mut images[at], group, found.base, &text);
         }
     }
@@ -292,6 +297,14 @@ fn is_unplaced(image: &Image) -> bool {
 }
 
 const PAGE: u64 = 0x1000;
+/// What is said before how a place was inferred.
+pub(super) const INFERRED: &str = "inferred: ";
+
+/// The evidence for a kernel whose slide was found so.
+pub(super) fn evidence(from: &str) -> Option<Evidence> {
+    let text = format!("calls: {}", from.strip_prefix(INFERRED)?);
+    Some(Evidence { kind: EvidenceKind::Calls, contradicts: false, text })
+}
 
 fn counted(found: Candidate) -> String {
     if found.agree == found.all { format!("all {}", found.all) } else { format!("{} of {}", found.agree, found.all) }
@@ -330,7 +343,7 @@ fn place(image: &mut Image, group: &Group, base: u64, text: &str) {
     image.segments.extend(group.parts.iter().map(|(segment, at)| (segment.clone(), Avma(base.wrapping_add(*at)))));
     let text_at = image.segments.iter().find(|(segment, _)| segment.name == ".text").map(|(_, at)| *at);
     image.load = image.load.or(text_at);
-    image.placed_by = format!("inferred: {text}");
+    image.placed_by = format!("{INFERRED}{text}");
     image.evidence.push(Evidence { kind: EvidenceKind::Calls, contradicts: false, text: format!("calls: {text}") });
 }
 

@@ -240,6 +240,7 @@ impl Placer<'_> {
         }
         image.size = Some(extent(&info.segments));
         image.placed_by = from.clone();
+        image.evidence.extend(infer::evidence(&from));
         (slide, from)
     }
 

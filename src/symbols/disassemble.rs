@@ -174,7 +174,7 @@ mod tests {
             texts(Arch::Arm64, &words(&[0xf940_0674, 0x9400_0010, 0xd421_0000]), 4),
             ["ldr x20, [x19, #0x8]", "bl 0x1044", "brk #0x800"]
         );
-        assert_eq!(texts(Arch::Arm, &words(&[0xe599_0000]), 4), ["ldr r0, [r9]"]);
+        assert_eq!(texts(Arch::Arm, &words(&[0xe599_0000]), 4), ["ldr r0, [sb]"]);
         assert_eq!(texts(Arch::Arm, &[0x28, 0x68], 2), ["ldr r0, [r5]"]);
         assert_eq!(texts(Arch::Riscv64, &[0, 0], 2), Vec::<String>::new());
     }

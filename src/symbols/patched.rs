@@ -10,7 +10,7 @@
 //! | `.parainstructions` | address, type, length: 16 bytes | arch/x86 `paravirt_patch_site`, up to 6.7 |
 //! | `__mcount_loc` | address: 8 bytes | scripts/recordmcount.c |
 //!
-//! An offset counts from its own field. In an unlinked module the relocation of that field names the place.
+//! On 32-bit x86 addresses and keys have four bytes. An offset counts from its own field. In an unlinked module the relocation of that field names the place.
 
 use std::ops::Range;
 
@@ -69,9 +69,9 @@ pub struct Site {
 /// How the entries of a table name their places.
 #[derive(Clone, Copy)]
 enum Entry {
-    /// An offset from the field itself, in entries of that many bytes.
-    Offset(usize),
-    /// An address.
+    /// An offset from the field itself, in entries of that many bytes and so many addresses.
+    Offset(usize, usize),
+    /// An address, in entries of so many addresses.
     Address(usize),
     /// An offset; the entry's size is the one that makes every place one of code.
     Alternative,
@@ -91,19 +91,19 @@ const fn table(section: &'static str, entry: Entry, why: Patch) -> Table {
 
 const TABLES: &[Table] = &[
     table(".altinstructions", Entry::Alternative, Patch::Alternative),
-    Table { bounds: Some(("__start___jump_table", "__stop___jump_table")), ..table("__jump_table", Entry::Offset(16), Patch::JumpLabel) },
+    Table { bounds: Some(("__start___jump_table", "__stop___jump_table")), ..table("__jump_table", Entry::Offset(8, 1), Patch::JumpLabel) },
     Table {
         bounds: Some(("__start_static_call_sites", "__stop_static_call_sites")),
-        ..table(".static_call_sites", Entry::Offset(8), Patch::StaticCall)
+        ..table(".static_call_sites", Entry::Offset(8, 0), Patch::StaticCall)
     },
-    Table { bounds: Some(("__start_mcount_loc", "__stop_mcount_loc")), ..table("__mcount_loc", Entry::Address(8), Patch::Ftrace) },
-    table(".retpoline_sites", Entry::Offset(4), Patch::Branch),
-    table(".return_sites", Entry::Offset(4), Patch::Branch),
-    table(".call_sites", Entry::Offset(4), Patch::Branch),
-    table(".ibt_endbr_seal", Entry::Offset(4), Patch::Branch),
-    table(".cfi_sites", Entry::Offset(4), Patch::Branch),
-    table(".parainstructions", Entry::Address(16), Patch::Paravirt),
-    table(".smp_locks", Entry::Offset(4), Patch::Lock),
+    Table { bounds: Some(("__start_mcount_loc", "__stop_mcount_loc")), ..table("__mcount_loc", Entry::Address(1), Patch::Ftrace) },
+    table(".retpoline_sites", Entry::Offset(4, 0), Patch::Branch),
+    table(".return_sites", Entry::Offset(4, 0), Patch::Branch),
+    table(".call_sites", Entry::Offset(4, 0), Patch::Branch),
+    table(".ibt_endbr_seal", Entry::Offset(4, 0), Patch::Branch),
+    table(".cfi_sites", Entry::Offset(4, 0), Patch::Branch),
+    table(".parainstructions", Entry::Address(2), Patch::Paravirt),
+    table(".smp_locks", Entry::Offset(4, 0), Patch::Lock),
 ];
 
 /// The places in `window` of a file whose sections lie at `base`. `code` gives bytes of code from an address on.
@@ -122,7 +122,8 @@ pub fn sites<'f>(
     for table in TABLES {
         let Some(read) = Rows::read(file, base, table, &bounds) else { continue };
         let size = match table.entry {
-            Entry::Offset(size) | Entry::Address(size) => size,
+            Entry::Offset(size, addresses) => size + addresses * read.word,
+            Entry::Address(addresses) => addresses * read.word,
             Entry::Alternative => match [12, 14, 13].into_iter().find(|size| read.all_code(*size, code)) {
                 Some(size) => size,
                 None => continue,
@@ -133,7 +134,13 @@ pub fn sites<'f>(
             if at >= window.end || at.saturating_add(0x100) <= window.start {
                 continue;
             }
-            let length = length(table.why, size, row, code(at, 1).map_or(0, |byte| byte[0]), x86);
+            let length = length(
+                table.why,
+                size,
+                &row[if table.why == Patch::Paravirt { read.word } else { 0 }..],
+                code(at, 1).map_or(0, |byte| byte[0]),
+                x86,
+            );
             let end = at.saturating_add(length);
             if end > window.start {
                 found.push(Site { range: at..end, why: table.why });
@@ -147,7 +154,8 @@ pub fn sites<'f>(
 fn length(why: Patch, size: usize, row: &[u8], first: u8, x86: bool) -> u64 {
     match why {
         Patch::Alternative => u64::from(row[if size == 14 { 12 } else { 10 }]),
-        Patch::Paravirt => u64::from(row[9]),
+        // Behind the address: the type, then this.
+        Patch::Paravirt => u64::from(row[1]),
         Patch::Lock => 1,
         // Two words behind the entry, and before it one of eight bytes and a branch target.
         Patch::Ftrace if !x86 => 20,
@@ -201,6 +209,8 @@ struct Rows<'f> {
     start: u64,
     absolute: bool,
     little: bool,
+    /// Bytes of an address.
+    word: usize,
     /// In an unlinked file: the place that the field at an offset names.
     targets: Option<FxHashMap<u64, u64>>,
 }
@@ -213,16 +223,17 @@ impl<'f> Rows<'f> {
         bounds: &FxHashMap<&'static str, u64>,
     ) -> Option<Rows<'f>> {
         let (absolute, little) = (matches!(table.entry, Entry::Address(_)), file.is_little_endian());
+        let word = if file.is_64() { 8 } else { 4 };
         if let Some(section) = file.section_by_name(table.section) {
             let targets = (file.kind() == object::ObjectKind::Relocatable).then(|| targets(file, &section, base));
-            return Some(Rows { data: section.data().ok()?, start: base(section.index())?, absolute, little, targets });
+            return Some(Rows { data: section.data().ok()?, start: base(section.index())?, absolute, little, word, targets });
         }
         let (from, to) = table.bounds?;
         let (from, to) = (*bounds.get(from)?, *bounds.get(to)?);
         let section =
             file.sections().find(|section| section.address() <= from && to <= section.address().saturating_add(section.size()))?;
         let inside = |at: u64| (at - section.address()) as usize;
-        Some(Rows { data: section.data().ok()?.get(inside(from)..inside(to))?, start: from, absolute, little, targets: None })
+        Some(Rows { data: section.data().ok()?.get(inside(from)..inside(to))?, start: from, absolute, little, word, targets: None })
     }
 
     /// Each place with its entry, for entries of `size` bytes.
@@ -231,7 +242,7 @@ impl<'f> Rows<'f> {
             let offset = (n * size) as u64;
             let place = match &self.targets {
                 Some(targets) => *targets.get(&offset)?,
-                None if self.absolute => number(&row[..8], self.little),
+                None if self.absolute => number(&row[..self.word], self.little),
                 None => self.start.wrapping_add(offset).wrapping_add(number(&row[..4], self.little) as u32 as i32 as u64),
             };
             Some((place, row))
@@ -313,7 +324,7 @@ mod tests {
         let row = [0, 0, 0, 0, 0, 0, 0, 0, 1, 7, 5, 3, 9, 2];
         assert_eq!(length(Patch::Alternative, 12, &row, 0, true), 5);
         assert_eq!(length(Patch::Alternative, 14, &row, 0, true), 9);
-        assert_eq!(length(Patch::Paravirt, 16, &row, 0, true), 7);
+        assert_eq!(length(Patch::Paravirt, 16, &row[8..], 0, true), 7);
         assert_eq!([0xeb, 0x66, 0xe9, 0x0f].map(|first| length(Patch::JumpLabel, 16, &row, first, true)), [2, 2, 5, 5]);
         assert_eq!([0xe8, 0x2e, 0x0f].map(|first| length(Patch::Branch, 4, &row, first, true)), [5, 6, 6]);
         assert_eq!((length(Patch::Ftrace, 8, &row, 0xe8, true), length(Patch::Ftrace, 8, &row, 0x1f, false)), (5, 20));
