@@ -5,11 +5,12 @@
 //! `a - o` is its base for every `a` in it; and a base is a multiple of some step (2 MiB for an x86_64 kernel, a page for a module), so that
 //! only `o` with the right low bits are tried. A base is taken when
 //!
-//! * every return address between the base and the end of the file's code follows a call (with 20 or more, nine in ten: a tracer's
+//! * every return address between the base and the end of the file's code follows a call (from 8 on all but one, from 20 on nine in ten:
+//!   `secondary_startup_64`, the first frame of every processor but one, pushes its return address and follows `lretq`; and a tracer's
 //!   trampoline or a torn digit in a long report is no other base);
 //! * no other base has half as many of them;
-//! * chance does not explain it: with `p` the part of all places that follow a call, `t` bases tried and `n` addresses, `t · pⁿ⁻¹` is less than
-//!   [`CHANCE`]. A direct call whose target is the very function that the next inner frame is in counts as two more addresses.
+//! * chance does not explain it: with `p` the part of all places that follow a call, `t` bases tried, `n` addresses that agree and `w` that do not, `t · pⁿ⁻¹ · (n + w)ʷ` is less
+//!   than [`CHANCE`]. A direct call whose target is the very function that the next inner frame is in counts as two more addresses.
 //!
 //! On x86 whether bytes are a call is asked backwards, where `E8 rel32` and `FF /2` cannot be told from the tail of another instruction; `p`
 //! counts such places as well. The kernel replaces calls at places that the file lists ([`crate::symbols::patched`]): an indirect call through a
@@ -31,7 +32,9 @@ use crate::symbols::{Callee, FileInfo, FileKind, Segment, code};
 const CHANCE: f64 = 1e-3;
 /// Fewer addresses than this are never enough.
 const FEWEST: usize = 3;
-/// From this many on, one in ten may be no return address.
+/// From this many on, one may follow something else.
+const SOME: usize = 8;
+/// From this many on, one in ten may.
 const MANY: usize = 20;
 /// Addresses beyond these prove nothing more.
 const MOST: usize = 4_000;
@@ -136,12 +139,14 @@ fn search(group: &Group, addresses: &[u64], step: u64, link: u64) -> Verdict {
     if best.get(1).is_some_and(|second| second.agree * 2 > first.agree) {
         return Verdict::Several;
     }
-    Verdict::Found(first, tried.len() as f64 * group.density().powi(first.agree as i32 - 1))
+    let ways = (first.all as f64).powi((first.all - first.agree) as i32);
+    Verdict::Found(first, tried.len() as f64 * group.density().powi(first.agree as i32 - 1) * ways)
 }
 
 /// Whether so many of all addresses may be taken for all of them.
 fn is_enough(agree: usize, all: usize) -> bool {
-    if all >= MANY { agree * 10 >= all * 9 } else { agree == all }
+    let may = if all >= MANY { all / 10 } else { usize::from(all >= SOME) };
+    agree + may >= all
 }
 
 fn judge(group: &Group, addresses: &[u64], base: u64) -> Candidate {
