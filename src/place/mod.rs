@@ -2,6 +2,7 @@
 //! build, and where each of its segments lies.
 
 mod assign;
+mod calls;
 pub mod code_bytes;
 mod darwin;
 mod evidence;
