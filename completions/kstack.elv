@@ -74,6 +74,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand -q 'Say nothing on standard error but errors'
             cand --quiet 'Say nothing on standard error but errors'
             cand --no-demangle 'Leave C++ and Rust names as they are in the symbol file'
+            cand --code 'Disassemble the `Code:` lines of an oops, as scripts/decodecode does: below each line in text, with the stack in JSON'
             cand --strict 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -115,6 +116,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand -q 'Say nothing on standard error but errors'
             cand --quiet 'Say nothing on standard error but errors'
             cand --no-demangle 'Leave C++ and Rust names as they are in the symbol file'
+            cand --code 'Disassemble the `Code:` lines of an oops, as scripts/decodecode does: below each line in text, with the stack in JSON'
             cand --strict 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
@@ -313,6 +315,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
             cand -q 'Say nothing on standard error but errors'
             cand --quiet 'Say nothing on standard error but errors'
+            cand --code 'Disassemble the `Code:` lines of an oops, each in the note at its line'
             cand -h 'Print help (see more with ''--help'')'
             cand --help 'Print help (see more with ''--help'')'
         }

@@ -94,6 +94,7 @@ full\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l code -d 'Disassemble the `Code:` lines of an oops, as scripts/decodecode does: below each line in text, with the stack in JSON'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l strict -d 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
@@ -150,6 +151,7 @@ full\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l code -d 'Disassemble the `Code:` lines of an oops, as scripts/decodecode does: below each line in text, with the stack in JSON'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l strict -d 'Exit with status 3 when a kernel frame stayed unresolved or unverified'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
@@ -402,6 +404,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand report" -l by -d 'What mak
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l plumbing -d 'Functions that only stand for waiting, one a line, instead of the list that is built in' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l code -d 'Disassemble the `Code:` lines of an oops, each in the note at its line'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''
 darwin-stackshot-json\t''

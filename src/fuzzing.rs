@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
+use crate::disassembly;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, diff, top};
@@ -52,6 +53,14 @@ fn one_report(data: &[u8], format: &str, mut capture: Capture) {
     render::text::Text.write(&[report], &[], Style::default(), &mut text).expect("a Vec takes everything");
     assert!(report.capture.listed || !report.capture.remarks.is_empty() || text == data, "{format} lost or changed some of the input");
     groups(&report, style);
+    if capture.stacks.iter().all(|stack| stack.code.is_empty()) {
+        return;
+    }
+    disassembly::fill(&mut capture, data, &layout);
+    let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved, crash: crash.as_ref() };
+    for output in render::OUTPUTS {
+        output.write(std::slice::from_ref(&report), &[], style, &mut Vec::new()).expect("a Vec takes everything");
+    }
 }
 
 /// Groups the report in every way, twice over.
@@ -96,7 +105,11 @@ pub fn symbol_file(data: &[u8]) {
                 let _ = (file.table().at(*probe), locations, file.debug_function(*probe));
                 let _ = file.code(Svma(probe.0.wrapping_sub(8)), *probe);
             }
-            let _ = file.table().named("main");
+            let _ = (file.table().named("main"), file.release(), file.banners());
+            for segment in file.info().segments.iter().take(8) {
+                let end = Svma(segment.svma.0.saturating_add(segment.size));
+                let _ = (file.patched(segment.svma, end), file.callee(Svma(segment.svma.0.wrapping_add(5))));
+            }
         }
     }
 }

@@ -16,6 +16,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod disassembly;
 pub mod error;
 pub mod fuzzing;
 pub mod group;

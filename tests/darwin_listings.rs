@@ -165,8 +165,9 @@ fn real_reports_are_read_whole() {
         for frame in capture.stacks.iter().flat_map(|stack| stack.frames.iter().chain(&stack.user_frames)) {
             seen.insert(frame.line, frame);
         }
-        let count =
-            |kernel: bool| capture.stacks.iter().map(move |stack| if kernel { &stack.frames } else { &stack.user_frames }).map(|frames| frames.len());
+        let count = |kernel: bool| {
+            capture.stacks.iter().map(move |stack| if kernel { &stack.frames } else { &stack.user_frames }).map(|frames| frames.len())
+        };
         assert_eq!((count(true).max().unwrap_or(0), count(false).max().unwrap_or(0)), (kernel, user), "{file}");
         for row in truth.iter().filter(|row| row["file"] == file) {
             let frame = seen[&row["line"].parse().unwrap()];

@@ -154,9 +154,7 @@ fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {
         for (segment, at) in image.segments.iter().filter(|(segment, _)| segment.executable) {
             facts.push(format!("{} at {at} is {} in the file", segment.name, segment.svma));
         }
-        if let Some((agree, all)) = image.pairs {
-            facts.push(format!("{agree} of {all} frames that print symbol and address agree with the file"));
-        }
+        facts.extend(image.evidence.iter().map(|evidence| evidence.text.clone()));
         facts.extend(image.refused.as_ref().map(|refused| format!("{} refused: {}", refused.path.display(), refused.why)));
         facts.extend(image.other_build.iter().map(|why| format!("used although {why}")));
         if image.file().is_none() && !folders.is_empty() {

@@ -31,6 +31,9 @@ pub struct Args {
     /// Functions that only stand for waiting, one a line, instead of the list that is built in
     #[arg(long, value_name = "FILE")]
     plumbing: Option<PathBuf>,
+    /// Disassemble the `Code:` lines of an oops, each in the note at its line
+    #[arg(long)]
+    code: bool,
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
@@ -38,7 +41,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("the page is for a browser, not for a terminal; give it a file with -o FILE.html".to_string()).into());
     }
     let plumbing = plumbing(args.plumbing.as_deref())?;
-    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
+    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
+    if args.code {
+        session.disassemble();
+    }
     let reports = session.reports();
     let groups = Groups::of(&reports, Naming::of(&reports, &plumbing), args.by);
     output::write(&args.output, |out| html::write(&groups, &session.notes, out))?;

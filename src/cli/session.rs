@@ -7,6 +7,7 @@ use super::inputs::Inputs;
 use super::options::{InputArgs, SymbolArgs, TitleArgs};
 use super::sources::SourceArgs;
 use super::term::{self, Progress};
+use crate::disassembly;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, StackRef};
@@ -96,6 +97,13 @@ impl Session {
             self.notes.extend(sources.notes());
         }
         Ok(())
+    }
+
+    /// Writes the instructions of every `Code:` line.
+    pub fn disassemble(&mut self) {
+        for (input, layout) in self.inputs.reports.iter_mut().zip(&self.layouts) {
+            disassembly::fill(&mut input.capture, &input.source.data, layout);
+        }
     }
 
     /// What `wants` says about each stack of each report.

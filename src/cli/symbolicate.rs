@@ -34,6 +34,9 @@ pub struct Args {
     /// Leave C++ and Rust names as they are in the symbol file
     #[arg(long)]
     no_demangle: bool,
+    /// Disassemble the `Code:` lines of an oops, as scripts/decodecode does: below each line in text, with the stack in JSON
+    #[arg(long)]
+    code: bool,
     /// Exit with status 3 when a kernel frame stayed unresolved or unverified
     #[arg(long)]
     strict: bool,
@@ -44,6 +47,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let idiom = args.frames.as_deref().and_then(|name| IDIOMS.iter().find(|(id, _)| *id == name)).map(|(_, idiom)| *idiom);
     let style = args.sources.style(Style { excerpt: session.filtered, ..output::style(&args.output, idiom) });
     session.show_sources(&args.sources, style)?;
+    if args.code {
+        session.disassemble();
+    }
     let reports = session.reports();
     let format = render::by_id(&args.format).unwrap_or(OUTPUTS[0]);
     output::write(&args.output, |out| format.write(&reports, &session.notes, style, out))?;

@@ -2,6 +2,7 @@
 
 pub mod addr;
 pub mod capture;
+pub mod code;
 pub mod crash;
 pub mod frame;
 pub mod frames;

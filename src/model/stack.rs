@@ -1,6 +1,7 @@
 //! One stack as its report prints it: who it belongs to, and its frames, nothing resolved.
 
 use super::addr::Avma;
+use super::code::Code;
 use super::crash::Blamed;
 use super::frames::Frames;
 use super::group::Tally;
@@ -90,6 +91,8 @@ pub struct Stack {
     pub aside: bool,
     /// What the report says about the task beside its frames: locks, work queue. Few stacks have any.
     pub annotations: Option<Box<Annotations>>,
+    /// Machine code that the report prints with the stack, in its order.
+    pub code: Vec<Code>,
 }
 
 /// Which byte of code a frame's address stands for.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::kstack_code::JsonCode;
 use super::kstack_locks::{JsonLock, JsonTask, JsonWait};
 
 pub type Counts = BTreeMap<String, u64>;
@@ -143,6 +144,8 @@ pub struct JsonStack<'t> {
     pub workqueue: Option<String>,
     pub held_locks: Option<Vec<JsonLock>>,
     pub waits_for: Option<JsonWait>,
+    #[serde(default)]
+    pub code: Vec<JsonCode>,
     #[serde(default, borrow)]
     pub frames: Vec<JsonFrame<'t>>,
     #[serde(default, borrow)]

@@ -12,6 +12,7 @@
 use rustc_hash::FxHashMap;
 use serde_json::value::RawValue;
 
+use super::kstack_code;
 use super::kstack_document::{
     Counts, Document, Group, Head, Image, JsonBlamed, JsonFrame, JsonGuilty, JsonLocation, JsonMember, JsonStack,
 };
@@ -188,6 +189,7 @@ impl<'t> Reader<'t> {
             line: stack.line.unwrap_or(1),
             aside: stack.aside,
             blamed: stack.blamed.map(blamed),
+            code: stack.code.into_iter().filter_map(kstack_code::code).collect(),
             annotations: annotations(stack.held_locks, stack.waits_for, stack.workqueue),
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),

@@ -5,6 +5,7 @@
 //! few lines of somebody else.
 
 use super::lex;
+use super::linux_code;
 use super::linux_frame::{self, Trace};
 use super::linux_headings::{Heading, heading, headline};
 use super::linux_locks::{self, LockReader, Told};
@@ -14,6 +15,7 @@ use super::linux_symbol;
 use super::linux_task::{self, Who};
 use crate::model::addr::Arch;
 use crate::model::capture::Headline;
+use crate::model::code::Code;
 use crate::model::lock::Annotations;
 use crate::model::stack::{RawFrame, Role, Span, Stack, StackKind};
 
@@ -40,6 +42,18 @@ pub struct Found {
     pub facts: bool,
     /// What was said about the locks of tasks.
     pub locks: Vec<Told>,
+}
+
+/// Which place the latest program counter of a context named.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Subject {
+    /// None, one in user space, or one that was said before.
+    #[default]
+    Nothing,
+    /// The one that leads the next stack, or the current one.
+    Fault,
+    /// That frame of the current stack.
+    Frame(usize),
 }
 
 /// The reader of one context.
@@ -69,6 +83,10 @@ pub struct Reader {
     begins: Option<u32>,
     /// Where execution was, until a stack takes it.
     pc: Option<RawFrame>,
+    /// The code around `pc`.
+    code: Option<Code>,
+    /// What a `Code:` line would be about.
+    subject: Subject,
     /// The report is over; what is dumped again belongs to no stack.
     over: bool,
     /// The work queue that the next stack serves.
@@ -94,6 +112,8 @@ impl Reader {
             who: Who::default(),
             begins: None,
             pc: None,
+            code: None,
+            subject: Subject::Nothing,
             over: false,
             workqueue: None,
             locks: LockReader::default(),
@@ -109,7 +129,7 @@ impl Reader {
             }
         } else if let Some(trace) = linux_frame::trace(record) {
             self.frame(trace, record, report, found);
-        } else if linux_symbol::is_mark(line) {
+        } else if linux_symbol::is_mark(line) || linux_code::is_listing(line) {
             self.foreign = 0;
         } else if let Some((pc, arch)) = linux_pc::pc(record) {
             found.arch = found.arch.or(arch);
@@ -133,6 +153,7 @@ impl Reader {
             self.patience = PATIENCE;
             found.facts = true;
         } else if line.starts_with(b"Code: ") {
+            self.code(record);
             // Of a register dump in the stack, or what follows the stack.
             if !self.dump && self.stack.is_some() {
                 self.close(found);
@@ -145,6 +166,19 @@ impl Reader {
             found.facts = true;
             self.locks.line(line, record.line, &mut found.locks);
             self.foreign(report, found);
+        }
+    }
+
+    /// Keeps the code around the latest program counter.
+    fn code(&mut self, record: &Record<'_>) {
+        let subject = std::mem::take(&mut self.subject);
+        let Some(code) = linux_code::code(record).filter(|_| subject != Subject::Nothing) else { return };
+        let leads = self.frames.first().is_some_and(|frame| frame.role == Role::Fault);
+        match (&mut self.stack, subject) {
+            (Some(stack), Subject::Frame(frame)) => stack.code.push(Code { frame: Some(frame), ..code }),
+            (Some(stack), _) if leads => stack.code.push(Code { frame: Some(0), ..code }),
+            (None, _) if self.pc.is_some() => self.code = Some(Code { frame: Some(0), ..code }),
+            _ => {}
         }
     }
 
@@ -212,6 +246,7 @@ impl Reader {
             Pc::Saved(frame) if inside => {
                 let role = if frame.role == Role::Inline { Role::Inline } else { Role::Regs };
                 self.push(RawFrame { role, ..frame }, found);
+                self.subject = Subject::Frame(self.frames.len() - 1);
                 self.dump = true;
             }
             // The innermost function that was inlined there is the first of several lines; the one that has the code is the last.
@@ -222,8 +257,10 @@ impl Reader {
                 self.patience = PATIENCE;
             }
             // What an interrupt left on the stack can follow the registers of user mode.
-            Pc::User if self.stack.is_some() => self.dump = true,
+            Pc::User if self.stack.is_some() => (self.dump, self.subject) = (true, Subject::Nothing),
             Pc::User | Pc::Closing => {
+                // Kernels up to 4.x print the code behind the stack and the program counter once more below it; that closes it.
+                (self.subject, self.code) = (Subject::Nothing, None);
                 self.close(found);
                 (self.pc, self.patience, self.trace) = (None, 0, false);
             }
@@ -233,8 +270,10 @@ impl Reader {
     /// Keeps where execution was for the next stack. What is said again without a symbol adds nothing.
     fn fault(&mut self, frame: RawFrame) {
         let worse = frame.symbol.is_empty() && self.pc.is_some_and(|pc| !pc.symbol.is_empty());
+        self.subject = Subject::Nothing;
         if !worse && !self.over {
             self.pc = Some(RawFrame { role: Role::Fault, ..frame });
+            (self.subject, self.code) = (Subject::Fault, None);
         }
     }
 
@@ -314,6 +353,7 @@ impl Reader {
             cpu: who.cpu.or(cpu),
             state: who.state,
             count: 1,
+            code: self.code.take().into_iter().filter(|_| pc.is_some()).collect(),
             line: self.begins.take().unwrap_or(pc.map_or(frame.line, |pc| pc.line)),
             annotations: workqueue.map(|queue| Box::new(Annotations { workqueue: Some(queue), ..Annotations::default() })),
             ..Stack::default()

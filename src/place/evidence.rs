@@ -3,6 +3,7 @@
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Image;
+use super::proof::{Evidence, EvidenceKind};
 use crate::model::addr::{Arch, Avma, Slide, Svma};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
@@ -127,6 +128,17 @@ pub fn sizes(capture: &Capture, text: &[u8], image: &Image, program: &Program) -
         }
     }
     (agree, wrong)
+}
+
+/// What pairs and sizes, each agreeing and contradicting, say about a file.
+pub fn counted(pairs: (usize, usize), sizes: (usize, usize)) -> Vec<Evidence> {
+    let kinds = [(EvidenceKind::Pairs, "frames with symbol and address", pairs), (EvidenceKind::Sizes, "function sizes", sizes)];
+    let one = |(kind, what, (agree, wrong)): (EvidenceKind, &str, (usize, usize))| {
+        let said = Evidence::counted(kind, what, agree, agree + wrong);
+        // As in `check_pairs`: a torn digit is no other build.
+        (agree + wrong > 0).then_some(Evidence { contradicts: wrong * 10 > agree, ..said })
+    };
+    kinds.into_iter().filter_map(one).collect()
 }
 
 /// How load maps' addresses get into the report's world.

@@ -2,7 +2,7 @@
 
 use super::anchors::{Anchors, EXEC, alone, is_split, shifted};
 use super::evidence::{self, MapSlide, Pair, Tally};
-use super::{Image, Placer, extent, linux};
+use super::{Image, Placer, extent, infer, linux};
 use crate::model::addr::{Arch, Avma, Slide};
 use crate::model::image::Basis;
 use crate::symbols::find::{GivenAddress, Program};
@@ -84,6 +84,7 @@ impl Placer<'_> {
             image.load = Some(Avma(info.base().0).slid(slide));
         }
         image.placed_by.clone_from(&from);
+        image.evidence.extend(infer::evidence(&from));
         (slide, from)
     }
 
@@ -144,8 +145,11 @@ impl Placer<'_> {
     /// Without any statement: 10.7 and older are not slid, xnu prints no slide when it is 0, and later logs may have lost the line. The return
     /// addresses tell, because each of them follows a call in the file.
     fn called_slide(&mut self, program: &Program, stated: Stated) -> Stated {
-        if stated.0.is_some() || program.info().is_elf {
+        if stated.0.is_some() {
             return stated;
+        }
+        if program.info().is_elf {
+            return self.infer_slide(program).map_or(stated, |(slide, from)| (Some(slide), from));
         }
         if let Some((slide, hits)) = evidence::kernel_slide_by_calls(self.capture, program) {
             return (Some(slide), format!("the code: with it all {hits} return addresses in the kernel follow a call"));

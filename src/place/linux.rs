@@ -75,7 +75,7 @@ fn given_section(info: &FileInfo, name: &str, at: Avma, alone: bool) -> Vec<(Seg
 /// From the base of a module's text: code sections follow one another in the order of the file, each aligned as it needs
 /// (kernel/module/main.c, `layout_sections`); `.init` and what only module removal needs come elsewhere. Other architectures put
 /// tables of a size that only the running kernel knows in between (`.plt` on arm64), so that nothing can be said there.
-fn by_base(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
+pub(super) fn by_base(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
     if !matches!(info.arch, Arch::X86_64 | Arch::I386) {
         return Vec::new();
     }

@@ -3,11 +3,15 @@
 
 mod anchors;
 mod assign;
+mod calls;
+pub mod code_bytes;
 mod darwin;
 mod evidence;
+mod infer;
 mod kdk;
 mod kernel;
 mod linux;
+pub mod proof;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,6 +73,8 @@ pub struct Image {
     pub collection: bool,
     /// Whether it is of user space.
     pub user: bool,
+    /// What speaks for and against the file.
+    pub evidence: Vec<proof::Evidence>,
     claims: Vec<ImageClaim>,
     given: Option<GivenAddress>,
     /// Whether only a kernel collection has it, and no source names it.
@@ -177,8 +183,12 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     for image in images.iter_mut().filter(|image| !image.kernel) {
         placer.kext(image, map_slide);
     }
+    placer.infer_modules(&mut images);
     for image in &mut images {
+        placer.note_id(image);
         placer.check_pairs(image);
+        placer.check_release(image);
+        placer.check_code(image, slide);
     }
     let basis = placer.basis();
     let mut notes = placer.notes;
@@ -260,6 +270,7 @@ impl Placer<'_> {
         let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
         let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
         let (fitting, misfit) = evidence::sizes(self.capture, self.text, image, &program);
+        image.evidence.extend(evidence::counted((agree, wrong.len()), (fitting, misfit.map_or(0, |(_, count)| count))));
         let (agree, line) = (agree + fitting, wrong.first().map(|pair| pair.line).or(misfit.map(|(line, _)| line)));
         let wrong = wrong.len() + misfit.map_or(0, |(_, count)| count);
         if agree + wrong > 0 {
@@ -284,17 +295,7 @@ impl Placer<'_> {
             return;
         }
         let why = format!("{said}: it is another build");
-        if self.options.allow_mismatch {
-            self.warn(format!("{}: {why}; used all the same (--allow-mismatch)", image.name));
-            image.other_build = Some(why);
-        } else {
-            self.notes.push(Note::failure(
-                "",
-                format!("{}: {why}; not used. Find the right file, or force it with --allow-mismatch", image.name),
-            ));
-            image.refused = Some(Refused { path: program.info().path.clone(), found: program.id(), why });
-            image.program = None;
-        }
+        self.refuse(image, why);
     }
 }
 

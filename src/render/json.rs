@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 
+use super::code::JsonCode;
 use super::locks::{JsonLock, JsonTask, JsonWait};
 use super::{Output, Report, Style};
 use crate::model::addr::Avma;
@@ -15,6 +16,7 @@ use crate::model::frame::{Answer, Excerpt, Location};
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 use crate::note::Note;
 use crate::place::Image;
+use crate::place::proof::Evidence;
 use crate::title::Guilty;
 
 /// The version of the form; fields may be added to it, not renamed.
@@ -229,6 +231,16 @@ pub struct JsonImage<'a> {
     reason: Option<&'a str>,
     pairs_agree: Option<usize>,
     pairs: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<JsonEvidence<'a>>,
+}
+
+/// One piece of evidence about an image's symbol file.
+#[derive(Serialize)]
+struct JsonEvidence<'a> {
+    kind: &'static str,
+    contradicts: bool,
+    text: &'a str,
 }
 
 impl<'a> JsonImage<'a> {
@@ -251,7 +263,14 @@ impl<'a> JsonImage<'a> {
             reason: image.refused.as_ref().map(|refused| refused.why.as_str()).or(image.other_build.as_deref()),
             pairs_agree: image.pairs.map(|(agree, _)| agree),
             pairs: image.pairs.map(|(_, all)| all),
+            evidence: image.evidence.iter().map(JsonEvidence::of).collect(),
         }
+    }
+}
+
+impl<'a> JsonEvidence<'a> {
+    fn of(evidence: &'a Evidence) -> JsonEvidence<'a> {
+        JsonEvidence { kind: evidence.kind.name(), contradicts: evidence.contradicts, text: &evidence.text }
     }
 }
 
@@ -296,6 +315,8 @@ struct JsonStack<'a> {
     held_locks: Option<Vec<JsonLock<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<JsonWait<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    code: Vec<JsonCode<'a>>,
     frames: Vec<JsonFrame<'a>>,
     user_frames: Vec<UserFrame<'a>>,
 }
@@ -318,6 +339,7 @@ impl<'a> JsonStack<'a> {
             workqueue: stack.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
             held_locks: JsonLock::held(&stack.annotations),
             waits_for: JsonWait::waiting(&stack.annotations),
+            code: stack.code.iter().map(JsonCode::of).collect(),
             frames: stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
             user_frames: UserFrame::all(report, stack),
         }

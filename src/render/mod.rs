@@ -3,6 +3,7 @@
 //! A new output is one file that implements [`Output`] and one line in [`OUTPUTS`].
 
 pub mod check;
+mod code;
 pub mod diff;
 pub mod folded;
 pub mod frames;

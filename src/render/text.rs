@@ -8,13 +8,13 @@ use rayon::prelude::*;
 
 use super::frames::{self, Paint, Rewritten};
 use super::listing::{self, idiom, is_linux};
-use super::{Output, Report, Style, sanitize};
+use super::{Output, Report, Style, code, sanitize};
 use crate::model::addr::{Avma, Svma};
 use crate::model::frame::Answer;
 use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
 use crate::parse::lex;
-use crate::parse::linux_prefix;
+use crate::parse::{linux_code, linux_prefix};
 
 /// The output.
 pub struct Text;
@@ -29,7 +29,11 @@ impl Output for Text {
     fn write(&self, reports: &[Report<'_>], _: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
         reports.iter().try_for_each(|report| match report.capture.listed {
             true => listing::write(report, style, out),
-            false => Writer { report, style, written: &written(report, style), out: &mut *out }.report(),
+            false => {
+                let mut remarks = remarks(report);
+                remarks.reverse();
+                Writer { report, remarks, style, written: &written(report, style), out: &mut *out }.report()
+            }
         })
     }
 }
@@ -69,11 +73,12 @@ fn escaped(text: &str) -> String {
 /// Where a stack stands in `text`: from its heading to what belongs to its last frame. `None` without frames.
 pub fn extent(text: &[u8], stack: &Stack) -> Option<Range<usize>> {
     let frames = || stack.frames.iter().chain(&stack.user_frames);
+    let code = stack.code.iter().map(|code| line_end(text, code.line_start as usize)).max().unwrap_or(0);
     let (first, last) = (frames().min_by_key(|frame| frame.line_start)?, frames().max_by_key(|frame| frame.line_start)?);
     let above = text.get(..first.line_start as usize)?;
     let heading = first.line.saturating_sub(stack.line) as usize;
     let start = memchr::memrchr_iter(b'\n', above).nth(heading).map_or(0, |at| at + 1);
-    Some(start..(0..last.notes).fold(line_end(text, last.line_start as usize), |at, _| line_end(text, at)))
+    Some(start..(0..last.notes).fold(line_end(text, last.line_start as usize), |at, _| line_end(text, at)).max(code))
 }
 
 /// One past the line feed of the line that holds byte `at`.
@@ -81,8 +86,20 @@ fn line_end(text: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1)
 }
 
+/// What is said below lines that are no frames: byte offset of the line, and what. In the order of the text.
+fn remarks<'a>(report: &Report<'a>) -> Vec<(u64, Cow<'a, str>)> {
+    let said = report.capture.remarks.iter().map(|remark| (remark.line_start, Cow::Borrowed(remark.text.as_str())));
+    let code = report.capture.stacks.iter().flat_map(|stack| &stack.code);
+    let listed = code.flat_map(|code| code::lines(code).into_iter().map(|line| (code.line_start, Cow::Owned(line))));
+    let mut all: Vec<(u64, Cow<'a, str>)> = said.chain(listed).collect();
+    all.sort_by_key(|(line_start, _)| *line_start);
+    all
+}
+
 struct Writer<'a, 'o> {
     report: &'a Report<'a>,
+    /// What is still to be said below lines, the next one last.
+    remarks: Vec<(u64, Cow<'a, str>)>,
     style: Style,
     written: &'a [Option<Rewritten>],
     out: &'o mut dyn Write,
@@ -102,9 +119,10 @@ impl Writer<'_, '_> {
         for wanted in self.wanted() {
             let mut done = wanted.start;
             while let Some(line) = lines.next_if(|line| (line[0].0.line_start as usize) < wanted.end) {
+                done = self.remarked(done, line[0].0.line_start as usize)?;
                 done = self.line(done, line)?;
             }
-            self.copy(done, wanted.end.max(done))?;
+            self.remarked(done, wanted.end.max(done))?;
         }
         Ok(())
     }
@@ -154,10 +172,43 @@ impl Writer<'_, '_> {
         self.copy(done, next)?;
         let prefix = self.prefix(first, next);
         for (_, new) in &below {
-            self.below(prefix.clone(), line, next, new)?;
+            self.below(prefix.clone(), line, next, &new.below)?;
         }
         let notes = below.iter().map(|(frame, _)| frame.notes).max().unwrap_or(0);
         Ok((0..notes).fold(next, |at, _| self.line_end(at)))
+    }
+
+    /// Copies from `done` to `to`, where a line begins, with remarks below their lines; gives back where the text goes on.
+    fn remarked(&mut self, mut done: usize, to: usize) -> io::Result<usize> {
+        while let Some((start, first)) = self.remarks.pop_if(|(line, _)| (*line as usize) < to) {
+            let mut texts = vec![first];
+            while let Some((_, text)) = self.remarks.pop_if(|(line, _)| *line == start) {
+                texts.push(text);
+            }
+            let (line, next) = (start as usize, self.line_end(start as usize));
+            // What is not written needs no remark, and a JSON string has no room for one.
+            if next < done || linux_prefix::json_message(&self.report.text[line..]).is_some() {
+                continue;
+            }
+            self.copy(done, next)?;
+            done = self.past_listing(next);
+            let prefix = line..line + linux_prefix::message(&self.report.text[line..next]);
+            self.below(prefix, line, next, &texts)?;
+        }
+        self.copy(done.min(to), to)?;
+        Ok(to.max(done))
+    }
+
+    /// Behind the lines that an earlier run wrote below a `Code:` line.
+    fn past_listing(&self, mut at: usize) -> usize {
+        loop {
+            let end = if at < self.report.text.len() { self.line_end(at) } else { return at };
+            let line = &self.report.text[at..end];
+            if !linux_code::is_listing(line[linux_prefix::message(line)..].trim_ascii()) {
+                return at;
+            }
+            at = end;
+        }
     }
 
     /// Whether what is found out is added to the kernel's own words.
@@ -204,16 +255,16 @@ impl Writer<'_, '_> {
     }
 
     /// Lines below a frame begin with `prefix` of it and have its line ending.
-    fn below(&mut self, prefix: Range<usize>, line: usize, next: usize, new: &Rewritten) -> io::Result<()> {
+    fn below(&mut self, prefix: Range<usize>, line: usize, next: usize, extras: &[impl AsRef<str>]) -> io::Result<()> {
         let text = self.report.text;
         let ended = text[line..next].ends_with(b"\n");
         let newline: &[u8] = if text[line..next].ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
-        for extra in &new.below {
+        for extra in extras {
             if !ended {
                 self.out.write_all(newline)?;
             }
             self.copy(prefix.start, prefix.end)?;
-            self.say(extra)?;
+            self.say(extra.as_ref())?;
             if ended {
                 self.out.write_all(newline)?;
             }

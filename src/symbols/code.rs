@@ -25,16 +25,21 @@ fn x86_call(before: &[u8]) -> bool {
     }
     [2usize, 3, 4, 6, 7].into_iter().any(|len| {
         let (Some(0xff), Some(modrm)) = (back(len), back(len - 1)) else { return false };
-        let (mode, reg, rm) = (modrm >> 6, (modrm >> 3) & 7, modrm & 7);
-        let sib = usize::from(mode != 3 && rm == 4);
-        let displacement = match mode {
-            0 if rm == 5 => 4,
-            0 | 3 => 0,
-            1 => 1,
-            _ => 4,
-        };
-        reg == 2 && len == 2 + sib + displacement
+        indirect_call(modrm) == Some(len)
     })
+}
+
+/// The length of an x86 instruction `FF /2` with that second byte, without prefixes; `None` when it is no call.
+pub fn indirect_call(modrm: u8) -> Option<usize> {
+    let (mode, reg, rm) = (modrm >> 6, (modrm >> 3) & 7, modrm & 7);
+    let sib = usize::from(mode != 3 && rm == 4);
+    let displacement = match mode {
+        0 if rm == 5 => 4,
+        0 | 3 => 0,
+        1 => 1,
+        _ => 4,
+    };
+    (reg == 2).then_some(2 + sib + displacement)
 }
 
 /// `BL`, `BLR`, and `BLRAA`, `BLRAB`, `BLRAAZ`, `BLRABZ`.

@@ -11,9 +11,10 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
 
 use super::dwarf::{self, Sections, UnitIndex};
 use super::opd::Descriptors;
+use super::patched;
 use super::reloc;
 use super::symtab::{Near, RawSymbol, SymbolTable};
-use super::{DebugLink, FileInfo, FileKind, Opener, Segment, Symbols};
+use super::{Callee, DebugLink, FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
@@ -272,6 +273,26 @@ impl Symbols for Elf {
         let place = self.sections.iter().flatten().find(holds)?;
         let start = place.file? + (from.0 - place.base);
         self.bytes.get(start as usize..(start + to.0.checked_sub(from.0)?) as usize)
+    }
+
+    fn patched(&self, from: Svma, to: Svma) -> Vec<patched::Site> {
+        let Some(file) = self.file() else { return Vec::new() };
+        let base = |section| Some(self.place(section)?.base);
+        let code = |at: u64, count: usize| self.code(Svma(at), Svma(at.saturating_add(count as u64)));
+        patched::sites(&file, &base, &code, from.0..to.0)
+    }
+
+    fn callee(&self, end: Svma) -> Option<Callee> {
+        let base = |section| Some(self.place(section)?.base);
+        patched::callee(&self.file()?, &base, end.0)
+    }
+
+    fn banners(&self) -> Vec<String> {
+        self.file().map_or_else(Vec::new, |file| patched::banners(&file))
+    }
+
+    fn release(&self) -> Option<String> {
+        patched::release(&self.file()?)
     }
 }
 

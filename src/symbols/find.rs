@@ -89,6 +89,26 @@ impl Program {
         self.binary()?.code(from, to)
     }
 
+    /// As [`Symbols::patched`], for addresses of [`Program::info`]'s file.
+    pub fn patched(&self, from: Svma, to: Svma) -> Vec<super::patched::Site> {
+        self.binary().map_or_else(Vec::new, |binary| binary.patched(from, to))
+    }
+
+    /// As [`Symbols::callee`].
+    pub fn callee(&self, end: Svma) -> Option<super::Callee> {
+        self.binary()?.callee(end)
+    }
+
+    /// As [`Symbols::banners`].
+    pub fn banners(&self) -> Vec<String> {
+        self.binary().map_or_else(Vec::new, |binary| binary.banners())
+    }
+
+    /// As [`Symbols::release`].
+    pub fn release(&self) -> Option<String> {
+        self.binary()?.release()
+    }
+
     /// Source locations, as [`Symbols::locate`], for addresses of [`Program::info`]'s file.
     pub fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let Some(debug) = self.debug() else { return vec![Vec::new(); probes.len()] };

@@ -8,12 +8,14 @@ pub mod code;
 pub mod ctf;
 pub mod debuginfod;
 pub mod demangle;
+pub mod disassemble;
 pub mod dwarf;
 pub mod elf;
 mod fileset;
 pub mod find;
 pub mod macho;
 mod opd;
+pub mod patched;
 pub mod reloc;
 mod remember;
 mod skim;
@@ -109,6 +111,15 @@ impl FileInfo {
     }
 }
 
+/// Where a direct call goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Callee {
+    /// A place in the same file.
+    At(Svma),
+    /// A symbol of another file.
+    Named(String),
+}
+
 /// One opened symbol file, or one slice of a fat one.
 pub trait Symbols: Send + Sync {
     /// What the file says about itself.
@@ -137,6 +148,22 @@ pub trait Symbols: Send + Sync {
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
     /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]>;
+    /// Places between two link-time addresses whose code in memory may differ from the file's.
+    fn patched(&self, _from: Svma, _to: Svma) -> Vec<patched::Site> {
+        Vec::new()
+    }
+    /// Where the direct call goes that ends at an address of an unlinked file.
+    fn callee(&self, _end: Svma) -> Option<Callee> {
+        None
+    }
+    /// The kernel release that a module was built for.
+    fn release(&self) -> Option<String> {
+        None
+    }
+    /// What the kernel says of itself when it boots.
+    fn banners(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// What `.gnu_debuglink` says (gdb's manual, "Separate Debug Files").

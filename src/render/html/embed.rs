@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::group::{Groups, StackRef};
 use crate::model::stack::Stack;
+use crate::render::code;
 use crate::render::groups::frame;
 use crate::render::sanitize::visible_line;
 use crate::render::text::extent;
@@ -123,6 +124,9 @@ fn lines(groups: &Groups<'_, '_>, number: usize, pieces: &[Piece], notes: &mut N
         for (n, frame) in stack.frames.iter().enumerate().filter(|(_, frame)| frame.line_start < end) {
             lines.push([frame.line, group_of[at], notes.of(StackRef { report: number as u32, stack: at as u32 }, n)]);
         }
+        for code in stack.code.iter().filter(|code| code.line_start < end && !code.listing.is_empty()) {
+            lines.push([code.line, group_of[at], notes.said(&code::lines(code))]);
+        }
     }
     lines.sort_unstable_by_key(|[line, _, note]| (*line, u32::MAX - note));
     lines.dedup_by_key(|[line, ..]| *line);
@@ -137,6 +141,12 @@ struct Notes<'g, 'r, 'a> {
 }
 
 impl Notes<'_, '_, '_> {
+    /// The number of a note of its own.
+    fn said(&mut self, lines: &[String]) -> u32 {
+        self.texts.push(lines.iter().map(|line| visible_line(line)).collect::<Vec<_>>().join("\n"));
+        self.texts.len() as u32
+    }
+
     /// The number of the note of frame `n`, from 1, or 0.
     fn of(&mut self, at: StackRef, n: usize) -> u32 {
         let resolved = self.groups.reports[at.report as usize].resolved;
