@@ -10,8 +10,8 @@ use crate::model::capture::{Capture, Os};
 use crate::model::image::ImageId;
 use crate::note::Note;
 use crate::parse::linux_symbol::is_generated;
-use crate::symbols::FileKind;
 use crate::symbols::find::{Given, Library, Program};
+use crate::symbols::{FileInfo, FileKind};
 
 /// Every image that the report, the load maps or the given files name, with its symbol file where there is one.
 pub fn images(
@@ -125,7 +125,9 @@ fn give(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>, notes: &mut 
         notes.push(Note::warning("", format!("{path} is a kernel but was given with -m; give it with -k")));
     }
     let image = &mut images[at];
-    if let Some(other) = image.program.as_ref().filter(|other| other.id() != program.id()) {
+    // Only one id tells that two files are of one build.
+    let another = |other: &&Arc<Program>| other.id() != program.id() || (other.id().is_none() && !Arc::ptr_eq(other, program));
+    if let Some(other) = image.program.as_ref().filter(another) {
         let other = other.info().path.display();
         notes.push(Note::warning("", format!("{path} and {other} are both for {}; the first given is used", image.name)));
         return;
@@ -180,10 +182,17 @@ fn search(image: &mut Image, library: &Library, arch: Option<Arch>, notes: &mut 
     image.program = found.pop();
 }
 
-/// Compares UUIDs, and sizes where there is nothing better. A file of another build is put aside unless the user allowed it.
-pub fn verify(image: &mut Image, allow_mismatch: bool, notes: &mut Vec<Note>) {
+/// Compares UUIDs, and sizes where there is nothing better. A file of another build is put aside unless the user allowed it, and one of
+/// another system always.
+pub fn verify(image: &mut Image, os: Option<Os>, allow_mismatch: bool, notes: &mut Vec<Note>) {
     let Some(program) = image.program.clone() else { return };
     let info = program.info();
+    if let Some(why) = foreign(info, os) {
+        notes.push(Note::failure("", format!("{}: {} {why}; not used", image.name, info.path.display())));
+        image.refused = Some(Refused { path: info.path.clone(), found: program.id(), why: why.to_string() });
+        image.program = None;
+        return;
+    }
     let listed = image.claims.iter().find_map(|claim| claim.size);
     let needed = super::extent(&info.segments);
     let why = match (image.wanted, program.id()) {
@@ -207,5 +216,14 @@ pub fn verify(image: &mut Image, allow_mismatch: bool, notes: &mut Vec<Note>) {
         notes.push(Note::failure("", format!("{text}; not used. Find the right file, or force it with --allow-mismatch")));
         image.refused = Some(Refused { path: info.path.clone(), found: program.id(), why });
         image.program = None;
+    }
+}
+
+/// Why a file cannot be what ran in that system, whatever its name says.
+fn foreign(info: &FileInfo, os: Option<Os>) -> Option<&'static str> {
+    match os? {
+        Os::Darwin if info.is_elf => Some("is ELF, and the report is of macOS, where kernel and kexts are Mach-O"),
+        Os::Linux if !info.is_elf => Some("is Mach-O, and the report is of Linux, where kernel and modules are ELF"),
+        Os::Darwin | Os::Linux => None,
     }
 }

@@ -49,6 +49,8 @@ def load(prog):
     """Give every module its file; what drgn has found already is kept."""
     loaded = {module.name: module for module in prog.modules()}
     if KERNEL:
+        # drgn makes the module of the kernel when it looks for loaded ones, which --no-default-symbols leaves undone.
+        next(iter(prog.loaded_modules()), None)
         try:
             prog.main_module().try_file(KERNEL)
         except LookupError:
