@@ -371,6 +371,7 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
             [CompletionResult]::new('--stack', '--stack', [CompletionResultType]::ParameterName, 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form')
             [CompletionResult]::new('--breakpoints', '--breakpoints', [CompletionResultType]::ParameterName, 'gdb, lldb: stop in every function of these names, with commas between them')
+            [CompletionResult]::new('--unpack', '--unpack', [CompletionResultType]::ParameterName, 'Unpack symbol files for the debugger, which reads no packed ones, into this directory')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output: the script, or what it says as JSON')
             [CompletionResult]::new('--allow-mismatch', '--allow-mismatch', [CompletionResultType]::ParameterName, 'Use a symbol file although its UUID or the report''s own frames say that it is another build')
             [CompletionResult]::new('-q', '-q', [CompletionResultType]::ParameterName, 'Say nothing on standard error but errors')

@@ -996,7 +996,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__script)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --stack --breakpoints --apple --xnu --format --help gdb lldb crash drgn kextutil"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --stack --breakpoints --apple --unpack --xnu --format --help gdb lldb crash drgn kextutil"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1059,6 +1059,10 @@ _kstack() {
                     return 0
                     ;;
                 --breakpoints)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unpack)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -358,6 +358,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand --color 'Colour'
             cand --stack 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form'
             cand --breakpoints 'gdb, lldb: stop in every function of these names, with commas between them'
+            cand --unpack 'Unpack symbol files for the debugger, which reads no packed ones, into this directory'
             cand --format 'Form of the output: the script, or what it says as JSON'
             cand --allow-mismatch 'Use a symbol file although its UUID or the report''s own frames say that it is another build'
             cand -q 'Say nothing on standard error but errors'

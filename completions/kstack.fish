@@ -406,6 +406,7 @@ always\t''
 never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l stack -d 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l breakpoints -d 'gdb, lldb: stop in every function of these names, with commas between them' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l unpack -d 'Unpack symbol files for the debugger, which reads no packed ones, into this directory' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l format -d 'Form of the output: the script, or what it says as JSON' -r -f -a "text\t''
 json\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'

@@ -46,7 +46,7 @@ fn module(image: &ImageFacts) -> Result<Vec<String>, Refusal> {
         return Err("crash takes only ELF modules of Linux".to_string());
     }
     if image.packed.is_some() {
-        return Err("it is packed; unpack it".to_string());
+        return Err("it is packed; give --unpack DIR".to_string());
     }
     Ok(vec![format!("mod -s {} {}", plain(&image.name)?, plain(path_text(image.file.as_deref().ok_or("no file")?)?)?)])
 }

@@ -91,7 +91,7 @@ fn usable(image: &ImageFacts) -> Result<(), Refusal> {
     match image.packed {
         _ if !image.elf => Err("drgn reads no Mach-O".to_string()),
         _ if image.list => Err("it is a list of symbols, which drgn does not read; give the vmlinux".to_string()),
-        Some(_) => Err("drgn reads no packed file; unpack it".to_string()),
+        Some(_) => Err("drgn reads no packed file; give --unpack DIR".to_string()),
         None => Ok(()),
     }
 }
