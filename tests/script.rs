@@ -163,7 +163,7 @@ fn gdb_resolves_every_section_as_kstack_does() {
     }
     assert!(symbols > 200 && lines > 200, "{symbols} symbols, {lines} lines of {} compared", addresses.len());
     // `info line` passes over rows of the line table that begin no statement (is_stmt is false, DWARF 5 section 6.2.2); where only those
-    // name the call it says the line before. addr2line reads every row, as kstack does, and decides.
+    // name the call it says the line before. addr2line reads every row, as llvm-symbolizer and kstack do, and decides.
     assert!(differing.len() * 10 < lines, "{} of {lines} lines differ:\n{differing:?}", differing.len());
     let decided = differing
         .iter()

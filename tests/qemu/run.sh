@@ -114,16 +114,17 @@ boot_guest() {
 		-drive "file=$work/pool.img,format=raw,if=virtio,cache=unsafe" \
 		-drive "file=$work/ext4.img,format=raw,if=virtio,cache=unsafe" \
 		-chardev "socket,id=stub,path=$work/gdb,server=on,wait=off" -gdb chardev:stub \
-		-monitor "unix:$work/monitor,server=on,wait=off" &
+		-monitor "unix:$work/monitor,server=on,wait=off" 2>"$work/qemu.log" &
 	vm=$!
 	for ((second = 0; second < 400; second++)); do
 		grep -aq 'GUEST: HELD' "$work/serial.txt" 2>/dev/null && break
-		kill -0 $vm 2>/dev/null || { tail -n 20 "$work/serial.txt"; echo "the guest ended early"; exit 1; }
+		kill -0 $vm 2>/dev/null || { tail -n 20 "$work/serial.txt" "$work/qemu.log"; echo "the guest ended early"; exit 1; }
 		sleep 1
 	done
-	grep -a 'GUEST: ' "$work/serial.txt"
+	grep -a 'GUEST: ' "$work/serial.txt" || true
 	mkdir -p "$work/capture"
 	tar xf "$work/out.img" -C "$work/capture" 2>/dev/null || [[ -s $work/capture/kallsyms ]]
+	((second < 400)) || { tail -n 20 "$work/serial.txt"; echo "the guest does not say HELD within $second s"; exit 1; }
 	echo "the guest hangs after $second s"
 }
 
