@@ -139,7 +139,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -265,7 +265,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -421,7 +421,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -756,7 +756,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__lookup)
-            opts="-k -m -l -S -o -q -r -h --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --source --source-map --links --output --color --quiet --format --frames --return-address --no-demangle --strict --help"
+            opts="-k -m -l -S -o -q -r -h --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --source --source-map --links --output --color --quiet --format --image --arch --frames --return-address --no-demangle --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -875,7 +875,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -990,14 +990,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__report)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --plumbing --code --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1120,14 +1120,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__script)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --output --color --quiet --stack --breakpoints --apple --xnu --format --help gdb lldb crash drgn kextutil"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --output --color --quiet --stack --breakpoints --apple --unpack --xnu --format --help gdb lldb crash drgn kextutil"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1238,6 +1238,10 @@ _kstack() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --unpack)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
@@ -1250,14 +1254,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__symbolicate)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --output --color --quiet --format --frames --no-demangle --strict --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --output --color --quiet --format --frames --no-demangle --code --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1399,7 +1403,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)

@@ -451,7 +451,7 @@ markdown\t''
 csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table where each load address comes from and why a file was refused'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table by what rule each image is placed, where that is stated and why a file was refused; list user space too'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l check -d 'Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l strict -d 'Exit with status 3 when an image has no verified symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -538,6 +538,7 @@ always\t''
 never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l stack -d 'Look up every frame of stack N of the first report too, counted from 0 as in the JSON form; with filters, of the stacks that are left' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l breakpoints -d 'gdb, lldb: stop in every function of these names, with commas between them' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l unpack -d 'Unpack symbol files for the debugger, which reads no packed ones, into this directory' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l format -d 'Form of the output: the script, or what it says as JSON' -r -f -a "text\t''
 json\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'

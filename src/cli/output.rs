@@ -32,7 +32,11 @@ pub fn style(args: &OutputArgs, frames: Option<Idiom>) -> Style {
     Style { frames, colour: term::colour(&args.color, file), terminal: !file && io::stdout().is_terminal(), ..Style::default() }
 }
 
-fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+/// Calls `write` with a new file, which takes the place of an old one once it is whole.
+///
+/// # Errors
+/// When it cannot be made or written; then an old one is as it was.
+pub fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     // A device or pipe is written to as it is: with a file in the place of `/dev/null` the machine would be broken for everybody.
     if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
         let mut out = BufWriter::new(File::options().write(true).open(path)?);

@@ -1,6 +1,8 @@
 //! `kstack script`.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -10,6 +12,7 @@ use super::inputs::Inputs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
 use super::session::Session;
 use super::{output, term};
+use crate::input;
 use crate::model::capture::Capture;
 use crate::note::Note;
 use crate::place::{self, Layout};
@@ -41,6 +44,9 @@ pub struct Args {
     /// gdb: write for Apple's gdb of Mac OS X, with add-kext and add-dsym
     #[arg(long)]
     apple: bool,
+    /// Unpack symbol files for the debugger, which reads no packed ones, into this directory
+    #[arg(long, value_name = "DIR")]
+    unpack: Option<PathBuf>,
     /// lldb: use the macros that come with xnu, with addkext -F
     #[arg(long)]
     xnu: bool,
@@ -57,6 +63,7 @@ impl Args {
             debugger if self.apple && debugger != "gdb" => wrong("--apple", "gdb"),
             debugger if self.xnu && debugger != "lldb" => wrong("--xnu", "lldb"),
             debugger if !self.breakpoints.is_empty() && !matches!(debugger, "gdb" | "lldb") => wrong("--breakpoints", "gdb and lldb"),
+            "kextutil" if self.unpack.is_some() => wrong("--unpack", "the debuggers"),
             "kextutil" if self.stack.is_some() => wrong("--stack", "the debuggers"),
             _ => Ok(()),
         }
@@ -86,6 +93,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let root = std::env::current_dir().context("the working directory is gone")?;
     let mut facts = Facts::of(&layout, args.sources(), inputs.library.folders(), &root);
     facts.stack = stack;
+    if let Some(dir) = &args.unpack {
+        unpack(&root.join(dir), &mut facts, &mut notes);
+    }
     facts.breakpoints = args.breakpoints.iter().map(|function| BreakpointFacts::of(&layout, function)).collect();
     let unknown = facts.breakpoints.iter().filter(|breakpoint| breakpoint.places.is_empty());
     notes.extend(unknown.map(|breakpoint| {
@@ -104,6 +114,47 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     // The process ends here; giving everything back piece by piece would only take time.
     std::mem::forget((inputs, layout));
     Ok(Exit::of(failed, false))
+}
+
+/// Writes the packed symbol files of the images unpacked into `dir`.
+fn unpack(dir: &Path, facts: &mut Facts, notes: &mut Vec<Note>) {
+    let mut taken = BTreeSet::new();
+    for image in facts.images.iter_mut().filter(|image| image.packed.is_some()) {
+        let Some(packed) = image.file.clone() else { continue };
+        let to = dir.join(free_name(&packed, &mut taken));
+        match unpack_file(&packed, &to) {
+            Ok(()) => image.use_unpacked(to),
+            Err(cause) => notes.push(Note::failure(packed.display().to_string(), format!("not unpacked: {cause:#}"))),
+        }
+    }
+}
+
+/// The name of the file without what its packing adds; numbered when another file of this run has it.
+fn free_name(packed: &Path, taken: &mut BTreeSet<OsString>) -> OsString {
+    let packing = packed.extension().is_some_and(|extension| ["gz", "xz", "zst"].iter().any(|known| extension == *known));
+    let plain = if packing { packed.file_stem() } else { packed.file_name() }.unwrap_or_default().to_os_string();
+    let numbered = |n: usize| {
+        let mut name = OsString::from(format!("{n}-"));
+        name.push(&plain);
+        name
+    };
+    let name = std::iter::once(plain.clone()).chain((2..).map(numbered)).find(|name| !taken.contains(name)).unwrap_or(plain);
+    taken.insert(name.clone());
+    name
+}
+
+/// A damaged file is not used: what a debugger would make of it nobody knows.
+fn unpack_file(packed: &Path, to: &Path) -> anyhow::Result<()> {
+    let source = input::open(packed)?;
+    if let Some(note) = source.notes.first() {
+        anyhow::bail!("{}", note.text);
+    }
+    let dir = to.parent().context("no directory")?;
+    std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    if packed.canonicalize()? == to.canonicalize().unwrap_or_default() {
+        anyhow::bail!("it would take the place of the packed file; give another directory");
+    }
+    output::to_file(to, |out| out.write_all(&source.data)).with_context(|| to.display().to_string())
 }
 
 /// What the script is about: the inputs, the images, the frames of `--stack`, and what went wrong.

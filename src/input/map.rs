@@ -18,6 +18,25 @@ enum Store {
 }
 
 impl Bytes {
+    /// Tells the system that a few places of a mapped file will be read, such as its headers: with every one of them it would otherwise
+    /// read megabytes around it, of hundreds of modules that nobody asks for a name.
+    pub fn read_here_and_there(&self) {
+        self.advise(false);
+    }
+
+    /// Tells the system that long parts of a mapped file will be read.
+    pub fn read_along(&self) {
+        self.advise(true);
+    }
+
+    fn advise(&self, along: bool) {
+        #[cfg(unix)]
+        if let Store::Mapped(map) = &*self.0 {
+            // Failing changes nothing but the time that it takes.
+            let _ = map.advise(if along { memmap2::Advice::Normal } else { memmap2::Advice::Random });
+        }
+    }
+
     /// Lets go of the pages read so far; a mapped file stays as it is, and pages come back from it when they are read again.
     pub fn release(&self) {
         #[cfg(unix)]

@@ -146,7 +146,8 @@ fn capture(format: &'static str, images: Vec<ImageClaim>, hidden: bool) -> Captu
 fn module_row(line: &[u8]) -> Option<ImageClaim> {
     let words: Vec<&[u8]> = lex::words(line).collect();
     let [name, size, refs, _deps, state, address, ..] = &words[..] else { return None };
-    lex::decimal(refs).or((*refs == b"-").then_some(0))?;
+    // `-` without CONFIG_MODULE_UNLOAD, -1 while the module is unloading (kernel/module/main.c, `module_refcount`).
+    (*refs == b"-").then_some(0).or_else(|| lex::decimal(refs.strip_prefix(b"-").unwrap_or(refs)))?;
     if !matches!(*state, b"Live" | b"Loading" | b"Unloading") {
         return None;
     }
@@ -180,6 +181,8 @@ mod tests {
         let capture = ProcModules.parse(text);
         let seen: Vec<_> = capture.images.iter().map(|i| (i.name.as_str(), i.load.map(|a| a.0), i.loading)).collect();
         assert_eq!(seen, [("kslab", Some(0xffff_ffff_c056_d000), true), ("zfs", Some(0xffff_ffff_c088_7000), false)]);
+        let leaving = ProcModules.parse(b"hang 16384 -1 - Unloading 0xffffffffc0643000 (OE-)\n");
+        assert_eq!((leaving.images[0].name.as_str(), leaving.images[0].loading), ("hang", false));
         let hidden = ProcModules.parse(b"zfs 4177920 16 - Live 0x0000000000000000\n");
         assert!(hidden.notes[0].text.contains("kptr_restrict"));
     }

@@ -11,8 +11,8 @@ use crate::model::capture::{Capture, Os};
 use crate::model::image::{ImageClaim, ImageId};
 use crate::note::Note;
 use crate::parse::linux_symbol::is_generated;
-use crate::symbols::FileKind;
 use crate::symbols::find::{Given, GivenAddress, Library, Program};
+use crate::symbols::{FileInfo, FileKind};
 
 /// Images with their symbol files, where there are any.
 pub struct Assigned {
@@ -197,9 +197,9 @@ fn give(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>, notes: &mut 
         notes.push(Note::warning("", format!("{path} is a kernel but was given with -m; give it with -k")));
     }
     let image = &mut images[at];
-    // What was given for this image alone comes before the kernel collection that has it too.
-    let apart = |other: &&Arc<Program>| other.id() != program.id() && other.info().collection.is_none();
-    if let Some(other) = image.program.as_ref().filter(apart) {
+    // What was given for this image alone comes before the kernel collection that has it too; only one id tells that two files are of one build.
+    let another = |other: &&Arc<Program>| other.id() != program.id() || (other.id().is_none() && !Arc::ptr_eq(other, program));
+    if let Some(other) = image.program.as_ref().filter(|other| another(other) && other.info().collection.is_none()) {
         let other = other.info().path.display();
         notes.push(Note::warning("", format!("{path} and {other} are both for {}; the first given is used", image.name)));
         return;
@@ -296,10 +296,17 @@ fn search(image: &mut Image, library: &Library, arch: Option<Arch>, capture: &Ca
     image.program = found.pop();
 }
 
-/// Compares UUIDs, and sizes where there is nothing better. A file of another build is put aside unless the user allowed it.
-pub fn verify(image: &mut Image, allow_mismatch: bool, notes: &mut Vec<Note>) {
+/// Compares UUIDs, and sizes where there is nothing better. A file of another build is put aside unless the user allowed it, and one of
+/// another system always.
+pub fn verify(image: &mut Image, os: Option<Os>, allow_mismatch: bool, notes: &mut Vec<Note>) {
     let Some(program) = image.program.clone() else { return };
     let info = program.info();
+    if let Some(why) = foreign(info, os) {
+        notes.push(Note::failure("", format!("{}: {} {why}; not used", image.name, info.path.display())));
+        image.refused = Some(Refused { path: info.path.clone(), found: program.id(), why: why.to_string() });
+        image.program = None;
+        return;
+    }
     let listed = image.claims.iter().find_map(|claim| claim.size);
     let needed = super::extent(&info.segments);
     let why = match (image.wanted, program.id()) {
@@ -326,5 +333,14 @@ pub fn verify(image: &mut Image, allow_mismatch: bool, notes: &mut Vec<Note>) {
         notes.push(Note::failure("", format!("{text}; not used. Find the right file, or force it with --allow-mismatch")));
         image.refused = Some(Refused { path: info.path.clone(), found: program.id(), why });
         image.program = None;
+    }
+}
+
+/// Why a file cannot be what ran in that system, whatever its name says.
+fn foreign(info: &FileInfo, os: Option<Os>) -> Option<&'static str> {
+    match os? {
+        Os::Darwin if info.is_elf => Some("is ELF, and the report is of macOS, where kernel and kexts are Mach-O"),
+        Os::Linux if !info.is_elf => Some("is Mach-O, and the report is of Linux, where kernel and modules are ELF"),
+        Os::Darwin | Os::Linux => None,
     }
 }

@@ -171,8 +171,9 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let mut notes = Vec::new();
     let pairs = evidence::pairs(capture, text);
     let assign::Assigned { mut images, apart } = assign::images(capture, text, maps, library, options, &mut notes);
+    let os = capture.os.or_else(|| maps.iter().find_map(|(_, map)| map.os));
     for image in &mut images {
-        assign::verify(image, options.allow_mismatch, &mut notes);
+        assign::verify(image, os, options.allow_mismatch, &mut notes);
     }
     let listed = maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
     let unsaid = if options.slide.is_some() { Basis::Runtime } else { listed.unwrap_or_default() };

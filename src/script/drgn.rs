@@ -49,6 +49,8 @@ def load(prog):
     """Give every module its file; what drgn has found already is kept."""
     loaded = {module.name: module for module in prog.modules()}
     if KERNEL:
+        # drgn makes the module of the kernel when it looks for loaded ones, which --no-default-symbols leaves undone.
+        next(iter(prog.loaded_modules()), None)
         try:
             prog.main_module().try_file(KERNEL)
         except LookupError:
@@ -89,7 +91,7 @@ fn usable(image: &ImageFacts) -> Result<(), Refusal> {
     match image.packed {
         _ if !image.elf => Err("drgn reads no Mach-O".to_string()),
         _ if image.list => Err("it is a list of symbols, which drgn does not read; give the vmlinux".to_string()),
-        Some(_) => Err("drgn reads no packed file; unpack it".to_string()),
+        Some(_) => Err("drgn reads no packed file; give --unpack DIR".to_string()),
         None => Ok(()),
     }
 }

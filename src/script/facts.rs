@@ -201,6 +201,12 @@ impl ImageFacts {
         facts
     }
 
+    /// Takes a file that was unpacked for the packed one.
+    pub fn use_unpacked(&mut self, file: PathBuf) {
+        self.look_inside(&file);
+        self.file = Some(file);
+    }
+
     /// What a debugger that opens the file itself will stumble over.
     fn look_inside(&mut self, path: &Path) {
         self.packed = packing(path);

@@ -46,10 +46,8 @@ impl Debugger for Gdb {
             script.comment(format!("stop in {}", breakpoint.function));
             breakpoint.places.iter().for_each(|place| script.line(format!("break *{}", place.address)));
         }
-        facts.frames(script, |address, script| script.line(format!("info symbol {address}\ninfo line *{address}")));
-        if facts.stack.is_some() {
-            script.comment("With the sources at hand: list *ADDRESS");
-        }
+        // `list` ends the script at the first address without a line, and without the sources it shows nothing: the user types it.
+        facts.frames(script, |address, script| script.line(format!("info symbol {address}\ninfo line *{address}\n# list *{address}")));
         for name in SETTINGS {
             script.line(format!("if $kstack_{name}\nset {name} on\nend"));
         }
@@ -109,7 +107,7 @@ fn unreadable(image: &ImageFacts, path: &str) -> Option<String> {
         return Some("it is a list of symbols, which gdb does not read; give the vmlinux".to_string());
     }
     if let Some(program) = image.packed {
-        return Some(format!("gdb reads no packed file; run `{program} -dk {quoted}`, then kstack again with the unpacked one"));
+        return Some(format!("gdb reads no packed file; give --unpack DIR, or run `{program} -dk {quoted}` and give the unpacked one"));
     }
     if image.addressed.is_empty() {
         return None;

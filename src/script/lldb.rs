@@ -93,7 +93,7 @@ fn usable(image: &ImageFacts) -> Result<(), Refusal> {
         _ if image.sections.is_empty() => Err("its load address is not known: give a load map with -l, or @ADDR".to_string()),
         _ if image.unlinked => Err("an unlinked Linux module; lldb was not checked with those, make a script for gdb".to_string()),
         _ if image.list => Err("it is a list of symbols, which lldb does not read; give the kernel's file".to_string()),
-        _ if image.packed.is_some() => Err("lldb reads no packed file; unpack it".to_string()),
+        _ if image.packed.is_some() => Err("lldb reads no packed file; give --unpack DIR".to_string()),
         Some(Arch::Ppc | Arch::Ppc64) if !image.elf => Err("lldb 14 has no Mach-O for PowerPC (`invalid triple`)".to_string()),
         _ => Ok(()),
     }

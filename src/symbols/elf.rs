@@ -94,6 +94,7 @@ const GAP: u64 = 0x1000;
 
 impl Elf {
     fn open(path: &Path, bytes: &Bytes) -> Result<Elf, String> {
+        bytes.read_here_and_there();
         let file = object::File::parse(&bytes[..]).map_err(|cause| format!("damaged or truncated ELF file: {cause}; copy it again"))?;
         let relocatable = file.kind() == object::ObjectKind::Relocatable;
         let arch = arch(&file)?;
@@ -204,6 +205,7 @@ impl Elf {
 
     fn debug(&self) -> Option<Sections<'_>> {
         let file = self.file().filter(|_| self.info.has_debug_info)?;
+        self.bytes.read_along();
         if !self.relocatable {
             return Some(Sections::load(&file));
         }
@@ -223,6 +225,7 @@ impl Symbols for Elf {
 
     fn table(&self) -> &SymbolTable {
         self.table.get_or_init(|| {
+            self.bytes.read_along();
             let Some(file) = self.file() else { return SymbolTable::default() };
             SymbolTable::new(self.symbols(&file).filter_map(|(address, symbol)| self.code_symbol(address, &symbol)), Vec::new())
         })
@@ -230,6 +233,7 @@ impl Symbols for Elf {
 
     fn near(&self, probes: &[Svma]) -> Near<'_> {
         if let Some(file) = self.file().filter(|_| self.table.get().is_none()) {
+            self.bytes.read_along();
             let symbols = || self.symbols(&file).map(|(address, symbol)| (address, (address, symbol)));
             return Near::Part(SymbolTable::around(symbols, |(address, symbol)| self.code_symbol(*address, symbol), Vec::new(), probes));
         }
@@ -237,6 +241,7 @@ impl Symbols for Elf {
     }
 
     fn symbol_count(&self) -> usize {
+        self.bytes.read_along();
         self.file().map_or(0, |file| self.symbols(&file).filter(|(address, symbol)| self.code_symbol(*address, symbol).is_some()).count())
     }
 

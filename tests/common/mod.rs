@@ -1,6 +1,8 @@
 //! What all integration tests need: the binary, the fixtures, and peers that may be absent.
 #![allow(dead_code)]
 
+pub mod folder;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
