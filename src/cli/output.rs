@@ -29,7 +29,7 @@ pub fn write(args: &OutputArgs, write: impl FnOnce(&mut dyn Write) -> io::Result
 /// The style for the place that the options name.
 pub fn style(args: &OutputArgs, frames: Option<Idiom>) -> Style {
     let file = args.output.as_deref().is_some_and(|path| path != Path::new("-"));
-    Style { frames, excerpt: false, colour: term::colour(&args.color, file), terminal: !file && io::stdout().is_terminal() }
+    Style { frames, excerpt: false, explain: false, colour: term::colour(&args.color, file), terminal: !file && io::stdout().is_terminal() }
 }
 
 fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {

@@ -31,6 +31,9 @@ pub struct Args {
     /// Leave C++ and Rust names as they are in the symbol file
     #[arg(long)]
     no_demangle: bool,
+    /// Put nothing below lines with registers and codes (trap numbers, error codes, ESR), which are explained in words otherwise
+    #[arg(long)]
+    no_explain: bool,
     /// Exit with status 3 when a kernel frame stayed unresolved or unverified
     #[arg(long)]
     strict: bool,
@@ -48,7 +51,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn write(args: &Args, session: &Session, reports: &[Report<'_>]) -> anyhow::Result<()> {
     let format = render::by_id(&args.format).unwrap_or(OUTPUTS[0]);
     let idiom = args.frames.as_deref().and_then(|name| IDIOMS.iter().find(|(id, _)| *id == name)).map(|(_, idiom)| *idiom);
-    let style = Style { excerpt: session.filtered, ..output::style(&args.output, idiom) };
+    let style = Style { excerpt: session.filtered, explain: !args.no_explain, ..output::style(&args.output, idiom) };
     output::write(&args.output, |out| format.write(reports, &session.notes, style, out))
 }
 

@@ -5,6 +5,15 @@
 pub mod addresses;
 pub mod atos;
 pub mod darwin_kexts;
+pub mod darwin_panic;
+mod darwin_panic_explain;
+mod darwin_panic_fields;
+mod darwin_panic_frame;
+mod darwin_panic_kext;
+mod darwin_panic_log;
+mod darwin_panic_stack;
+mod darwin_panic_view;
+mod darwin_panic_words;
 pub mod darwin_stackshot;
 mod kstack_document;
 pub mod kstack_json;
@@ -84,6 +93,7 @@ pub const SNIFF_BYTES: usize = 64 << 10;
 /// Every format that kstack reads. The first of equally sure ones wins.
 pub static FORMATS: &[&dyn Format] = &[
     &kstack_json::KstackJson,
+    &darwin_panic::DarwinPanic,
     &darwin_stackshot::DarwinStackshot,
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,

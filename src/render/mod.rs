@@ -30,6 +30,8 @@ pub struct Style {
     pub frames: Option<frames::Idiom>,
     /// Whether only the stacks that are left are written, and not the text between them.
     pub excerpt: bool,
+    /// Whether registers and codes are put in words below their lines.
+    pub explain: bool,
     /// Whether to use colour.
     pub colour: bool,
     /// Whether the text goes to a terminal, which must not obey control characters in it.

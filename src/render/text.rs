@@ -10,6 +10,7 @@ use super::frames::{self, Paint, Rewritten};
 use super::listing::{self, idiom, is_linux};
 use super::{Output, Report, Style, sanitize};
 use crate::model::addr::{Avma, Svma};
+use crate::model::capture::Remark;
 use crate::model::frame::Answer;
 use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
@@ -81,6 +82,13 @@ fn line_end(text: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1)
 }
 
+/// The remarks that are wanted, in the order of their lines.
+fn remarks<'a>(report: &'a Report<'_>, style: Style) -> Vec<&'a Remark> {
+    let mut remarks: Vec<&Remark> = report.capture.remarks.iter().filter(|_| style.explain).collect();
+    remarks.sort_by_key(|remark| remark.line_start);
+    remarks
+}
+
 struct Writer<'a, 'o> {
     report: &'a Report<'a>,
     style: Style,
@@ -99,10 +107,19 @@ impl Writer<'_, '_> {
             frames.sort_by_key(place);
         }
         let mut lines = frames.chunk_by(|a, b| a.0.line_start == b.0.line_start).peekable();
+        let report = self.report;
+        let mut remarks = remarks(report, self.style).into_iter().peekable();
         for wanted in self.wanted() {
             let mut done = wanted.start;
-            while let Some(line) = lines.next_if(|line| (line[0].0.line_start as usize) < wanted.end) {
-                done = self.line(done, line)?;
+            loop {
+                let starts = [lines.peek().map(|line| line[0].0.line_start), remarks.peek().map(|remark| remark.line_start)];
+                let Some(start) = starts.into_iter().flatten().min().filter(|start| (*start as usize) < wanted.end) else { break };
+                let frames = lines.next_if(|line| line[0].0.line_start == start).unwrap_or_default();
+                let said: Vec<&Remark> = std::iter::from_fn(|| remarks.next_if(|remark| remark.line_start == start)).collect();
+                // An excerpt leaves out lines with remarks.
+                if start as usize >= wanted.start || !frames.is_empty() {
+                    done = self.line(done, start as usize, frames, &said)?;
+                }
             }
             self.copy(done, wanted.end.max(done))?;
         }
@@ -126,18 +143,25 @@ impl Writer<'_, '_> {
         merged
     }
 
-    /// Writes everything from `done` to the end of a line with those frames in it, and what belongs below it; gives back where the text
-    /// goes on.
-    fn line(&mut self, mut done: usize, frames: &[(&RawFrame, usize)]) -> io::Result<usize> {
+    /// Writes everything from `done` to the end of the line that starts at `line` and has those frames in it, and what belongs below it;
+    /// gives back where the text goes on.
+    fn line(&mut self, mut done: usize, line: usize, frames: &[(&RawFrame, usize)], remarks: &[&Remark]) -> io::Result<usize> {
         let mut below: Vec<(&RawFrame, &Rewritten)> = Vec::new();
-        let Some((first, _)) = frames.first() else { return Ok(done) };
-        let line = first.line_start as usize;
+        let mut extra: Vec<String> = Vec::new();
         let json = linux_prefix::json_message(&self.report.text[line..]).is_some();
         for (frame, at) in frames {
             let Some(new) = &self.written[*at] else { continue };
             let from = line + frame.text.start as usize;
             // A line of notes below the frame before was replaced with it.
             if from < done || !super::frames::improves(frame, &self.report.resolved.answers[*at]) {
+                continue;
+            }
+            if !frame.label.is_empty() {
+                let text = frames::with_places(new, &self.report.resolved.answers[*at], Paint::new(self.style.colour));
+                match self.labelled(done, frame, text)? {
+                    Ok(end) => done = end,
+                    Err(text) => extra.push(text),
+                }
                 continue;
             }
             done = self.frame(done, frame, new, json)?;
@@ -147,17 +171,42 @@ impl Writer<'_, '_> {
                 below.push((frame, new));
             }
         }
-        if below.is_empty() {
+        if below.is_empty() && extra.is_empty() && remarks.is_empty() {
             return Ok(done);
         }
         let next = self.line_end(done);
         self.copy(done, next)?;
-        let prefix = self.prefix(first, next);
+        extra.extend(remarks.iter().filter(|remark| !self.is_said(remark, next)).map(|remark| format!("    {}", remark.text)));
+        let prefix = frames.first().map_or_else(|| self.margin(line, next), |(frame, _)| self.prefix(frame, next));
         for (_, new) in &below {
-            self.below(prefix.clone(), line, next, new)?;
+            self.below(prefix.clone(), line, next, &new.below)?;
         }
+        self.below(prefix, line, next, &extra)?;
         let notes = below.iter().map(|(frame, _)| frame.notes).max().unwrap_or(0);
         Ok((0..notes).fold(next, |at, _| self.line_end(at)))
+    }
+
+    /// An address in a line of other words: the line stays, and what is found out goes below it, unless an earlier run has put it there.
+    /// Gives back where the text goes on, or the line to be written below.
+    fn labelled(&mut self, done: usize, frame: &RawFrame, text: String) -> io::Result<Result<usize, String>> {
+        let (label, start) = (frame.label.of(self.report.text, frame.line_start), frame.line_start as usize);
+        let from = start + frame.text.start as usize;
+        if !self.report.text[start + frame.label.end as usize..].starts_with(b": ")
+            || frame.text.start != frame.label.end + 2
+            || frame.module.is_empty()
+        {
+            return Ok(Err(format!("    {}: {text}", String::from_utf8_lossy(label))));
+        }
+        self.copy(done, from)?;
+        self.say(&text)?;
+        Ok(Ok(start + frame.text.end as usize))
+    }
+
+    /// Whether an earlier run wrote the remark below its line.
+    fn is_said(&self, remark: &Remark, next: usize) -> bool {
+        const BELOW: usize = 24;
+        let rest = self.report.text.get(next..).unwrap_or_default();
+        lex::lines(rest).take(BELOW).any(|line| line.bytes[lex::margin(line.bytes)..].trim_ascii_end() == remark.text.as_bytes())
     }
 
     /// Whether what is found out is added to the kernel's own words.
@@ -197,18 +246,23 @@ impl Writer<'_, '_> {
         let line = frame.line_start as usize;
         let before = &self.report.text[line..line + frame.text.start as usize];
         if !self.in_place() {
-            return line..line + lex::indent(&self.report.text[line..next]);
+            return self.margin(line, next);
         }
         let half = if before.ends_with(b" from ") { linux_prefix::message(before) } else { before.len() };
         line..line + half
     }
 
+    /// The blanks, and in quoted mail the `>`, that a line begins with.
+    fn margin(&self, line: usize, next: usize) -> Range<usize> {
+        line..line + lex::margin(&self.report.text[line..next])
+    }
+
     /// Lines below a frame begin with `prefix` of it and have its line ending.
-    fn below(&mut self, prefix: Range<usize>, line: usize, next: usize, new: &Rewritten) -> io::Result<()> {
+    fn below(&mut self, prefix: Range<usize>, line: usize, next: usize, lines: &[String]) -> io::Result<()> {
         let text = self.report.text;
         let ended = text[line..next].ends_with(b"\n");
         let newline: &[u8] = if text[line..next].ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
-        for extra in &new.below {
+        for extra in lines {
             if !ended {
                 self.out.write_all(newline)?;
             }

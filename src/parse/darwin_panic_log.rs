@@ -1,0 +1,660 @@
+//! Goes through the lines of a macOS panic.
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+use super::darwin_panic_explain::{self as explain, Flags, PAGE_FAULT};
+use super::darwin_panic_fields::{self as fields, Facts, Field};
+use super::darwin_panic_frame::{self as frames, Words};
+use super::darwin_panic_kext::{self as kexts, Last};
+use super::darwin_panic_stack::{self as stacks, Panic, Who};
+use super::darwin_panic_view::{PANIC, Shape, View, hex_run, unescaped};
+use super::darwin_panic_words::{self as words, Said, What};
+use super::{atos, lex};
+use crate::model::addr::{Arch, Svma};
+use crate::model::capture::{Capture, Headline, Os, Remark};
+use crate::model::frame::{Answer, SymbolHit, Trust, Unresolved};
+use crate::model::image::{Basis, ImageClaim};
+use crate::model::stack::{Known, RawFrame, Span};
+use crate::note::Note;
+
+/// Lines that a panic's first line can be wrapped into.
+const HEAD_LINES: u8 = 5;
+/// Longest title of a stack, in bytes.
+const TITLE: usize = 400;
+/// What stands before frames of xnu's `panic` that the debugger prints first.
+const DEBUGGER: &[u8] = b"Debugger: Unexpected kernel trap number: ";
+
+/// Which lines come next.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+enum Section {
+    #[default]
+    Any,
+    /// The kexts of the backtrace.
+    Ranges,
+    /// All kexts.
+    List,
+    /// The value of the field before.
+    Value(Field),
+}
+
+/// Pieces of lines that belong together, and where each came from.
+#[derive(Default, Debug)]
+struct Joined {
+    bytes: Vec<u8>,
+    /// Where in `bytes` a piece begins, and where in the text.
+    pieces: Vec<(usize, usize)>,
+}
+
+impl Joined {
+    fn push(&mut self, view: &View<'_>, blank: bool) {
+        self.bytes.extend(blank.then_some(b' '));
+        self.pieces.push((self.bytes.len(), view.start as usize + view.at));
+        self.bytes.extend(view.body);
+    }
+
+    /// Where in the text byte `at` stands; a blank that was put in stands before what follows it.
+    fn place(&self, at: usize) -> usize {
+        let piece = self.pieces.iter().rev().find(|(from, _)| *from <= at).or(self.pieces.first());
+        piece.map_or(0, |(from, start)| start + at.saturating_sub(*from))
+    }
+}
+
+/// The first line of a panic, until it is whole.
+#[derive(Debug)]
+struct Head {
+    joined: Joined,
+    /// Where remarks about it go.
+    line: (u32, u64),
+    left: u8,
+}
+
+/// The reader of one text.
+pub struct Log<'t> {
+    text: &'t [u8],
+    shape: Shape,
+    views: Vec<View<'t>>,
+    capture: Capture,
+    facts: Facts,
+    panic: Panic,
+    /// Lines of the panics.
+    lines: Vec<u32>,
+    head: Option<Head>,
+    section: Section,
+    who: Who,
+    trap: Option<u64>,
+    cr2: Option<u64>,
+    /// Line of the latest frame or of what kstack wrote below it.
+    frame_line: u32,
+    /// Lines that kstack wrote for addresses in words, with what they call them.
+    notes: Vec<(Vec<u8>, RawFrame)>,
+    broken: Vec<u32>,
+}
+
+impl<'t> Log<'t> {
+    /// A reader of `text`.
+    pub fn new(text: &'t [u8]) -> Log<'t> {
+        let shape = Shape::of(text);
+        let views = lex::lines(text).map(|line| shape.view(&line)).collect();
+        Log {
+            text,
+            shape,
+            views,
+            capture: Capture::default(),
+            facts: Facts::default(),
+            panic: Panic::new(1, None, None),
+            lines: Vec::new(),
+            head: None,
+            section: Section::Any,
+            who: Who::default(),
+            trap: None,
+            cr2: None,
+            frame_line: 0,
+            notes: Vec::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    /// The pieces of the text that are panics of different boots; one where there is nothing to tell.
+    pub fn boots(&self) -> Vec<Range<usize>> {
+        let starts: Vec<usize> = (0..self.views.len()).filter(|at| panic_of(self.views[*at].body).is_some()).collect();
+        let mut pieces: Vec<(Range<usize>, _)> = Vec::new();
+        for (n, at) in starts.iter().enumerate() {
+            let end = starts.get(n + 1).map_or(self.views.len(), |next| self.preamble(*next));
+            let from = if n == 0 { 0 } else { self.preamble(*at) };
+            let mut facts = Facts::default();
+            for view in &self.views[from..end.max(from)] {
+                if let Some((field @ (Field::Id(_) | Field::Slide(_)), value)) = fields::field(view.body) {
+                    facts.take(field, &value, view.number, &self.shape);
+                }
+            }
+            let bytes = self.start_of(from)..self.start_of(end);
+            match pieces.last_mut().filter(|(_, boot)| !differ(boot, &facts.boot())) {
+                Some((piece, boot)) => {
+                    piece.end = bytes.end;
+                    *boot = (boot.0.or(facts.boot().0), boot.1.or(facts.boot().1));
+                }
+                None => pieces.push((bytes, facts.boot())),
+            }
+        }
+        pieces.into_iter().map(|(bytes, _)| bytes).collect()
+    }
+
+    fn start_of(&self, view: usize) -> usize {
+        self.views.get(view).map_or(self.text.len(), |view| view.start as usize)
+    }
+
+    /// Where what stands before the panic on line `at` begins: date and UUID of the report.
+    fn preamble(&self, at: usize) -> usize {
+        const BEFORE: &[&[u8]] = &[b"***", b"Anonymous UUID:", b"Interval Since Last", b"Panics Since Last", b"Debugger"];
+        let is_date =
+            |body: &[u8]| [b"Mon ", b"Tue ", b"Wed ", b"Thu ", b"Fri ", b"Sat ", b"Sun "].iter().any(|day| body.starts_with(*day));
+        let fits = |body: &[u8]| body.is_empty() || is_date(body) || BEFORE.iter().any(|word| body.starts_with(word));
+        (0..at).rev().take_while(|before| fits(self.views[*before].body)).last().unwrap_or(at)
+    }
+
+    /// Reads all lines.
+    pub fn read(mut self) -> Capture {
+        let mut at = 0;
+        while let Some(view) = self.views.get(at).copied() {
+            let next = self.views.get(at + 1).copied().filter(|next| !next.body.is_empty());
+            at += 1 + usize::from(self.line(&view, next.as_ref()));
+        }
+        self.finish()
+    }
+
+    /// Takes one line; gives back whether the one behind belongs to it and is taken, too.
+    fn line(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> bool {
+        if view.body.is_empty() {
+            self.close_head();
+            return false;
+        }
+        if self.own(view) {
+            return false;
+        }
+        if let Some(taken) = self.frame(view, next) {
+            return taken;
+        }
+        if let Section::Value(field) = self.section {
+            self.section = Section::Any;
+            if self.facts.take(field, view.body, view.number, &self.shape) {
+                return false;
+            }
+        }
+        if self.panic_line(view) || self.heading(view) || self.words(view) {
+            return false;
+        }
+        if let Some(taken) = self.field(view, next) {
+            return taken;
+        }
+        self.kext(view, next)
+    }
+
+    /// A line that kstack wrote below another.
+    fn own(&mut self, view: &View<'_>) -> bool {
+        if view.number == self.frame_line + 1 && atos::is_location(view.body) {
+            self.frame_line = view.number;
+            if let Some(frame) = self.panic.latest_frame() {
+                frame.notes += 1;
+            }
+            return true;
+        }
+        let Some((label, frame)) = note(view) else { return false };
+        self.notes.push((label, frame));
+        true
+    }
+
+    /// `panic(cpu N caller 0x…): …`, or what a debugger says before it.
+    fn panic_line(&mut self, view: &View<'_>) -> bool {
+        let cpu = panic_of(view.body);
+        if cpu.is_none() && !view.body.starts_with(DEBUGGER) {
+            return false;
+        }
+        self.close_head();
+        let (from, to) = (view.at as u32, (view.at + view.body.len()) as u32);
+        self.capture.headlines.push(Headline { line: view.number, line_start: view.start, text: Span { start: from, end: to } });
+        if cpu.is_none() {
+            return self.words(view);
+        }
+        if !self.lines.is_empty() || self.panic.has_backtrace() {
+            self.close_panic();
+        }
+        self.lines.push(view.number);
+        let title = lex::text(&unescaped(&view.body[..view.body.len().min(TITLE)]));
+        let before = std::mem::replace(&mut self.panic, Panic::new(view.number, cpu.flatten(), Some(title)));
+        self.panic.adopt(before);
+        (self.trap, self.cr2, self.section) = (None, None, Section::Any);
+        let mut joined = Joined::default();
+        joined.push(view, false);
+        self.head = Some(Head { joined, line: (view.number, view.start), left: HEAD_LINES });
+        true
+    }
+
+    /// Reads the first line of a panic once it is whole.
+    fn close_head(&mut self) {
+        let Some(head) = self.head.take() else { return };
+        for said in words::said(&head.joined.bytes, &self.shape) {
+            self.say(&said, |at| head.joined.place(at));
+        }
+        self.trap = words::trap_number(&head.joined.bytes);
+        if let Some((number, words)) = self.trap.and_then(|number| Some((number, explain::trap(number)?))) {
+            self.remark(head.line, format!("trap {number}: {words}"));
+        }
+    }
+
+    fn say(&mut self, said: &Said, at: impl Fn(usize) -> usize) {
+        let frame = self.frame_of(said, at);
+        self.panic.said(said.what, frame);
+    }
+
+    fn frame_of(&self, said: &Said, at: impl Fn(usize) -> usize) -> RawFrame {
+        let number = |start: usize| {
+            let line = self.views.binary_search_by_key(&(start as u64), |view| view.start);
+            line.map_or(1, |line| self.views[line].number)
+        };
+        stacks::frame_of(said, self.text, number, at)
+    }
+
+    fn remark(&mut self, (line, line_start): (u32, u64), text: String) {
+        self.capture.remarks.push(Remark { line, line_start, text });
+    }
+
+    /// Lines that announce frames, or say whose they are.
+    fn heading(&mut self, view: &View<'_>) -> bool {
+        let body = view.body;
+        let title = lex::text(&body[..body.len().min(TITLE)]);
+        if body.starts_with(b"Backtrace") && (body.starts_with(b"Backtrace (CPU ") || memmem::find(body, b"Return Address").is_some()) {
+            self.close_head();
+            let who = std::mem::take(&mut self.who);
+            self.panic.heading(view.number, &title, after(body, b"(CPU ").and_then(number), who);
+        } else if let Some(rest) = after(body, b"hread: 0x").filter(|rest| memmem::find(rest, b"backtrace: 0x").is_some()) {
+            self.close_head();
+            let tid = after(rest, b"tid: ").map(|tid| lex::text(&tid[..digits(tid)])).filter(|tid| !tid.is_empty());
+            let who = std::mem::take(&mut self.who);
+            self.panic.heading(view.number, &title, None, Who { tid, ..who });
+        } else if body.starts_with(b"Panicked task 0x") || (body.starts_with(b"Task 0x") && memmem::find(body, b": pid ").is_some()) {
+            self.close_head();
+            self.who = stacks::task(body);
+            if body.starts_with(b"Panicked") {
+                self.panic.whose(self.who.clone());
+            }
+        } else if let Some(rest) = after(body, b"rocess name corresponding to current thread")
+            .filter(|_| body.starts_with(b"BSD p") || body.starts_with(b"Process"))
+        {
+            self.close_head();
+            let name = after(rest, b": ").map(|name| lex::text(name.trim_ascii())).filter(|name| !name.is_empty());
+            self.panic.whose(Who { process: name, ..Who::default() });
+        } else {
+            return false;
+        }
+        self.section = Section::Any;
+        true
+    }
+
+    /// Registers, cores, and whatever else has addresses in words.
+    fn words(&mut self, view: &View<'_>) -> bool {
+        let at = |n: usize| view.start as usize + view.at + n;
+        if let Some((cpu, said)) = words::core(view.body, &self.shape) {
+            self.close_head();
+            let frames = said.iter().map(|said| self.frame_of(said, at)).collect();
+            self.panic.core(view.number, cpu, frames);
+            for said in words::said(view.body, &self.shape).iter().filter(|said| said.what == What::Retired) {
+                self.say(said, at);
+            }
+            return true;
+        }
+        self.registers(view);
+        let (all, known) = (words::said(view.body, &self.shape), is_register_line(view.body));
+        if known {
+            self.close_head();
+        }
+        if !known && self.head.is_some() {
+            return self.more_head(view);
+        }
+        all.iter().for_each(|said| self.say(said, at));
+        known || !all.is_empty()
+    }
+
+    /// A line that no other reader knows, behind a panic's first: the rest of it.
+    fn more_head(&mut self, view: &View<'_>) -> bool {
+        if fields::field(view.body).is_some() || view.body.starts_with(b"Debugger message:") || view.body.starts_with(b"Memory ID:") {
+            self.close_head();
+            return false;
+        }
+        let Some(head) = self.head.as_mut().filter(|head| head.left > 0) else { return false };
+        let open = memmem::rfind(&head.joined.bytes, b"0x")
+            .filter(|at| hex_run(&head.joined.bytes[at + 2..]).len() + at + 2 == head.joined.bytes.len());
+        let torn = open.is_some_and(|at| head.joined.bytes.len() - at < 18) && self.shape.wide;
+        head.joined.push(view, !torn);
+        head.left -= 1;
+        head.line = (view.number, view.start);
+        true
+    }
+
+    /// Says what registers mean.
+    fn registers(&mut self, view: &View<'_>) {
+        let body = view.body;
+        let line = (view.number, view.start);
+        if let Some(esr) = words::value(body, "esr:").filter(|_| memmem::find(body, b"far:").is_some()) {
+            let far = words::value(body, "far:");
+            self.remark(line, explain::esr(esr, far));
+        }
+        self.cr2 = words::value(body, "CR2:").or(self.cr2);
+        let Some(code) = words::value(body, "Error code:") else { return };
+        let has = |words: &[u8]| memmem::find(body, words).is_some();
+        let flags = Flags { nx: has(b"Kernel NX fault"), smep: has(b"SMEP/User NX fault"), smap: has(b"SMAP fault") };
+        let number = self.trap.or(self.head.as_ref().and_then(|head| words::trap_number(&head.joined.bytes)));
+        let number = number.or((self.lines.is_empty() && flags_are_set(flags)).then_some(PAGE_FAULT));
+        if let Some(text) = explain::error_code(number, code, self.cr2, flags) {
+            self.remark(line, text);
+        }
+    }
+
+    /// A frame, whole, put together with the next line, or damaged.
+    fn frame(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> Option<bool> {
+        if !frames::is_like_frame(view.body) && !view.body.starts_with(b"lr:") && !view.body.starts_with(b"0x") {
+            return None;
+        }
+        let found = frames::words(view.body, &self.shape);
+        let blank = found.as_ref().filter(|_| next.is_some()).and_then(|_| frames::goes_on(view.body, next?.body));
+        if let Some(words) = found.as_ref().filter(|_| blank.is_none()) {
+            self.close_head();
+            self.push_frame(words, &joined(view, None, false), view.number);
+            return Some(false);
+        }
+        let ways = blank.map_or([false, true], |blank| [blank, blank]);
+        for blank in ways.into_iter().take(if next.is_some() { 2 } else { 0 }) {
+            let both = joined(view, next, blank);
+            let whole =
+                frames::words(&both.bytes, &self.shape).filter(|words| words.text.end > view.body.len() || both.bytes.starts_with(b"lr:"));
+            if let (Some(words), Some(next)) = (whole, next.filter(|next| !frames::is_like_frame(next.body))) {
+                self.close_head();
+                self.push_frame(&words, &both, next.number);
+                return Some(true);
+            }
+        }
+        if let Some(words) = found {
+            self.push_frame(&words, &joined(view, None, false), view.number);
+            return Some(false);
+        }
+        if frames::is_like_frame(view.body) {
+            self.broken.push(view.number);
+            return Some(false);
+        }
+        None
+    }
+
+    fn push_frame(&mut self, words: &Words, joined: &Joined, last: u32) {
+        let start = memchr::memrchr(b'\n', &self.text[..joined.place(words.text.start)]).map_or(0, |at| at + 1);
+        let line = self.views.binary_search_by_key(&(start as u64), |view| view.start).map_or(1, |line| self.views[line].number);
+        let mut frame = words.frame(&joined.bytes, |at| joined.place(at).saturating_sub(start));
+        (frame.line, frame.line_start, self.frame_line) = (line, start as u64, last);
+        let torn = joined.pieces.len() > 1;
+        if !words.symbol.is_empty() && (torn || !words.is_plain(&joined.bytes)) {
+            frame.known = Some(self.known(words.name(&joined.bytes), words));
+            (frame.symbol, frame.offset) = (Span::default(), None);
+        }
+        if torn && words.module.end > joined.pieces[1].0 {
+            frame.module = Span::default();
+        }
+        self.panic.frame(frame);
+    }
+
+    /// A name that stands nowhere in the text as it is.
+    fn known(&mut self, name: String, words: &Words) -> Known {
+        let offset = words.offset.unwrap_or(0);
+        let start = Svma(words.address.wrapping_sub(offset));
+        let symbol = Some(SymbolHit { name: name.into(), start, size: None, contains: true });
+        let answer =
+            Answer { symbol, offset: Some(offset), trust: Trust::Unverified, reason: None, ..Answer::unresolved(None, Unresolved::NoFile) };
+        self.capture.known.push(answer);
+        Known(self.capture.known.len() as u32 - 1)
+    }
+
+    /// A field, with its value here, on the next line, or broken onto it.
+    fn field(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> Option<bool> {
+        let (field, value) = fields::field(view.body)?;
+        self.close_head();
+        self.section = Section::Any;
+        if value.is_empty() {
+            self.section = if matches!(field, Field::Build | Field::Version) { Section::Value(field) } else { Section::Any };
+            return Some(false);
+        }
+        if matches!(field, Field::Id(_) | Field::Slide(_) | Field::Base(_))
+            && let Some(next) = next
+        {
+            let whole = [&value[..], lex::words(next.body).next().unwrap_or_default()].concat();
+            let (mut alone, mut both) = (Facts::default(), Facts::default());
+            if !alone.take(field, &value, view.number, &self.shape) && both.take(field, &whole, view.number, &self.shape) {
+                self.facts.take(field, &whole, view.number, &self.shape);
+                return Some(true);
+            }
+        }
+        self.facts.take(field, &value, view.number, &self.shape);
+        Some(false)
+    }
+
+    /// A line about kexts; gives back whether the next one belongs to it.
+    fn kext(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> bool {
+        let body = view.body;
+        if body.starts_with(b"Kernel Extensions in backtrace") || body.starts_with(b"Kernel loadable modules in backtrace") {
+            self.close_head();
+            self.section = Section::Ranges;
+            return false;
+        }
+        if let Some(last) = kexts::last(body, &self.shape) {
+            return self.last_kext(view, last, next);
+        }
+        if let Some(rest) = body.strip_prefix(b"loaded kexts:") {
+            self.section = if rest.is_empty() { Section::List } else { Section::Any };
+            return false;
+        }
+        if let Some(claim) = kexts::range(body, &self.shape) {
+            self.claim(claim, view.number);
+            return false;
+        }
+        if self.section == Section::List {
+            return self.listed(view);
+        }
+        self.torn_range(view, next)
+    }
+
+    fn last_kext(&mut self, view: &View<'_>, last: Last, next: Option<&View<'_>>) -> bool {
+        match last {
+            Last::Loaded(claim) => self.claim(*claim, view.number),
+            Last::Gone => {}
+            Last::Damaged => {
+                for blank in [true, false] {
+                    let both = joined(view, next, blank);
+                    if let Some(Last::Loaded(claim)) = kexts::last(&both.bytes, &self.shape).filter(|_| next.is_some()) {
+                        self.claim(*claim, view.number);
+                        return true;
+                    }
+                }
+                self.broken.push(view.number);
+            }
+        }
+        false
+    }
+
+    /// A row of the list of all kexts.
+    fn listed(&mut self, view: &View<'_>) -> bool {
+        let Some((name, version)) = kexts::name_and_version(view.body) else {
+            self.section = Section::Any;
+            return false;
+        };
+        if !self.capture.images.iter().any(|claim| claim.name == name) {
+            let claim = ImageClaim { name, version: Some(version), basis: Basis::Runtime, ..ImageClaim::default() };
+            self.claim(claim, view.number);
+        }
+        false
+    }
+
+    /// A kext's range that was broken: whole again with the next line, or refused.
+    fn torn_range(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> bool {
+        let like = kexts::is_like_range(view.body) || (self.section == Section::Ranges && kexts::is_id(view.body));
+        if !like {
+            self.section = Section::Any;
+            return false;
+        }
+        if let Some(next) = next.filter(|next| kexts::range(next.body, &self.shape).is_none_or(|_| kexts::is_id(view.body))) {
+            let ways = [false, true].map(|blank| joined(view, Some(next), blank));
+            if let Some(claim) = ways.iter().find_map(|both| kexts::range(&both.bytes, &self.shape)) {
+                self.claim(claim, view.number);
+                return true;
+            }
+        }
+        if kexts::is_like_range(view.body) {
+            self.broken.push(view.number);
+        }
+        false
+    }
+
+    fn claim(&mut self, claim: ImageClaim, line: u32) {
+        let same = |other: &ImageClaim| {
+            (&other.name, &other.version, other.id, other.load, other.size, other.exec, other.exec_size)
+                == (&claim.name, &claim.version, claim.id, claim.load, claim.size, claim.exec, claim.exec_size)
+        };
+        if !self.capture.images.iter().any(same) {
+            self.capture.images.push(ImageClaim { line, ..claim });
+        }
+    }
+
+    fn close_panic(&mut self) {
+        self.close_head();
+        let mut panic = std::mem::replace(&mut self.panic, Panic::new(1, None, None));
+        for (label, frame) in std::mem::take(&mut self.notes) {
+            panic.note(&label, frame, self.text);
+        }
+        let arch = self.arch();
+        self.capture.stacks.extend(panic.finish(self.text, arch));
+    }
+
+    fn arch(&self) -> Option<Arch> {
+        self.facts.arch().or(self.shape.arch)
+    }
+
+    fn finish(mut self) -> Capture {
+        self.close_panic();
+        self.complain();
+        let arch = self.arch();
+        let mach_kernel = |frame: &RawFrame| frame.module.of(self.text, frame.line_start) == b"mach_kernel";
+        let named = self.capture.stacks.iter().flat_map(|stack| &stack.frames).any(mach_kernel);
+        let mut images = self.facts.claims(if named { "mach_kernel" } else { "kernel" });
+        images.append(&mut self.capture.images);
+        Capture {
+            format: "darwin-panic",
+            os: Some(Os::Darwin),
+            arch,
+            kernel_name: named.then(|| "mach_kernel".to_string()),
+            slide: self.facts.slide(arch),
+            basis: Some(Basis::Runtime),
+            kernel_version: self.facts.version,
+            os_build: self.facts.build,
+            images,
+            ..self.capture
+        }
+    }
+
+    /// Says what was damaged, and what is there more than once.
+    fn complain(&mut self) {
+        let list = |lines: &[u32]| lines.iter().take(8).map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let mut say = |text: String| self.capture.notes.push(Note::warning("", text));
+        let mut broken = [&self.broken[..], &self.facts.damaged].concat();
+        broken.sort_unstable();
+        if !broken.is_empty() {
+            let (n, lines) = (broken.len(), list(&broken));
+            say(format!(
+                "{n} lines with an address, UUID or name that was cut, wrapped or changed are not used, line {lines}: a value that is not whole proves nothing; use the report as the system wrote it"
+            ));
+        }
+        if self.lines.len() > 1 {
+            say(format!("{} panics in one text, on lines {}; the title is that of the first", self.lines.len(), list(&self.lines)));
+        }
+        if !self.facts.contradicting.is_empty() {
+            let lines = list(&self.facts.contradicting);
+            say(format!(
+                "the text has more than one slide, line {lines} contradicts an earlier one; the first is used: read panics of several boots apart"
+            ));
+        }
+    }
+}
+
+fn flags_are_set(flags: Flags) -> bool {
+    flags.nx || flags.smep || flags.smap
+}
+
+fn joined(view: &View<'_>, next: Option<&View<'_>>, blank: bool) -> Joined {
+    let mut joined = Joined::default();
+    joined.push(view, false);
+    next.iter().for_each(|next| joined.push(next, blank));
+    joined
+}
+
+/// Whether two boots are known not to be one.
+fn differ<A: PartialEq, B: PartialEq>(one: &(Option<A>, Option<B>), two: &(Option<A>, Option<B>)) -> bool {
+    one.0.is_some() && two.0.is_some() && one.0 != two.0 || one.1.is_some() && two.1.is_some() && one.1 != two.1
+}
+
+/// The processor of `panic(cpu N caller …`, when a line begins so.
+fn panic_of(body: &[u8]) -> Option<Option<u32>> {
+    let rest = body.strip_prefix(PANIC)?;
+    (digits(rest) > 0).then(|| number(rest))
+}
+
+/// Lines of registers that never are the rest of a panic's first.
+fn is_register_line(body: &[u8]) -> bool {
+    const FIRST: &[&[u8]] =
+        &[b"CR0:", b"RAX:", b"RSP:", b"R8:", b"R12:", b"RFL:", b"Fault CR2:", b"EAX:", b"CR2:", b"EFL:", b"Error code:", b"CPU "];
+    let arm = |rest: &[u8]| {
+        rest.first().is_some_and(u8::is_ascii_digit)
+            && memmem::find(rest, b": 0x").or(memmem::find(rest, b":  0x")).is_some_and(|at| at < 3)
+    };
+    FIRST.iter().any(|name| body.starts_with(name))
+        || body.strip_prefix(b"x").is_some_and(arm)
+        || body.starts_with(b"pc: ")
+        || body.starts_with(b"fp: ")
+}
+
+/// A line that kstack wrote for an address in words: `caller: f (in kernel) + 56 (0x…) trap.c:57`.
+fn note(view: &View<'_>) -> Option<(Vec<u8>, RawFrame)> {
+    const LABELS: &[&[u8]] = &[b"caller", b"pc", b"lr", b"RIP", b"EIP", b"rip", b"PC", b"LR", b"instr at"];
+    let colon = memmem::find(view.body, b": ")?;
+    let label = &view.body[..colon];
+    let rest = &view.body[colon + 2..];
+    if !(LABELS.contains(&label) || label.ends_with(b" at")) || memmem::find(rest, b" (in ").is_none() {
+        return None;
+    }
+    let open = memmem::find(rest, b" (0x")?;
+    let close = open + memchr::memchr(b')', &rest[open..])?;
+    // What is behind are places, never the frame pointer of a backtrace.
+    if memmem::find(&rest[close..], b"fp:").is_some() {
+        return None;
+    }
+    let frame = atos::frame(&rest[..close + 1])?;
+    let from = (view.at + colon + 2) as u32;
+    let shift = |span: Span| if span.is_empty() { span } else { Span { start: span.start + from, end: span.end + from } };
+    let frame = RawFrame {
+        line: view.number,
+        line_start: view.start,
+        label: Span { start: view.at as u32, end: (view.at + colon) as u32 },
+        text: Span { start: from, end: (view.at + view.body.len()) as u32 },
+        symbol: shift(frame.symbol),
+        module: shift(frame.module),
+        ..frame
+    };
+    Some((label.to_vec(), frame))
+}
+
+fn after<'b>(body: &'b [u8], words: &[u8]) -> Option<&'b [u8]> {
+    memmem::find(body, words).map(|at| &body[at + words.len()..])
+}
+
+fn digits(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|b| b.is_ascii_digit()).count()
+}
+
+fn number(bytes: &[u8]) -> Option<u32> {
+    lex::decimal(&bytes[..digits(bytes)]).and_then(|number| u32::try_from(number).ok())
+}
