@@ -98,8 +98,9 @@ fn arm(body: &[u8], shape: &Shape) -> Option<Words> {
     if !(rest.is_empty() || rest.strip_prefix(b"fp:").is_some_and(|fp| lex::words(fp).count() <= 1)) {
         return None;
     }
-    let end = start + body[start..end].trim_ascii_end().len();
-    tail(body, start..end, shape)
+    let (end, cut) = (start + body[start..end].trim_ascii_end().len(), rest.is_empty());
+    // Without its end only a bare address is sure to be a frame.
+    tail(body, start..end, shape).filter(|words| words.text.end == end && !(cut && !words.module.is_empty()))
 }
 
 /// Where ` (0x1 0x2 0x3 0x4)` begins at the end of a line.
@@ -185,7 +186,7 @@ mod tests {
 
     /// Address, replaced text, module, symbol and offset of a line.
     fn read(line: &str, arch: Arch) -> Option<(u64, String, String, String, Option<u64>)> {
-        let shape = Shape { wide: arch != Arch::I386, arch: Some(arch), ..Shape::default() };
+        let shape = Shape::plain(arch);
         let words = words(line.as_bytes(), &shape)?;
         let part = |range: &Range<usize>| lex::text(&line.as_bytes()[range.clone()]);
         Some((words.address, part(&words.text), part(&words.module), words.name(line.as_bytes()), words.offset))

@@ -134,10 +134,6 @@ pub fn name_and_version(body: &[u8]) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
-    fn shape(arch: Arch) -> Shape {
-        Shape { wide: arch != Arch::I386, arch: Some(arch), ..Shape::default() }
-    }
-
     #[test]
     fn abbreviations_of_kext_panic_report_h_are_undone() {
         for (short, id) in [
@@ -160,11 +156,11 @@ mod tests {
     #[test]
     fn ranges_are_whole_or_refused() {
         let text = b"net.example.zfs(1.3.1)[51665BB2-6394-354B-A77C-5CEF56345E68]@0xffffff7f8bd40000->0xffffff7f8bd48fff";
-        let claim = range(text, &shape(Arch::X86_64)).unwrap();
+        let claim = range(text, &Shape::plain(Arch::X86_64)).unwrap();
         assert_eq!((claim.load, claim.size, claim.exec), (Some(Avma(0xffff_ff7f_8bd4_0000)), Some(0x9000), None));
-        let claim = range(text, &shape(Arch::Arm64)).unwrap();
+        let claim = range(text, &Shape::plain(Arch::Arm64)).unwrap();
         assert_eq!((claim.exec_size, claim.load), (Some(0x9000), None));
-        let claim = range(b"dependency: com.apple.NVDAResman(5.4.8 b1)@0xa5e000", &shape(Arch::I386)).unwrap();
+        let claim = range(b"dependency: com.apple.NVDAResman(5.4.8 b1)@0xa5e000", &Shape::plain(Arch::I386)).unwrap();
         assert_eq!((claim.version.as_deref(), claim.id, claim.load), (Some("5.4.8 b1"), None, Some(Avma(0xa5_e000))));
         for damaged in [
             &b"dependency: com.a.b(3.8.6)[76B001B1-30F1-3D72-B264-85D77B254C 2F]@0xffffff7f833ac000"[..],
@@ -173,13 +169,13 @@ mod tests {
             b"com.a.b(2.4.1)[619F6C9F-0461-3BA1-A75F-53BB0F87ACD3]@0xffffff7f8121b00",
             b"com.a$b(2.4.1)@0xffffff7f8121b000",
         ] {
-            assert!(range(damaged, &shape(Arch::X86_64)).is_none() && is_like_range(damaged), "{}", lex::text(damaged));
+            assert!(range(damaged, &Shape::plain(Arch::X86_64)).is_none() && is_like_range(damaged), "{}", lex::text(damaged));
         }
     }
 
     #[test]
     fn the_last_kext_has_its_header_address_and_a_gone_one_has_none() {
-        let shape = shape(Arch::X86_64);
+        let shape = Shape::plain(Arch::X86_64);
         let line = b"last started kext at 9499117165: >AudioAUUC\t1.70 b 2 (addr 0xffffff7f994a9000, size 12288)";
         let Some(Last::Loaded(claim)) = last(line, &shape) else { panic!() };
         assert_eq!(

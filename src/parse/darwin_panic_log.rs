@@ -322,6 +322,10 @@ impl<'t> Log<'t> {
             self.close_head();
             return false;
         }
+        // What an earlier run of kstack explained.
+        if [&b"trap "[..], b"error code 0", b"esr 0x"].iter().any(|start| view.body.starts_with(start)) {
+            return true;
+        }
         let Some(head) = self.head.as_mut().filter(|head| head.left > 0) else { return false };
         let open = memmem::rfind(&head.joined.bytes, b"0x")
             .filter(|at| hex_run(&head.joined.bytes[at + 2..]).len() + at + 2 == head.joined.bytes.len());

@@ -134,10 +134,7 @@ impl Panic {
     pub fn note(&mut self, label: &[u8], note: RawFrame, text: &[u8]) {
         let stacks = [&mut self.crash, &mut self.aside].into_iter().chain(&mut self.cores);
         let same = |frame: &&mut RawFrame| {
-            frame.address == note.address
-                && frame.line < note.line
-                && frame.label.of(text, frame.line_start) == label
-                && !is_note(frame, text)
+            frame.address == note.address && frame.line < note.line && frame.label.of(text, frame.line_start) == label && !is_note(frame)
         };
         if let Some(frame) = stacks.flat_map(|stack| &mut stack.frames).filter(same).last() {
             *frame = RawFrame { lookup: frame.lookup, role: frame.role, reliable: frame.reliable, ..note };
@@ -187,10 +184,9 @@ fn split_user(stack: &mut Stack) {
     stack.user_frames = stack.frames.split_off(kernel);
 }
 
-/// Whether a frame stands in a line of its own, which kstack wrote.
-fn is_note(frame: &RawFrame, text: &[u8]) -> bool {
-    let between = Span { start: frame.label.end, end: frame.text.start };
-    !frame.label.is_empty() && between.of(text, frame.line_start) == b": "
+/// Whether a frame stands in a line of its own, which kstack wrote: only there an address in words has an image.
+fn is_note(frame: &RawFrame) -> bool {
+    !frame.label.is_empty() && !frame.module.is_empty()
 }
 
 /// The frame for an address in words, whose parts stand at `at` in the text.

@@ -64,6 +64,12 @@ impl Shape {
         shape
     }
 
+    /// Lines with nothing before them, of that architecture.
+    #[cfg(test)]
+    pub fn plain(arch: Arch) -> Shape {
+        Shape { wide: arch != Arch::I386, arch: Some(arch), ..Shape::default() }
+    }
+
     /// Learns from the addresses of a line.
     fn addresses(&mut self, line: &[u8]) {
         for at in memmem::find_iter(line, b"0x") {
@@ -220,7 +226,7 @@ mod tests {
         assert_eq!(bodies(text), ["panic(cpu 4 caller 0xffffff8000205355): x", "0x1", "", ">!AHDA\t281.52", ">!AHDA\t281.52"]);
         assert_eq!(
             bodies(">panic(cpu 1 caller 0x1): x\n>>AGPM\t129\n>@kext\t1\n"),
-            ["panic(cpu 1 caller 0x1): x", "AGPM\t129", "@kext\t1"]
+            ["panic(cpu 1 caller 0x1): x", ">AGPM\t129", "@kext\t1"]
         );
     }
 

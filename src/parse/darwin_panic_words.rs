@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn cores_say_where_they_are_in_four_forms() {
-        let shape = Shape { wide: true, arch: Some(Arch::Arm64), ..Shape::default() };
+        let shape = Shape::plain(Arch::Arm64);
         let read =
             |line: &str| core(line.as_bytes(), &shape).map(|(number, said)| (number, said.iter().map(|said| said.address).collect()));
         let both = vec![0xfffffe0024af31b8, 0xfffffe0024af3294];

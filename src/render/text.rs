@@ -174,7 +174,7 @@ impl Writer<'_, '_> {
         if below.is_empty() && extra.is_empty() && remarks.is_empty() {
             return Ok(done);
         }
-        let next = self.line_end(done);
+        let next = self.line_end(done.max(line));
         self.copy(done, next)?;
         extra.extend(remarks.iter().filter(|remark| !self.is_said(remark, next)).map(|remark| format!("    {}", remark.text)));
         let prefix = frames.first().map_or_else(|| self.margin(line, next), |(frame, _)| self.prefix(frame, next));
