@@ -85,6 +85,11 @@ fn reports() {
     let reports = [
         "truth/darwin/stackshot-10.7-onekext.txt",
         "darwin-stackshot-text/nothing-at-hand/input.txt",
+        "darwin-panic/fault/input.txt",
+        "darwin-panic/fault/expected.txt",
+        "darwin-panic/keepsyms/input.txt",
+        "darwin-panic/quoted/input.txt",
+        "darwin-panic/arm64-fault/input.txt",
         "linux-log/hung-task/input.txt",
         "linux-log/oops-caller-ids/input.txt",
         "linux-log/null-in-timer/input.txt",

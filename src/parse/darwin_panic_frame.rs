@@ -4,7 +4,7 @@
 //! 0xffffff815d3c3940 : 0xffffff800da04dae mach_kernel : _kdp_trap + 0x18      x86; with keepsyms=1 a name, where the offset is not 0
 //! 0xffffff815d3c3940 : 0xffffff8000205218 com.apple.driver.X + 1234           x86; only the kext is known
 //! 0x4c2b3b48 : 0x12b4f3 (0x45b13c 0x4c2b3b7c 0x133238 0x0)                    10.5: four potential arguments
-//!		  lr: 0xfffffe0024af6cdc  fp: 0xfffffe3a396e2c10                          arm64
+//!          lr: 0xfffffe0024af6cdc  fp: 0xfffffe3a396e2c10                          arm64
 //! 0xffffff815d3c3940 : kdp_trap (in mach_kernel) + 24 (0xffffff800da04dae)    kstack's own output, on arm64 likewise
 //! ```
 //! Sources: xnu, osfmk/i386/AT386/model_dep.c (`panic_i386_backtrace`) and osfmk/arm64/model_dep (`print_one_backtrace`).
@@ -100,7 +100,7 @@ fn arm(body: &[u8], shape: &Shape) -> Option<Words> {
     }
     let (end, cut) = (start + body[start..end].trim_ascii_end().len(), rest.is_empty());
     // Without its end only a bare address is sure to be a frame.
-    tail(body, start..end, shape).filter(|words| words.text.end == end && !(cut && !words.module.is_empty()))
+    tail(body, start..end, shape).filter(|words| words.text.end == end && (!cut || words.module.is_empty()))
 }
 
 /// Where ` (0x1 0x2 0x3 0x4)` begins at the end of a line.
@@ -162,21 +162,23 @@ fn own(rest: &[u8], start: usize) -> Option<Words> {
     Some(words).filter(|words| !words.module.is_empty())
 }
 
-/// Whether the line behind a frame without an offset goes on with it, and whether a blank was lost where the line was broken.
-pub fn goes_on(body: &[u8], next: &[u8]) -> Option<bool> {
-    let hex = |digits: &[u8]| lex::hex(digits).is_some();
-    let word =
-        |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.' | b'\\'));
-    if memmem::find(body, b" + ").is_some() || !body.starts_with(b"0x") || body.iter().filter(|b| **b == b' ').count() < 3 {
-        return None;
+/// Whether `next` can be the rest of the frame in `body`, of which `found` was read; together they must then be one whole frame.
+pub fn goes_on(body: &[u8], found: &Words, next: &[u8]) -> bool {
+    let lone = !next.contains(&b' ');
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.' | b'\\' | b'+' | b':' | b' ');
+    if next.starts_with(b"0x") && lex::words(next).count() > 1 || !next.iter().all(fits) {
+        return false;
     }
-    if next.strip_prefix(b"+ ").is_some_and(hex) {
-        return Some(true);
+    if found.symbol.is_empty() {
+        return true;
     }
-    let (name, offset) = memmem::find(next, b" + ").map_or((next, None), |plus| (&next[..plus], Some(&next[plus + 3..])));
-    let behind_colon = body.ends_with(b":");
-    (word(name) && !next.starts_with(b"0x") && if offset.is_some() { offset.is_some_and(hex) } else { behind_colon })
-        .then_some(behind_colon)
+    // Where a function begins there is no offset; then a lone word below is the rest of the name.
+    let offset = memmem::find(&body[found.symbol.end..], b"+").is_some();
+    if offset {
+        lone && next.len() < 6 && next.iter().all(u8::is_ascii_hexdigit)
+    } else {
+        memmem::find(next, b"+ 0x").is_some() || (lone && !next.contains(&b'.'))
+    }
 }
 
 #[cfg(test)]
@@ -221,11 +223,20 @@ mod tests {
 
     #[test]
     fn broken_names_are_put_together() {
-        let line = b"0xffffff815d3c3940 : 0xffffff800da04dae mach_kernel : __ZN24IOBuffer";
-        assert_eq!(goes_on(line, b"Memory + 0x12"), Some(false));
-        assert_eq!(goes_on(line, b"+ 0x12"), Some(true));
-        assert_eq!(goes_on(b"0xffffff815d3c3940 : 0xffffff800da04dae mach_kernel :", b"_panic"), Some(true));
-        assert_eq!(goes_on(line, b"0xffffff815d3c3940 : 0xffffff800da04dae"), None);
-        assert_eq!(goes_on(line, b"Backtrace continues..."), None);
+        let shape = Shape::plain(Arch::X86_64);
+        let on = |line: &str, next: &str| {
+            let line = format!("0xffffff815d3c3940 : 0xffffff800da04dae {line}");
+            goes_on(line.as_bytes(), &words(line.as_bytes(), &shape).unwrap(), next.as_bytes())
+        };
+        assert!(
+            on("mach_kernel : __ZN24IOBuffer", "Memory + 0x12")
+                && on("mach_kernel : __ZN24IOBuffer", "+ 0x12")
+                && on("mach_kernel : _pa", "nic")
+        );
+        assert!(on("mach_kernel :", "_panic + 0x5") && on("mach_kernel : _f + 0x1", "2d") && on("mach_kernel : _f +", "0x12"));
+        assert!(
+            !on("mach_kernel : _f", "0xffffff815d3c3940 : 0xffffff800da04dae") && !on("mach_kernel : _f + 0x1", "Backtrace continues...")
+        );
+        assert!(!on("mach_kernel : _f", "Backtrace continues...") && !on("", "net.example.zfs(1.3.1)"));
     }
 }

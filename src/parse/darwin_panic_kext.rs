@@ -3,8 +3,8 @@
 //! ```text
 //! net.example.zfs(1.3.1)[51665BB2-6394-354B-A77C-5CEF56345E68]@0xffffff7f8bd40000->0xffffff7f8bd48fff
 //!    dependency: net.example.spl(1.3.1)@0xffffff7f8bc11000                                 without an end up to 10.15, without UUID up to 10.6
-//! last started kext at 4614784064: net.example.zfs	1.3.1 (addr 0xffffff7f8bd40000, size 36864)
-//! >!AHDA	281.52                                                                        com.apple.driver.AppleHDA
+//! last started kext at 4614784064: net.example.zfs    1.3.1 (addr 0xffffff7f8bd40000, size 36864)
+//! >!AHDA    281.52                                                                        com.apple.driver.AppleHDA
 //! ```
 //! Sources: xnu, libkern/c++/OSKext.cpp (`printSummary`, `savePanicString`) and libkern/libkern/kext_panic_report.h (the abbreviations, x86 only).
 

@@ -178,7 +178,7 @@ impl<'t> Log<'t> {
         }
         if let Section::Value(field) = self.section {
             self.section = Section::Any;
-            if self.facts.take(field, view.body, view.number, &self.shape) {
+            if self.facts.take(field, &unescaped(view.body), view.number, &self.shape) {
                 return false;
             }
         }
@@ -361,24 +361,21 @@ impl<'t> Log<'t> {
             return None;
         }
         let found = frames::words(view.body, &self.shape);
-        let blank = found.as_ref().filter(|_| next.is_some()).and_then(|_| frames::goes_on(view.body, next?.body));
-        if let Some(words) = found.as_ref().filter(|_| blank.is_none()) {
-            self.close_head();
-            self.push_frame(words, &joined(view, None, false), view.number);
-            return Some(false);
-        }
-        let ways = blank.map_or([false, true], |blank| [blank, blank]);
-        for blank in ways.into_iter().take(if next.is_some() { 2 } else { 0 }) {
-            let both = joined(view, next, blank);
-            let whole =
-                frames::words(&both.bytes, &self.shape).filter(|words| words.text.end > view.body.len() || both.bytes.starts_with(b"lr:"));
-            if let (Some(words), Some(next)) = (whole, next.filter(|next| !frames::is_like_frame(next.body))) {
+        // The next line is a frame of its own, or the rest of this one where both together are whole.
+        let rest = next.filter(|next| !frames::is_like_frame(next.body));
+        let rest = rest.filter(|next| found.as_ref().is_none_or(|words| frames::goes_on(view.body, words, next.body)));
+        for blank in [false, true] {
+            let both = joined(view, rest, blank);
+            let whole = rest.and_then(|_| frames::words(&both.bytes, &self.shape));
+            let better = |words: &Words| found.is_none() || (!words.symbol.is_empty() && words.text.end == both.bytes.len());
+            if let (Some(words), Some(rest)) = (whole.filter(better), rest) {
                 self.close_head();
-                self.push_frame(&words, &both, next.number);
+                self.push_frame(&words, &both, rest.number);
                 return Some(true);
             }
         }
         if let Some(words) = found {
+            self.close_head();
             self.push_frame(&words, &joined(view, None, false), view.number);
             return Some(false);
         }
@@ -396,7 +393,8 @@ impl<'t> Log<'t> {
         (frame.line, frame.line_start, self.frame_line) = (line, start as u64, last);
         let torn = joined.pieces.len() > 1;
         if !words.symbol.is_empty() && (torn || !words.is_plain(&joined.bytes)) {
-            frame.known = Some(self.known(words.name(&joined.bytes), words));
+            let named = words.offset != Some(0);
+            frame.known = named.then(|| self.known(words.name(&joined.bytes), words));
             (frame.symbol, frame.offset) = (Span::default(), None);
         }
         if torn && words.module.end > joined.pieces[1].0 {
@@ -543,7 +541,7 @@ impl<'t> Log<'t> {
         self.close_panic();
         self.complain();
         let arch = self.arch();
-        let mach_kernel = |frame: &RawFrame| frame.module.of(self.text, frame.line_start) == b"mach_kernel";
+        let mach_kernel = |frame: &RawFrame| *unescaped(frame.module.of(self.text, frame.line_start)) == *b"mach_kernel";
         let named = self.capture.stacks.iter().flat_map(|stack| &stack.frames).any(mach_kernel);
         let mut images = self.facts.claims(if named { "mach_kernel" } else { "kernel" });
         images.append(&mut self.capture.images);

@@ -172,6 +172,10 @@ impl Panic {
                     frame.lookup = Lookup::Exact;
                 }
                 behind = VECTORS.contains(&frame.symbol.of(text, frame.line_start));
+                // A call at a function's very end returns to where the next one begins: that is the name which was printed.
+                if frame.lookup == Lookup::Return && frame.offset == Some(0) {
+                    (frame.symbol, frame.offset) = (Span::default(), None);
+                }
             }
         }
     }

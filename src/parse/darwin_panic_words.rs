@@ -4,7 +4,7 @@
 //! panic(cpu 2 caller 0xfffffe0024af6ed4): Kernel data abort. at pc 0xfffffe0024b02738, lr 0x1dfffe0024b02790 (saved state: 0x…)
 //! panic(cpu 4 caller 0xffffff8000205355): Kernel trap at 0xffffff7f80ef9bb0, type 14=page fault, registers:
 //! RFL: 0x0000000000010282, RIP: 0xffffff7f80ef9bb0, CS:  0x0000000000000008, SS:  0x0000000000000010
-//!	  pc:  0xfffffe0024b02738 cpsr: 0x60401208         esr: 0x96000006          far: 0x000000000000000b
+//!      pc:  0xfffffe0024b02738 cpsr: 0x60401208         esr: 0x96000006          far: 0x000000000000000b
 //! CORE 0: PC=0xfffffe0024af31b8, LR=0xfffffe0024af3294, FP=0xfffffe3a396a7ef0
 //! CORE 4 recently retired instr at 0xfffffe0026186ee8
 //! ```

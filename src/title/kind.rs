@@ -218,7 +218,7 @@ static KINDS: &[Kind] = &[
         Trace,
         "panic",
     ),
-    kind("panic(cpu *): \"zalloc:* (* elements) *\"", "panic: zalloc:{2} {4}", Trace, "panic"),
+    kind("panic(cpu *): \"zalloc:* (* elements) *\"", "panic: zalloc: {2} {4}", Trace, "panic"),
     kind("panic(cpu *): \"*\\n\"@", "panic: {2}", Trace, "panic"),
     kind("panic(cpu *): \"*\\n\" @", "panic: {2}", Trace, "panic"),
     kind("panic(cpu *): \"*\"@", "panic: {2}", Trace, "panic"),
