@@ -62,7 +62,8 @@ fn score(shared: &Path, input: &Path) -> (usize, usize, Vec<String>) {
         let exact = row["kind"] == "pc";
         // Signatures are taken off; the text keeps them.
         let address = if row["kind"] == "irlr" { hex(&row["addr"]) | 0xffff_8000_0000_0000 } else { hex(&row["addr"]) };
-        let here = |frame: &&&Value| frame["line"].to_string() == row["line"] && frame["address"] == format!("{address:#x}");
+        let line: u64 = row["line"].parse().unwrap();
+        let here = |frame: &&&Value| frame["line"] == line && frame["address"] == format!("{address:#x}");
         let Some(frame) = frames.iter().find(here) else {
             wrong.push(format!("line {}: {} is not extracted", row["line"], row["addr"]));
             continue;
