@@ -228,6 +228,45 @@ fn the_frame_behind_a_trap_is_the_pc_itself() {
     assert_eq!(lookups, [Lookup::Return, Lookup::Exact, Lookup::Return]);
 }
 
+#[test]
+fn panics_of_several_boots_are_reports_of_their_own() {
+    let read = |name: &str| fs::read(common::fixtures().join("darwin-panic").join(name).join("input.txt")).unwrap();
+    let (one, two) = (read("keepsyms"), read("collection"));
+    let both = [&one[..], &two].concat();
+    let parts = parse::by_id("darwin-panic").unwrap().parts(&both);
+    let slides: Vec<u64> = parts.iter().map(|part| part.capture.slide.unwrap().0).collect();
+    assert_eq!(slides, [0x0d80_0000, 0x0921_0000]);
+    let texts: Vec<u8> = parts.iter().flat_map(|part| part.text.clone().unwrap()).collect();
+    assert_eq!(texts, both, "nothing is lost");
+    let line = one.iter().filter(|b| **b == b'\n').count() as u32 + 6;
+    assert_eq!(parts[1].capture.stacks[0].frames[0].line, line, "lines are those of the input");
+    assert!(parts[0].capture.notes.iter().any(|note| note.text.contains("panics of 2 boots")));
+    // Two of one boot are two stacks of one report.
+    let twice = [&one[..], &one].concat();
+    let parts = parse::by_id("darwin-panic").unwrap().parts(&twice);
+    let crashes = parts[0].capture.stacks.iter().filter(|stack| !stack.aside).count();
+    assert_eq!((parts.len(), crashes, parts[0].text.is_none()), (1, 2, true));
+    assert!(parts[0].capture.notes.iter().any(|note| note.text.starts_with("2 panics in one text, on lines 6, ")));
+}
+
+/// The forms of 10.5 on 32 bits: short addresses, arguments behind them, modules instead of extensions.
+#[test]
+fn old_panics_of_32_bits_are_read() {
+    let text = b"panic(cpu 1 caller 0x001A8C8A): Kernel trap at 0x0044a2e1, type 14=page fault, registers:\n\
+        EFL: 0x00010246, EIP: 0x0044a2e1, CS:  0x00000008, DS:  0x00000010\n\n\
+        Backtrace (CPU 1), Frame : Return Address (4 potential args on stack)\n\
+        0x4c2b3b48 : 0x12b4f3 (0x45b13c 0x4c2b3b7c 0x133238 0x0) \n0x4c2b3c88 : 0x44a2e1 (0xe 0x48 0x4c2b0010 0x190010) \n\
+        \tBacktrace continues...\n      Kernel loadable modules in backtrace (with dependencies):\n\
+        \x20        com.apple.GeForce(5.4.8)@0x7fc000->0x8cdfff\n            dependency: com.apple.NVDAResman(5.4.8)@0xa5e000\n\n\
+        Kernel version:\nDarwin Kernel Version 9.8.0: x; root:xnu-1228.15.4~1/RELEASE_I386\n";
+    let capture = read(text);
+    assert_eq!((capture.arch.map(|arch| arch.name()), capture.slide.map(|slide| slide.0)), (Some("i386"), Some(0)));
+    let frames: Vec<(u64, Lookup)> = capture.stacks[0].frames.iter().map(|frame| (frame.address.unwrap().0, frame.lookup)).collect();
+    assert_eq!(frames, [(0x44_a2e1, Lookup::Exact), (0x12_b4f3, Lookup::Return), (0x44_a2e1, Lookup::Exact)]);
+    let kexts: Vec<_> = capture.images.iter().filter(|claim| !claim.kernel).map(|claim| (claim.load.unwrap().0, claim.size)).collect();
+    assert_eq!(kexts, [(0x7f_c000, Some(0xd_2000)), (0xa5_e000, None)]);
+}
+
 /// Every way in which a report gets spoilt on its way gives the same frames and kexts.
 #[test]
 fn wrapped_quoted_and_packed_reports_say_the_same() {

@@ -16,6 +16,8 @@
 //! reads frames, [`super::darwin_panic_words`] addresses in words, [`super::darwin_panic_kext`] kexts, [`super::darwin_panic_fields`] what is
 //! said about the system; [`super::darwin_panic_log`] goes through the lines.
 
+use std::ops::Range;
+
 use memchr::memmem;
 
 use super::darwin_panic_log::Log;
@@ -23,6 +25,7 @@ use super::darwin_panic_view::{self, PANIC, Shape, View};
 use super::{Confidence, Format, Holds, Part, lex};
 use super::{darwin_panic_fields, darwin_panic_frame, darwin_panic_kext};
 use crate::model::capture::Capture;
+use crate::note::Note;
 
 /// The format.
 pub struct DarwinPanic;
@@ -59,22 +62,26 @@ impl Format for DarwinPanic {
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        Log::new(text).read()
+        Log::new(text, 0).read()
     }
 
     fn parts(&self, text: &[u8]) -> Vec<Part> {
         let decoded = darwin_panic_view::decoded(text);
         let whole = decoded.as_deref().unwrap_or(text);
-        let boots = Log::new(whole).boots();
+        let boots = Log::new(whole, 0).boots();
         if boots.len() < 2 {
             return vec![Part { capture: self.parse(whole), text: decoded, source: None }];
         }
-        // One capture has one slide: panics of several boots are reports of their own.
-        let part = |boot: &std::ops::Range<usize>| {
+        // One capture has one slide: panics of several boots are reports of their own, whose lines count on.
+        let part = |boot: &Range<usize>| {
+            let before = memchr::memchr_iter(b'\n', &whole[..boot.start]).count() as u32;
             let text = whole[boot.clone()].to_vec();
-            Part { capture: self.parse(&text), text: Some(text), source: None }
+            Part { capture: Log::new(&text, before).read(), text: Some(text), source: None }
         };
-        boots.iter().map(part).collect()
+        let mut parts: Vec<Part> = boots.iter().map(part).collect();
+        let text = format!("panics of {} boots in one text, by their slides and kernels; each is a report of its own", boots.len());
+        parts[0].capture.notes.push(Note::warning("", text));
+        parts
     }
 }
 

@@ -93,10 +93,11 @@ pub struct Log<'t> {
 }
 
 impl<'t> Log<'t> {
-    /// A reader of `text`.
-    pub fn new(text: &'t [u8]) -> Log<'t> {
+    /// A reader of `text`, which begins behind so many lines of the input.
+    pub fn new(text: &'t [u8], before: u32) -> Log<'t> {
         let shape = Shape::of(text);
-        let views = lex::lines(text).map(|line| shape.view(&line)).collect();
+        let numbered = |view: View<'t>| View { number: view.number.saturating_add(before), ..view };
+        let views = lex::lines(text).map(|line| numbered(shape.view(&line))).collect();
         Log {
             text,
             shape,
