@@ -77,7 +77,8 @@ fn placed(claim: ImageClaim, start: u64, size: Option<u64>, shape: &Shape) -> Im
 /// Whether a line is meant to be one that [`range`] reads.
 pub fn is_like_range(body: &[u8]) -> bool {
     let dotted = || memchr::memchr(b'(', body).is_some_and(|open| body[..open].contains(&b'.') && !body[..open].contains(&b' '));
-    body.starts_with(b"dependency:") || (dotted() && (body.contains(&b'@') || body.contains(&b'[')))
+    let dependency = body.strip_prefix(b"dependency:").is_some_and(|rest| !rest.is_empty());
+    dependency || (dotted() && (body.contains(&b'@') || body.contains(&b'[')))
 }
 
 /// What a line about one kext says.

@@ -63,11 +63,21 @@ impl Joined {
 
 /// The first line of a panic, until it is whole.
 #[derive(Debug)]
-struct Head {
-    joined: Joined,
+struct Head<'t> {
+    /// Its lines, and whether a blank was lost before each.
+    views: Vec<(View<'t>, bool)>,
     /// Where remarks about it go.
     line: (u32, u64),
     left: u8,
+}
+
+impl Head<'_> {
+    /// Its lines in one, with a blank between them unless an address was torn, or with none.
+    fn joined(&self, blanks: bool) -> Joined {
+        let mut joined = Joined::default();
+        self.views.iter().for_each(|(view, blank)| joined.push(view, blanks && *blank));
+        joined
+    }
 }
 
 /// The reader of one text.
@@ -80,7 +90,7 @@ pub struct Log<'t> {
     panic: Panic,
     /// Lines of the panics.
     lines: Vec<u32>,
-    head: Option<Head>,
+    head: Option<Head<'t>>,
     section: Section,
     who: Who,
     trap: Option<u64>,
@@ -90,6 +100,8 @@ pub struct Log<'t> {
     /// Lines that kstack wrote for addresses in words, with what they call them.
     notes: Vec<(Vec<u8>, RawFrame)>,
     broken: Vec<u32>,
+    /// Lines behind the next that are read already.
+    skip: usize,
 }
 
 impl<'t> Log<'t> {
@@ -114,6 +126,7 @@ impl<'t> Log<'t> {
             frame_line: 0,
             notes: Vec::new(),
             broken: Vec::new(),
+            skip: 0,
         }
     }
 
@@ -160,13 +173,13 @@ impl<'t> Log<'t> {
         let mut at = 0;
         while let Some(view) = self.views.get(at).copied() {
             let next = self.views.get(at + 1).copied().filter(|next| !next.body.is_empty());
-            at += 1 + usize::from(self.line(&view, next.as_ref()));
+            at += 1 + usize::from(self.line(&view, next.as_ref())) + std::mem::take(&mut self.skip);
         }
         self.finish()
     }
 
     /// Takes one line; gives back whether the one behind belongs to it and is taken, too.
-    fn line(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> bool {
+    fn line(&mut self, view: &View<'t>, next: Option<&View<'t>>) -> bool {
         if view.body.is_empty() {
             self.close_head();
             return false;
@@ -207,7 +220,7 @@ impl<'t> Log<'t> {
     }
 
     /// `panic(cpu N caller 0x…): …`, or what a debugger says before it.
-    fn panic_line(&mut self, view: &View<'_>) -> bool {
+    fn panic_line(&mut self, view: &View<'t>) -> bool {
         let cpu = panic_of(view.body);
         if cpu.is_none() && !view.body.starts_with(DEBUGGER) {
             return false;
@@ -226,19 +239,21 @@ impl<'t> Log<'t> {
         let before = std::mem::replace(&mut self.panic, Panic::new(view.number, cpu.flatten(), Some(title)));
         self.panic.adopt(before);
         (self.trap, self.cr2, self.section) = (None, None, Section::Any);
-        let mut joined = Joined::default();
-        joined.push(view, false);
-        self.head = Some(Head { joined, line: (view.number, view.start), left: HEAD_LINES });
+        self.head = Some(Head { views: vec![(*view, false)], line: (view.number, view.start), left: HEAD_LINES });
         true
     }
 
     /// Reads the first line of a panic once it is whole.
     fn close_head(&mut self) {
         let Some(head) = self.head.take() else { return };
-        for said in words::said(&head.joined.bytes, &self.shape) {
-            self.say(&said, |at| head.joined.place(at));
+        // Wrapped at blanks, or anywhere: the way that tells more counts.
+        let ways = [head.joined(true), head.joined(false)].map(|joined| (words::said(&joined.bytes, &self.shape), joined));
+        let [blanks, anywhere] = ways;
+        let (all, joined) = if anywhere.0.len() > blanks.0.len() { anywhere } else { blanks };
+        for said in all {
+            self.say(&said, |at| joined.place(at));
         }
-        self.trap = words::trap_number(&head.joined.bytes);
+        self.trap = words::trap_number(&joined.bytes);
         if let Some((number, words)) = self.trap.and_then(|number| Some((number, explain::trap(number)?))) {
             self.remark(head.line, format!("trap {number}: {words}"));
         }
@@ -294,7 +309,7 @@ impl<'t> Log<'t> {
     }
 
     /// Registers, cores, and whatever else has addresses in words.
-    fn words(&mut self, view: &View<'_>) -> bool {
+    fn words(&mut self, view: &View<'t>) -> bool {
         let at = |n: usize| view.start as usize + view.at + n;
         if let Some((cpu, said)) = words::core(view.body, &self.shape) {
             self.close_head();
@@ -318,7 +333,7 @@ impl<'t> Log<'t> {
     }
 
     /// A line that no other reader knows, behind a panic's first: the rest of it.
-    fn more_head(&mut self, view: &View<'_>) -> bool {
+    fn more_head(&mut self, view: &View<'t>) -> bool {
         if fields::field(view.body).is_some() || view.body.starts_with(b"Debugger message:") || view.body.starts_with(b"Memory ID:") {
             self.close_head();
             return false;
@@ -328,10 +343,10 @@ impl<'t> Log<'t> {
             return true;
         }
         let Some(head) = self.head.as_mut().filter(|head| head.left > 0) else { return false };
-        let open = memmem::rfind(&head.joined.bytes, b"0x")
-            .filter(|at| hex_run(&head.joined.bytes[at + 2..]).len() + at + 2 == head.joined.bytes.len());
-        let torn = open.is_some_and(|at| head.joined.bytes.len() - at < 18) && self.shape.wide;
-        head.joined.push(view, !torn);
+        let bytes = head.joined(true).bytes;
+        let open = memmem::rfind(&bytes, b"0x").filter(|at| hex_run(&bytes[at + 2..]).len() + at + 2 == bytes.len());
+        let torn = open.is_some_and(|at| bytes.len() - at < 18) && self.shape.wide;
+        head.views.push((*view, !torn));
         head.left -= 1;
         head.line = (view.number, view.start);
         true
@@ -349,7 +364,7 @@ impl<'t> Log<'t> {
         let Some(code) = words::value(body, "Error code:") else { return };
         let has = |words: &[u8]| memmem::find(body, words).is_some();
         let flags = Flags { nx: has(b"Kernel NX fault"), smep: has(b"SMEP/User NX fault"), smap: has(b"SMAP fault") };
-        let number = self.trap.or(self.head.as_ref().and_then(|head| words::trap_number(&head.joined.bytes)));
+        let number = self.trap.or(self.head.as_ref().and_then(|head| words::trap_number(&head.joined(true).bytes)));
         let number = number.or((self.lines.is_empty() && flags_are_set(flags)).then_some(PAGE_FAULT));
         if let Some(text) = explain::error_code(number, code, self.cr2, flags) {
             self.remark(line, text);
@@ -454,8 +469,11 @@ impl<'t> Log<'t> {
             return false;
         }
         if let Some(claim) = kexts::range(body, &self.shape) {
-            self.claim(claim, view.number);
-            return false;
+            let end = next.filter(|next| claim.size.or(claim.exec_size).is_none() && next.body.starts_with(b"->"));
+            let whole = end.and_then(|_| kexts::range(&joined(view, end, false).bytes, &self.shape));
+            let taken = whole.is_some();
+            self.claim(whole.unwrap_or(claim), view.number);
+            return taken;
         }
         if self.section == Section::List {
             return self.listed(view);
@@ -494,6 +512,11 @@ impl<'t> Log<'t> {
         false
     }
 
+    /// Where the line of that number stands among the views.
+    fn index(&self, number: u32) -> usize {
+        self.views.partition_point(|view| view.number < number)
+    }
+
     /// A kext's range that was broken: whole again with the next line, or refused.
     fn torn_range(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> bool {
         let like = kexts::is_like_range(view.body) || (self.section == Section::Ranges && kexts::is_id(view.body));
@@ -505,6 +528,17 @@ impl<'t> Log<'t> {
             let ways = [false, true].map(|blank| joined(view, Some(next), blank));
             if let Some(claim) = ways.iter().find_map(|both| kexts::range(&both.bytes, &self.shape)) {
                 self.claim(claim, view.number);
+                return true;
+            }
+            // Names and UUIDs are long: three lines of a narrow mail.
+            let third = self.views.iter().skip(self.index(next.number) + 1).take(1).find(|third| !kexts::is_like_range(third.body));
+            let mut all = joined(view, Some(next), false);
+            if let Some(third) = third {
+                all.push(third, false);
+            }
+            if let Some(claim) = kexts::range(&all.bytes, &self.shape) {
+                self.claim(claim, view.number);
+                self.skip = 1;
                 return true;
             }
         }

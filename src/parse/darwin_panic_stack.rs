@@ -195,20 +195,19 @@ fn is_note(frame: &RawFrame) -> bool {
 
 /// The frame for an address in words, whose parts stand at `at` in the text.
 pub fn frame_of(said: &Said, text: &[u8], number: impl Fn(usize) -> u32, at: impl Fn(usize) -> usize) -> RawFrame {
-    let line_start = memrchr(b'\n', &text[..at(said.word.start)]).map_or(0, |at| at + 1);
+    // A label that was broken off its address stands on the line before: then that is the frame's line.
+    let line_start = memrchr(b'\n', &text[..at(said.label.start)]).map_or(0, |at| at + 1);
     let span = |range: &std::ops::Range<usize>| Span {
         start: at(range.start).saturating_sub(line_start) as u32,
         end: (at(range.end - 1) + 1).saturating_sub(line_start) as u32,
     };
-    // A label that was broken off its address stands on the line before, outside of this one.
-    let label = if at(said.label.start) >= line_start { said.label.clone() } else { said.word.start..said.word.start + 2 };
     let exact = matches!(said.what, What::Fault | What::Pc | What::Retired);
     let stale = said.what == What::Lr;
     RawFrame {
         address: Some(Avma(said.address)),
         line: number(line_start),
         line_start: line_start as u64,
-        label: span(&label),
+        label: span(&said.label),
         text: span(&said.word),
         lookup: if exact { Lookup::Exact } else { Lookup::Return },
         role: if stale { Role::Regs } else { Role::Call },
