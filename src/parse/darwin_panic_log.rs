@@ -7,15 +7,16 @@ use memchr::memmem;
 use super::darwin_panic_explain::{self as explain, Flags, PAGE_FAULT};
 use super::darwin_panic_fields::{self as fields, Facts, Field};
 use super::darwin_panic_frame::{self as frames, Words};
-use super::darwin_panic_kext::{self as kexts, Last};
+use super::darwin_panic_join::{Head, Joined, joined};
+use super::darwin_panic_lines::{after, digits, is_register_line, note, number, panic_of};
 use super::darwin_panic_stack::{self as stacks, Panic, Who};
-use super::darwin_panic_view::{PANIC, Shape, View, hex_run, unescaped};
+use super::darwin_panic_view::{Shape, View, hex_run, unescaped};
 use super::darwin_panic_words::{self as words, Said, What};
 use super::{atos, lex};
 use crate::model::addr::{Arch, Svma};
 use crate::model::capture::{Capture, Headline, Os, Remark};
 use crate::model::frame::{Answer, SymbolHit, Trust, Unresolved};
-use crate::model::image::{Basis, ImageClaim};
+use crate::model::image::Basis;
 use crate::model::stack::{Known, RawFrame, Span};
 use crate::note::Note;
 
@@ -28,7 +29,7 @@ const DEBUGGER: &[u8] = b"Debugger: Unexpected kernel trap number: ";
 
 /// Which lines come next.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-enum Section {
+pub(super) enum Section {
     #[default]
     Any,
     /// The kexts of the backtrace.
@@ -39,59 +40,18 @@ enum Section {
     Value(Field),
 }
 
-/// Pieces of lines that belong together, and where each came from.
-#[derive(Default, Debug)]
-struct Joined {
-    bytes: Vec<u8>,
-    /// Where in `bytes` a piece begins, and where in the text.
-    pieces: Vec<(usize, usize)>,
-}
-
-impl Joined {
-    fn push(&mut self, view: &View<'_>, blank: bool) {
-        self.bytes.extend(blank.then_some(b' '));
-        self.pieces.push((self.bytes.len(), view.start as usize + view.at));
-        self.bytes.extend(view.body);
-    }
-
-    /// Where in the text byte `at` stands; a blank that was put in stands before what follows it.
-    fn place(&self, at: usize) -> usize {
-        let piece = self.pieces.iter().rev().find(|(from, _)| *from <= at).or(self.pieces.first());
-        piece.map_or(0, |(from, start)| start + at.saturating_sub(*from))
-    }
-}
-
-/// The first line of a panic, until it is whole.
-#[derive(Debug)]
-struct Head<'t> {
-    /// Its lines, and whether a blank was lost before each.
-    views: Vec<(View<'t>, bool)>,
-    /// Where remarks about it go.
-    line: (u32, u64),
-    left: u8,
-}
-
-impl Head<'_> {
-    /// Its lines in one, with a blank between them unless an address was torn, or with none.
-    fn joined(&self, blanks: bool) -> Joined {
-        let mut joined = Joined::default();
-        self.views.iter().for_each(|(view, blank)| joined.push(view, blanks && *blank));
-        joined
-    }
-}
-
 /// The reader of one text.
 pub struct Log<'t> {
     text: &'t [u8],
-    shape: Shape,
-    views: Vec<View<'t>>,
-    capture: Capture,
+    pub(super) shape: Shape,
+    pub(super) views: Vec<View<'t>>,
+    pub(super) capture: Capture,
     facts: Facts,
     panic: Panic,
     /// Lines of the panics.
     lines: Vec<u32>,
     head: Option<Head<'t>>,
-    section: Section,
+    pub(super) section: Section,
     who: Who,
     trap: Option<u64>,
     cr2: Option<u64>,
@@ -99,9 +59,9 @@ pub struct Log<'t> {
     frame_line: u32,
     /// Lines that kstack wrote for addresses in words, with what they call them.
     notes: Vec<(Vec<u8>, RawFrame)>,
-    broken: Vec<u32>,
+    pub(super) broken: Vec<u32>,
     /// Lines behind the next that are read already.
-    skip: usize,
+    pub(super) skip: usize,
 }
 
 impl<'t> Log<'t> {
@@ -244,7 +204,7 @@ impl<'t> Log<'t> {
     }
 
     /// Reads the first line of a panic once it is whole.
-    fn close_head(&mut self) {
+    pub(super) fn close_head(&mut self) {
         let Some(head) = self.head.take() else { return };
         // Wrapped at blanks, or anywhere: the way that tells more counts.
         let ways = [head.joined(true), head.joined(false)].map(|joined| (words::said(&joined.bytes, &self.shape), joined));
@@ -453,111 +413,6 @@ impl<'t> Log<'t> {
         Some(false)
     }
 
-    /// A line about kexts; gives back whether the next one belongs to it.
-    fn kext(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> bool {
-        let body = view.body;
-        if body.starts_with(b"Kernel Extensions in backtrace") || body.starts_with(b"Kernel loadable modules in backtrace") {
-            self.close_head();
-            self.section = Section::Ranges;
-            return false;
-        }
-        if let Some(last) = kexts::last(body, &self.shape) {
-            return self.last_kext(view, last, next);
-        }
-        if let Some(rest) = body.strip_prefix(b"loaded kexts:") {
-            self.section = if rest.is_empty() { Section::List } else { Section::Any };
-            return false;
-        }
-        if let Some(claim) = kexts::range(body, &self.shape) {
-            let end = next.filter(|next| claim.size.or(claim.exec_size).is_none() && next.body.starts_with(b"->"));
-            let whole = end.and_then(|_| kexts::range(&joined(view, end, false).bytes, &self.shape));
-            let taken = whole.is_some();
-            self.claim(whole.unwrap_or(claim), view.number);
-            return taken;
-        }
-        if self.section == Section::List {
-            return self.listed(view);
-        }
-        self.torn_range(view, next)
-    }
-
-    fn last_kext(&mut self, view: &View<'_>, last: Last, next: Option<&View<'_>>) -> bool {
-        match last {
-            Last::Loaded(claim) => self.claim(*claim, view.number),
-            Last::Gone => {}
-            Last::Damaged => {
-                for blank in [true, false] {
-                    let both = joined(view, next, blank);
-                    if let Some(Last::Loaded(claim)) = kexts::last(&both.bytes, &self.shape).filter(|_| next.is_some()) {
-                        self.claim(*claim, view.number);
-                        return true;
-                    }
-                }
-                self.broken.push(view.number);
-            }
-        }
-        false
-    }
-
-    /// A row of the list of all kexts.
-    fn listed(&mut self, view: &View<'_>) -> bool {
-        let Some((name, version)) = kexts::name_and_version(view.body) else {
-            self.section = Section::Any;
-            return false;
-        };
-        if !self.capture.images.iter().any(|claim| claim.name == name) {
-            let claim = ImageClaim { name, version: Some(version), basis: Basis::Runtime, ..ImageClaim::default() };
-            self.claim(claim, view.number);
-        }
-        false
-    }
-
-    /// Where the line of that number stands among the views.
-    fn index(&self, number: u32) -> usize {
-        self.views.partition_point(|view| view.number < number)
-    }
-
-    /// A kext's range that was broken: whole again with the next line, or refused.
-    fn torn_range(&mut self, view: &View<'_>, next: Option<&View<'_>>) -> bool {
-        let like = kexts::is_like_range(view.body) || (self.section == Section::Ranges && kexts::is_id(view.body));
-        if !like {
-            self.section = Section::Any;
-            return false;
-        }
-        if let Some(next) = next.filter(|next| kexts::range(next.body, &self.shape).is_none_or(|_| kexts::is_id(view.body))) {
-            let ways = [false, true].map(|blank| joined(view, Some(next), blank));
-            if let Some(claim) = ways.iter().find_map(|both| kexts::range(&both.bytes, &self.shape)) {
-                self.claim(claim, view.number);
-                return true;
-            }
-            // Names and UUIDs are long: three lines of a narrow mail.
-            let third = self.views.iter().skip(self.index(next.number) + 1).take(1).find(|third| !kexts::is_like_range(third.body));
-            let mut all = joined(view, Some(next), false);
-            if let Some(third) = third {
-                all.push(third, false);
-            }
-            if let Some(claim) = kexts::range(&all.bytes, &self.shape) {
-                self.claim(claim, view.number);
-                self.skip = 1;
-                return true;
-            }
-        }
-        if kexts::is_like_range(view.body) {
-            self.broken.push(view.number);
-        }
-        false
-    }
-
-    fn claim(&mut self, claim: ImageClaim, line: u32) {
-        let same = |other: &ImageClaim| {
-            (&other.name, &other.version, other.id, other.load, other.size, other.exec, other.exec_size)
-                == (&claim.name, &claim.version, claim.id, claim.load, claim.size, claim.exec, claim.exec_size)
-        };
-        if !self.capture.images.iter().any(same) {
-            self.capture.images.push(ImageClaim { line, ..claim });
-        }
-    }
-
     fn close_panic(&mut self) {
         self.close_head();
         let mut panic = std::mem::replace(&mut self.panic, Panic::new(1, None, None));
@@ -622,76 +477,7 @@ fn flags_are_set(flags: Flags) -> bool {
     flags.nx || flags.smep || flags.smap
 }
 
-fn joined(view: &View<'_>, next: Option<&View<'_>>, blank: bool) -> Joined {
-    let mut joined = Joined::default();
-    joined.push(view, false);
-    next.iter().for_each(|next| joined.push(next, blank));
-    joined
-}
-
 /// Whether two boots are known not to be one.
 fn differ<A: PartialEq, B: PartialEq>(one: &(Option<A>, Option<B>), two: &(Option<A>, Option<B>)) -> bool {
     one.0.is_some() && two.0.is_some() && one.0 != two.0 || one.1.is_some() && two.1.is_some() && one.1 != two.1
-}
-
-/// The processor of `panic(cpu N caller …`, when a line begins so.
-fn panic_of(body: &[u8]) -> Option<Option<u32>> {
-    let rest = body.strip_prefix(PANIC)?;
-    (digits(rest) > 0).then(|| number(rest))
-}
-
-/// Lines of registers that never are the rest of a panic's first.
-fn is_register_line(body: &[u8]) -> bool {
-    const FIRST: &[&[u8]] =
-        &[b"CR0:", b"RAX:", b"RSP:", b"R8:", b"R12:", b"RFL:", b"Fault CR2:", b"EAX:", b"CR2:", b"EFL:", b"Error code:", b"CPU "];
-    let arm = |rest: &[u8]| {
-        rest.first().is_some_and(u8::is_ascii_digit)
-            && memmem::find(rest, b": 0x").or(memmem::find(rest, b":  0x")).is_some_and(|at| at < 3)
-    };
-    FIRST.iter().any(|name| body.starts_with(name))
-        || body.strip_prefix(b"x").is_some_and(arm)
-        || body.starts_with(b"pc: ")
-        || body.starts_with(b"fp: ")
-}
-
-/// A line that kstack wrote for an address in words: `caller: f (in kernel) + 56 (0x…) trap.c:57`.
-fn note(view: &View<'_>) -> Option<(Vec<u8>, RawFrame)> {
-    const LABELS: &[&[u8]] = &[b"caller", b"pc", b"lr", b"RIP", b"EIP", b"rip", b"PC", b"LR", b"instr at"];
-    let colon = memmem::find(view.body, b": ")?;
-    let label = &view.body[..colon];
-    let rest = &view.body[colon + 2..];
-    if !(LABELS.contains(&label) || label.ends_with(b" at")) || memmem::find(rest, b" (in ").is_none() {
-        return None;
-    }
-    let open = memmem::find(rest, b" (0x")?;
-    let close = open + memchr::memchr(b')', &rest[open..])?;
-    // What is behind are places, never the frame pointer of a backtrace.
-    if memmem::find(&rest[close..], b"fp:").is_some() {
-        return None;
-    }
-    let frame = atos::frame(&rest[..close + 1])?;
-    let from = (view.at + colon + 2) as u32;
-    let shift = |span: Span| if span.is_empty() { span } else { Span { start: span.start + from, end: span.end + from } };
-    let frame = RawFrame {
-        line: view.number,
-        line_start: view.start,
-        label: Span { start: view.at as u32, end: (view.at + colon) as u32 },
-        text: Span { start: from, end: (view.at + view.body.len()) as u32 },
-        symbol: shift(frame.symbol),
-        module: shift(frame.module),
-        ..frame
-    };
-    Some((label.to_vec(), frame))
-}
-
-fn after<'b>(body: &'b [u8], words: &[u8]) -> Option<&'b [u8]> {
-    memmem::find(body, words).map(|at| &body[at + words.len()..])
-}
-
-fn digits(bytes: &[u8]) -> usize {
-    bytes.iter().take_while(|b| b.is_ascii_digit()).count()
-}
-
-fn number(bytes: &[u8]) -> Option<u32> {
-    lex::decimal(&bytes[..digits(bytes)]).and_then(|number| u32::try_from(number).ok())
 }
