@@ -43,7 +43,7 @@ fn one_report(data: &[u8], format: &str, mut capture: Capture) {
         title::blame(&mut capture.stacks, crash);
     }
     let report = Report { source: "input", text: data, capture: &capture, layout: &layout, resolved: &resolved, crash: crash.as_ref() };
-    let style = Style { terminal: true, ..Style::default() };
+    let style = Style { terminal: true, explain: true, ..Style::default() };
     for output in render::OUTPUTS {
         let mut sink = Vec::new();
         output.write(std::slice::from_ref(&report), &layout.notes, style, &mut sink).expect("a Vec takes everything");
@@ -51,7 +51,8 @@ fn one_report(data: &[u8], format: &str, mut capture: Capture) {
     // Without symbols the text is what it was.
     let mut text = Vec::new();
     render::text::Text.write(&[report], &[], Style::default(), &mut text).expect("a Vec takes everything");
-    assert!(report.capture.listed || !report.capture.remarks.is_empty() || text == data, "{format} lost or changed some of the input");
+    assert!(report.capture.listed || text == data, "{format} lost or changed some of the input");
+    explained(&report);
     groups(&report, style);
     if capture.stacks.iter().all(|stack| stack.code.is_empty()) {
         return;
@@ -61,6 +62,16 @@ fn one_report(data: &[u8], format: &str, mut capture: Capture) {
     for output in render::OUTPUTS {
         output.write(std::slice::from_ref(&report), &[], style, &mut Vec::new()).expect("a Vec takes everything");
     }
+}
+
+/// Explaining a report adds lines and takes none away.
+fn explained(report: &Report<'_>) {
+    let style = Style { explain: true, ..Style::default() };
+    let mut text = Vec::new();
+    render::text::Text.write(std::slice::from_ref(report), &[], style, &mut text).expect("a Vec takes everything");
+    let mut lines = text.split(|b| *b == b'\n');
+    let kept = report.text.split(|b| *b == b'\n').all(|line| line.is_empty() || lines.any(|written| written == line));
+    assert!(report.capture.listed || kept, "an explanation took the place of the report's own words");
 }
 
 /// Groups the report in every way, twice over.

@@ -100,7 +100,7 @@ const INPUTS: [(&str, &[&str], bool); 6] = [
         true,
     ),
     ("spindump-10.13.txt", &["-k", "BUILD/a/modern/kernel", "-m", "BUILD/a/modern/spl.kext", "-m", "BUILD/a/modern/zfs.kext"], true),
-    ("spindump-26-arm64.txt", &["-k", "BUILD/a/arm64e/kernel.release.t6000", "-S", "BUILD/a/arm64e"], false),
+    ("spindump-26-arm64.txt", &["-k", "BUILD/a/arm64e/kernel.release.t6000", "-S", "BUILD/a/arm64e"], true),
     (
         "showallstacks-10.8-gdb.txt",
         &["-k", "BUILD/a/legacy/mach_kernel", "-m", "BUILD/a/legacy/spl.kext", "-m", "BUILD/a/legacy/zfs.kext"],
@@ -110,7 +110,7 @@ const INPUTS: [(&str, &[&str], bool); 6] = [
     (
         "showallstacks-14-arm64-lldb.txt",
         &["-k", "BUILD/a/arm64e/kernel.release.t6000", "-m", "BUILD/a/arm64e/spl.kext", "-m", "BUILD/a/arm64e/zfs.kext"],
-        false,
+        true,
     ),
 ];
 

@@ -37,6 +37,9 @@ pub struct Args {
     /// Disassemble the `Code:` lines of an oops, as scripts/decodecode does: below each line in text, with the stack in JSON
     #[arg(long)]
     code: bool,
+    /// Put nothing below lines with registers and codes (trap numbers, error codes, ESR), which are explained in words otherwise
+    #[arg(long)]
+    no_explain: bool,
     /// Exit with status 3 when a kernel frame stayed unresolved or unverified
     #[arg(long)]
     strict: bool,
@@ -45,7 +48,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, !args.no_demangle)?;
     let idiom = args.frames.as_deref().and_then(|name| IDIOMS.iter().find(|(id, _)| *id == name)).map(|(_, idiom)| *idiom);
-    let style = args.sources.style(Style { excerpt: session.filtered, ..output::style(&args.output, idiom) });
+    let style = args.sources.style(Style { excerpt: session.filtered, explain: !args.no_explain, ..output::style(&args.output, idiom) });
     session.show_sources(&args.sources, style)?;
     if args.code {
         session.disassemble();

@@ -187,6 +187,9 @@ pub struct RawFrame {
     pub build_id: Span,
     /// The `path:line` of a frame that an earlier tool had located; empty where the report has none.
     pub location: Span,
+    /// What the report calls an address that stands in a line of other words (`caller`, `pc`): such a line stays as it is, and what is
+    /// found out goes below it. Empty for frames of a backtrace.
+    pub label: Span,
     /// Which byte of code the address stands for.
     pub lookup: Lookup,
     /// Where in the stack the frame comes from.

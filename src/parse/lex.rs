@@ -32,6 +32,11 @@ pub fn indent(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|b| matches!(b, b' ' | b'\t')).count()
 }
 
+/// How many blanks, tabs and `>` of quoted mail `bytes` begins with.
+pub fn margin(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|b| matches!(b, b' ' | b'\t' | b'>')).count()
+}
+
 /// The value of `0x` and 1 to 16 hex digits that fill `word` whole.
 pub fn hex(word: &[u8]) -> Option<u64> {
     let digits = word.strip_prefix(b"0x").or_else(|| word.strip_prefix(b"0X"))?;

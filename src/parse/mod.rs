@@ -12,6 +12,18 @@ mod darwin_ips_threads;
 pub mod darwin_kcdata;
 mod darwin_kcdata_items;
 pub mod darwin_kexts;
+pub mod darwin_panic;
+mod darwin_panic_explain;
+mod darwin_panic_fields;
+mod darwin_panic_frame;
+mod darwin_panic_images;
+mod darwin_panic_join;
+mod darwin_panic_kext;
+mod darwin_panic_lines;
+mod darwin_panic_log;
+mod darwin_panic_stack;
+mod darwin_panic_view;
+mod darwin_panic_words;
 pub mod darwin_showallstacks;
 pub mod darwin_spindump;
 pub mod darwin_stackshot;
@@ -103,6 +115,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &kstack_json::KstackJson,
     &darwin_ips::DarwinIps,
     &darwin_kcdata::DarwinKcdata,
+    &darwin_panic::DarwinPanic,
     &darwin_stackshot::DarwinStackshot,
     &darwin_spindump::DarwinSpindump,
     &darwin_showallstacks::DarwinShowallstacks,

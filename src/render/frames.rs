@@ -243,6 +243,18 @@ pub fn excerpt(location: &Location) -> impl Iterator<Item = String> + '_ {
     })
 }
 
+/// A frame in one line: with its places behind it, innermost first, where the idiom has them on lines of their own.
+pub fn with_places(new: &Rewritten, answer: &Answer, paint: Paint) -> String {
+    let one = |location: &Location| {
+        let inlined =
+            if location.inlined { format!(" in {} (inlined)", location.function.as_deref().unwrap_or("?")) } else { String::new() };
+        Some(format!("{}{inlined}", place(location)?))
+    };
+    let places: Vec<String> = answer.locations.iter().filter_map(one).collect();
+    let told = places.is_empty() || new.place.is_some() || new.below.len() < places.len();
+    if told { new.line.clone() } else { format!("{} {}{}{}", new.line, paint.location, places.join(", "), paint.reset) }
+}
+
 /// `FILE:LINE:COLUMN`, as far as known.
 pub fn place(location: &Location) -> Option<String> {
     location.short_file()?;

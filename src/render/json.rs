@@ -350,6 +350,9 @@ impl<'a> JsonStack<'a> {
 #[derive(Serialize)]
 pub struct JsonFrame<'a> {
     line: u32,
+    /// What the report calls an address that stands in other words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<Cow<'a, str>>,
     address: Option<String>,
     module: Option<Cow<'a, str>>,
     symbol: Option<Cow<'a, str>>,
@@ -389,6 +392,7 @@ impl<'a> JsonFrame<'a> {
         let image_offset = image.and_then(|image| image.offset_of(frame.address?));
         JsonFrame {
             line: frame.line,
+            label: report.printed(frame, frame.label),
             address: frame.address.map(hex),
             module: named.module,
             symbol: named.symbol,

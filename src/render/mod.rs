@@ -33,6 +33,8 @@ pub struct Style {
     pub frames: Option<frames::Idiom>,
     /// Whether only the stacks that are left are written, and not the text between them.
     pub excerpt: bool,
+    /// Whether registers and codes are put in words below their lines.
+    pub explain: bool,
     /// Whether to use colour.
     pub colour: bool,
     /// Whether locations are links to their source files.

@@ -29,11 +29,7 @@ impl Output for Text {
     fn write(&self, reports: &[Report<'_>], _: &[Note], style: Style, out: &mut dyn Write) -> io::Result<()> {
         reports.iter().try_for_each(|report| match report.capture.listed {
             true => listing::write(report, style, out),
-            false => {
-                let mut remarks = remarks(report);
-                remarks.reverse();
-                Writer { report, remarks, style, written: &written(report, style), out: &mut *out }.report()
-            }
+            false => Writer { report, style, written: &written(report, style), out: &mut *out }.report(),
         })
     }
 }
@@ -52,7 +48,7 @@ fn written(report: &Report<'_>, style: Style) -> Vec<Option<Rewritten>> {
     let one = |(answer, address): (&Answer, Option<Avma>)| {
         let image = answer.image.map(|image| &report.layout.images[image]);
         let place = || image?.captured(Svma(answer.symbol.as_ref()?.start.0.wrapping_add(answer.offset?)));
-        frames::rewrite(address.or_else(place), answer, image, idiom, Paint::of(style))
+        frames::rewrite(address.or_else(place), answer, image, idiom, Paint::new(style.colour))
     };
     resolved.answers.par_iter().zip(addresses).map(one).collect()
 }
@@ -73,12 +69,11 @@ fn escaped(text: &str) -> String {
 /// Where a stack stands in `text`: from its heading to what belongs to its last frame. `None` without frames.
 pub fn extent(text: &[u8], stack: &Stack) -> Option<Range<usize>> {
     let frames = || stack.frames.iter().chain(&stack.user_frames);
-    let code = stack.code.iter().map(|code| line_end(text, code.line_start as usize)).max().unwrap_or(0);
     let (first, last) = (frames().min_by_key(|frame| frame.line_start)?, frames().max_by_key(|frame| frame.line_start)?);
     let above = text.get(..first.line_start as usize)?;
     let heading = first.line.saturating_sub(stack.line) as usize;
     let start = memchr::memrchr_iter(b'\n', above).nth(heading).map_or(0, |at| at + 1);
-    Some(start..(0..last.notes).fold(line_end(text, last.line_start as usize), |at, _| line_end(text, at)).max(code))
+    Some(start..(0..last.notes).fold(line_end(text, last.line_start as usize), |at, _| line_end(text, at)))
 }
 
 /// One past the line feed of the line that holds byte `at`.
@@ -86,20 +81,28 @@ fn line_end(text: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', &text[at..]).map_or(text.len(), |n| at + n + 1)
 }
 
-/// What is said below lines that are no frames: byte offset of the line, and what. In the order of the text.
-fn remarks<'a>(report: &Report<'a>) -> Vec<(u64, Cow<'a, str>)> {
-    let said = report.capture.remarks.iter().map(|remark| (remark.line_start, Cow::Borrowed(remark.text.as_str())));
-    let code = report.capture.stacks.iter().flat_map(|stack| &stack.code);
-    let listed = code.flat_map(|code| code::lines(code).into_iter().map(|line| (code.line_start, Cow::Owned(line))));
-    let mut all: Vec<(u64, Cow<'a, str>)> = said.chain(listed).collect();
-    all.sort_by_key(|(line_start, _)| *line_start);
+/// What is said below a line that is no frame.
+struct Said<'a> {
+    line_start: u64,
+    text: Cow<'a, str>,
+    /// Whether it is an instruction of a `Code:` line.
+    listed: bool,
+}
+
+/// The remarks that are wanted and the instructions, in the order of their lines.
+fn said<'a>(report: &Report<'a>, style: Style) -> Vec<Said<'a>> {
+    let remarks = report.capture.remarks.iter().filter(|_| style.explain);
+    let remarks = remarks.map(|remark| Said { line_start: remark.line_start, text: remark.text.as_str().into(), listed: false });
+    let codes = report.capture.stacks.iter().flat_map(|stack| &stack.code);
+    let lines = codes.flat_map(|code| code::lines(code).into_iter().map(|line| (code.line_start, line)));
+    let mut all: Vec<Said<'_>> =
+        remarks.chain(lines.map(|(line_start, line)| Said { line_start, text: line.into(), listed: true })).collect();
+    all.sort_by_key(|said| said.line_start);
     all
 }
 
 struct Writer<'a, 'o> {
     report: &'a Report<'a>,
-    /// What is still to be said below lines, the next one last.
-    remarks: Vec<(u64, Cow<'a, str>)>,
     style: Style,
     written: &'a [Option<Rewritten>],
     out: &'o mut dyn Write,
@@ -116,13 +119,20 @@ impl Writer<'_, '_> {
             frames.sort_by_key(place);
         }
         let mut lines = frames.chunk_by(|a, b| a.0.line_start == b.0.line_start).peekable();
+        let mut remarks = said(self.report, self.style).into_iter().peekable();
         for wanted in self.wanted() {
             let mut done = wanted.start;
-            while let Some(line) = lines.next_if(|line| (line[0].0.line_start as usize) < wanted.end) {
-                done = self.remarked(done, line[0].0.line_start as usize)?;
-                done = self.line(done, line)?;
+            loop {
+                let starts = [lines.peek().map(|line| line[0].0.line_start), remarks.peek().map(|said| said.line_start)];
+                let Some(start) = starts.into_iter().flatten().min().filter(|start| (*start as usize) < wanted.end) else { break };
+                let frames = lines.next_if(|line| line[0].0.line_start == start).unwrap_or_default();
+                let said: Vec<Said<'_>> = std::iter::from_fn(|| remarks.next_if(|said| said.line_start == start)).collect();
+                // An excerpt leaves out lines with remarks.
+                if start as usize >= wanted.start || !frames.is_empty() {
+                    done = self.line(done, start as usize, frames, &said)?;
+                }
             }
-            self.remarked(done, wanted.end.max(done))?;
+            self.copy(done, wanted.end.max(done))?;
         }
         Ok(())
     }
@@ -144,18 +154,25 @@ impl Writer<'_, '_> {
         merged
     }
 
-    /// Writes everything from `done` to the end of a line with those frames in it, and what belongs below it; gives back where the text
-    /// goes on.
-    fn line(&mut self, mut done: usize, frames: &[(&RawFrame, usize)]) -> io::Result<usize> {
+    /// Writes everything from `done` to the end of the line that starts at `line` and has those frames in it, and what belongs below it;
+    /// gives back where the text goes on.
+    fn line(&mut self, mut done: usize, line: usize, frames: &[(&RawFrame, usize)], said: &[Said<'_>]) -> io::Result<usize> {
         let mut below: Vec<(&RawFrame, &Rewritten)> = Vec::new();
-        let Some((first, _)) = frames.first() else { return Ok(done) };
-        let line = first.line_start as usize;
+        let mut extra: Vec<String> = Vec::new();
         let json = linux_prefix::json_message(&self.report.text[line..]).is_some();
         for (frame, at) in frames {
             let Some(new) = &self.written[*at] else { continue };
             let from = line + frame.text.start as usize;
             // A line of notes below the frame before was replaced with it.
             if from < done || !super::frames::improves(frame, &self.report.resolved.answers[*at]) {
+                continue;
+            }
+            if !frame.label.is_empty() {
+                let text = frames::with_places(new, &self.report.resolved.answers[*at], Paint::of(self.style));
+                match self.labelled(done, frame, text)? {
+                    Ok(end) => done = end,
+                    Err(text) => extra.push(text),
+                }
                 continue;
             }
             done = self.frame(done, frame, new, json)?;
@@ -165,38 +182,48 @@ impl Writer<'_, '_> {
                 below.push((frame, new));
             }
         }
-        if below.is_empty() {
+        // A JSON string has no room for remarks.
+        if below.is_empty() && extra.is_empty() && (said.is_empty() || json) {
             return Ok(done);
         }
-        let next = self.line_end(done);
+        let next = self.line_end(done.max(line));
         self.copy(done, next)?;
-        let prefix = self.prefix(first, next);
+        let listing: Vec<&str> = said.iter().filter(|said| said.listed).map(|said| &*said.text).collect();
+        if !listing.is_empty() {
+            self.below(line..line + linux_prefix::message(&self.report.text[line..next]), line, next, &listing)?;
+            return Ok(self.past_listing(next));
+        }
+        extra.extend(said.iter().filter(|said| !self.is_said(&said.text, next)).map(|said| format!("    {}", said.text)));
+        let prefix = frames.first().map_or_else(|| self.margin(line, next), |(frame, _)| self.prefix(frame, next));
         for (_, new) in &below {
             self.below(prefix.clone(), line, next, &new.below)?;
         }
+        self.below(prefix, line, next, &extra)?;
         let notes = below.iter().map(|(frame, _)| frame.notes).max().unwrap_or(0);
         Ok((0..notes).fold(next, |at, _| self.line_end(at)))
     }
 
-    /// Copies from `done` to `to`, where a line begins, with remarks below their lines; gives back where the text goes on.
-    fn remarked(&mut self, mut done: usize, to: usize) -> io::Result<usize> {
-        while let Some((start, first)) = self.remarks.pop_if(|(line, _)| (*line as usize) < to) {
-            let mut texts = vec![first];
-            while let Some((_, text)) = self.remarks.pop_if(|(line, _)| *line == start) {
-                texts.push(text);
-            }
-            let (line, next) = (start as usize, self.line_end(start as usize));
-            // What is not written needs no remark, and a JSON string has no room for one.
-            if next < done || linux_prefix::json_message(&self.report.text[line..]).is_some() {
-                continue;
-            }
-            self.copy(done, next)?;
-            done = self.past_listing(next);
-            let prefix = line..line + linux_prefix::message(&self.report.text[line..next]);
-            self.below(prefix, line, next, &texts)?;
+    /// An address in a line of other words: the line stays, and what is found out goes below it, unless an earlier run has put it there.
+    /// Gives back where the text goes on, or the line to be written below.
+    fn labelled(&mut self, done: usize, frame: &RawFrame, text: String) -> io::Result<Result<usize, String>> {
+        let (label, start) = (frame.label.of(self.report.text, frame.line_start), frame.line_start as usize);
+        let from = start + frame.text.start as usize;
+        if !self.report.text[start + frame.label.end as usize..].starts_with(b": ")
+            || frame.text.start != frame.label.end + 2
+            || frame.module.is_empty()
+        {
+            return Ok(Err(format!("    {}: {text}", String::from_utf8_lossy(label))));
         }
-        self.copy(done.min(to), to)?;
-        Ok(to.max(done))
+        self.copy(done, from)?;
+        self.say(&text)?;
+        Ok(Ok(start + frame.text.end as usize))
+    }
+
+    /// Whether an earlier run wrote the remark below its line.
+    fn is_said(&self, remark: &str, next: usize) -> bool {
+        const BELOW: usize = 24;
+        let rest = self.report.text.get(next..).unwrap_or_default();
+        lex::lines(rest).take(BELOW).any(|line| line.bytes[lex::margin(line.bytes)..].trim_ascii_end() == remark.as_bytes())
     }
 
     /// Behind the lines that an earlier run wrote below a `Code:` line.
@@ -248,18 +275,23 @@ impl Writer<'_, '_> {
         let line = frame.line_start as usize;
         let before = &self.report.text[line..line + frame.text.start as usize];
         if !self.in_place() {
-            return line..line + lex::indent(&self.report.text[line..next]);
+            return self.margin(line, next);
         }
         let half = if before.ends_with(b" from ") { linux_prefix::message(before) } else { before.len() };
         line..line + half
     }
 
+    /// The blanks, and in quoted mail the `>`, that a line begins with.
+    fn margin(&self, line: usize, next: usize) -> Range<usize> {
+        line..line + lex::margin(&self.report.text[line..next])
+    }
+
     /// Lines below a frame begin with `prefix` of it and have its line ending.
-    fn below(&mut self, prefix: Range<usize>, line: usize, next: usize, extras: &[impl AsRef<str>]) -> io::Result<()> {
+    fn below(&mut self, prefix: Range<usize>, line: usize, next: usize, lines: &[impl AsRef<str>]) -> io::Result<()> {
         let text = self.report.text;
         let ended = text[line..next].ends_with(b"\n");
         let newline: &[u8] = if text[line..next].ends_with(b"\r\n") { b"\r\n" } else { b"\n" };
-        for extra in extras {
+        for extra in lines {
             if !ended {
                 self.out.write_all(newline)?;
             }

@@ -29,6 +29,7 @@ pub const SETS: &[&str] = &[
     "usb",
     "bad-page",
     "overflow",
+    "panic",
 ];
 
 /// Where the guilty frame stands.
@@ -57,7 +58,7 @@ pub struct Kind {
     pub when: &'static str,
     /// Lines that must follow, one after another, taken like the headline.
     pub then: &'static [&'static str],
-    /// The title: `{1}` is what the first `*` stood for, `{}` the guilty function.
+    /// The title: `{1}` is what the first `*` stood for, `{=1}` the same with its numbers, `{}` the guilty function.
     pub title: &'static str,
     /// Where the guilty frame stands.
     pub from: Seat,
@@ -202,6 +203,29 @@ static KINDS: &[Kind] = &[
     kind("VERIFY*) failed", "VERIFY{1}) failed in {}", Trace, ""),
     kind("SPLError: ", "SPL PANIC in {}", Trace, ""),
     kind("unregister_netdevice: waiting for * to become free", "unregister_netdevice: waiting for DEV to become free", Nowhere, ""),
+    // macOS: osfmk/kern/debug.c, osfmk/i386/trap.c, osfmk/arm64/sleh.c (xnu-1228 to xnu-12377).
+    kind("Debugger: Unexpected kernel trap number: *, ", "debugger: Unexpected kernel trap number: {=1}", Trace, "panic"),
+    kind("panic(cpu *): assertion failed: *, file", "panic: assertion failed: {2}", Trace, "panic"),
+    kind("panic(cpu *): Kernel trap at *, type = *, registers", "panic: Kernel trap type {3}", Trace, "panic"),
+    kind("panic(cpu *): Kernel trap at *, type *, registers", "panic: Kernel trap type {3}", Trace, "panic"),
+    kind("panic(cpu *): *. at pc 0x", "panic: {2} in {}", Trace, "panic"),
+    kind("panic(cpu *): * at pc 0x", "panic: {2} in {}", Trace, "panic"),
+    kind("panic(cpu *): * at 0x*, type", "panic: {2} in {}", Trace, "panic"),
+    kind("panic(cpu *): * at 0x*, registers", "panic: {2} in {}", Trace, "panic"),
+    kind(
+        "panic(cpu *): \"in6p_route_copyout: wrong or corrupted route:",
+        "panic: in6p_route_copyout: wrong or corrupted route",
+        Trace,
+        "panic",
+    ),
+    kind("panic(cpu *): \"zalloc:* (* elements) *\"", "panic: zalloc: {2} {4}", Trace, "panic"),
+    kind("panic(cpu *): \"*\\n\"@", "panic: {2}", Trace, "panic"),
+    kind("panic(cpu *): \"*\\n\" @", "panic: {2}", Trace, "panic"),
+    kind("panic(cpu *): \"*\"@", "panic: {2}", Trace, "panic"),
+    kind("panic(cpu *): \"*\" @", "panic: {2}", Trace, "panic"),
+    kind("panic(cpu *): \"*\"", "panic: {2}", Trace, "panic"),
+    kind("panic(cpu *): \"*", "panic: {2}", Trace, "panic"),
+    kind("panic(cpu *): *", "panic: {2}", Trace, "panic"),
     // Panics, where nothing better came before.
     kind("Kernel panic - not syncing: stack-protector: *: *", "kernel panic: stack is corrupted in {}", Place, ""),
     kind("Kernel panic - not syncing: corrupted stack end", "kernel panic: corrupted stack end in {}", Trace, "stack-end"),
@@ -245,15 +269,19 @@ fn plain(message: &str) -> &str {
 impl Case {
     /// The title, with the guilty function if there is one.
     pub fn title(&self, function: Option<&str>) -> String {
+        let panic = self.kind.set == "panic";
+        let longest = if panic { 4 * LONGEST } else { LONGEST };
         let mut title = self.kind.title.to_string();
         for (n, text) in self.captured.iter().enumerate() {
-            title = title.replace(&format!("{{{}}}", n + 1), &general(text));
+            title = title.replace(&format!("{{{}}}", n + 1), &general(text, longest)).replace(&format!("{{={}}}", n + 1), text.trim());
         }
         let title = match function {
             Some(function) => title.replace("{}", function),
             None => title.split(" in {}").next().unwrap_or_default().to_string(),
         };
-        title.replace(char::is_control, " ")
+        let title = title.replace(char::is_control, " ");
+        // Bug trackers cut the titles of macOS as a whole.
+        if panic { cut(&title, LONGEST).trim_end().to_string() } else { title }
     }
 }
 
@@ -261,10 +289,9 @@ impl Case {
 const LONGEST: usize = 120;
 
 /// `text` without what differs from machine to machine: offsets go, numbers become `NUM`, addresses `ADDR`.
-fn general(text: &str) -> String {
+fn general(text: &str, longest: usize) -> String {
     let mut title = String::new();
-    let end = text.char_indices().map(|(at, _)| at).find(|at| *at > LONGEST).unwrap_or(text.len());
-    let mut rest = text[..end].trim();
+    let mut rest = text.char_indices().map(|(at, _)| at).find(|at| *at > longest).map_or(text, |end| &text[..end]).trim();
     while let Some(first) = rest.chars().next() {
         let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()).max(first.len_utf8());
         let (piece, after) = rest.split_at(word);
@@ -277,6 +304,12 @@ fn general(text: &str) -> String {
         }
     }
     title
+}
+
+/// The first `longest` bytes of `text`, fewer where that would cut a letter.
+fn cut(text: &str, longest: usize) -> &str {
+    let end = text.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= longest).last().unwrap_or(0);
+    &text[..end]
 }
 
 /// The length of the `+0x61/0x70` that `text` begins with.
@@ -299,11 +332,11 @@ mod tests {
 
     #[test]
     fn titles_keep_nothing_that_differs_from_machine_to_machine() {
-        assert_eq!(general("failed(-5) to start app 12"), "failed(-NUM) to start app NUM");
-        assert_eq!(general("f+0x61/0x70 at ffff888109e0af00"), "f at ADDR");
-        assert_eq!(general("ip6_output / data-race 0x12\u{1b}"), "ip6_output / data-race ADDR ");
-        assert_eq!(general("facade decade"), "facade decade");
-        assert_eq!(general(&"\u{e9}".repeat(200)).len(), 122);
+        assert_eq!(general("failed(-5) to start app 12", LONGEST), "failed(-NUM) to start app NUM");
+        assert_eq!(general("f+0x61/0x70 at ffff888109e0af00", LONGEST), "f at ADDR");
+        assert_eq!(general("ip6_output / data-race 0x12\u{1b}", LONGEST), "ip6_output / data-race ADDR ");
+        assert_eq!(general("facade decade", LONGEST), "facade decade");
+        assert_eq!(general(&"\u{e9}".repeat(200), LONGEST).len(), 122);
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl<'a, 'r> Scene<'a, 'r> {
         let ends_behind = move |at: &usize| stacks[*at].frames.last().is_some_and(|frame| frame.line > line);
         let near = move |at: &usize| stacks[*at].line < line.saturating_add(NEAR_LINES);
         let all = (first.saturating_sub(CANDIDATES)..stacks.len()).take(NEAR_STACKS).take_while(near).filter(ends_behind);
-        all.filter(move |at| others || self.is_own(&stacks[*at]))
+        all.filter(move |at| !stacks[*at].aside && (others || self.is_own(&stacks[*at])))
     }
 
     /// Whether stack `at` is what the headline announces, and nothing else came between.

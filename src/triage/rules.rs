@@ -25,6 +25,11 @@ pub static RULES: &[Rule] = &[
         speaks: crash,
     },
     Rule {
+        verdict: "kernel crash",
+        rests_on: "xnu, osfmk/kern/debug.c (panic): the kernel found that it must not go on, wrote down where it was and stopped the machine",
+        speaks: panic,
+    },
+    Rule {
         verdict: "deadlock suspected",
         rests_on: "Linux, kernel/hung_task.c (owner of the lock, since 6.15) and kernel/locking/lockdep.c (held locks): tasks that wait \
                    for each other in a circle never go on",
@@ -111,8 +116,25 @@ fn heading(stack: &Stack, title: &str) -> Evidence {
 }
 
 fn crashes<'f>(facts: &'f Facts<'_, '_>) -> impl Iterator<Item = (&'f Stack, &'f str)> {
-    let fatal = |stack: &'f Stack| titled(stack, FATAL).filter(|_| titled(stack, STILL).is_none()).map(|title| (stack, title));
+    let fatal = |stack: &'f Stack| {
+        let title = titled(stack, FATAL).filter(|title| titled(stack, STILL).is_none() && !title.starts_with(MACOS_PANIC));
+        title.map(|title| (stack, title))
+    };
     facts.stacks().map(|(_, stack)| stack).filter(|stack| stack.kind == StackKind::Crash).filter_map(fatal)
+}
+
+/// How the title of a macOS panic's stack begins.
+const MACOS_PANIC: &str = "panic(cpu ";
+
+fn panic(facts: &Facts<'_, '_>) -> Said {
+    let titled = facts.stacks().filter(|(_, stack)| stack.kind == StackKind::Crash && !stack.aside);
+    let panics = titled.filter_map(|(_, stack)| Some((stack, stack.title.as_deref()?))).filter(|(_, title)| title.starts_with(MACOS_PANIC));
+    let evidence: Vec<Evidence> = panics.map(|(stack, title)| heading(stack, title)).collect();
+    let why = match evidence.len() {
+        0 | 1 => "the kernel panicked".to_string(),
+        count => format!("the kernel panicked {count} times; the first counts"),
+    };
+    Some((why, evidence))
 }
 
 fn crash(facts: &Facts<'_, '_>) -> Said {
