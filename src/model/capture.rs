@@ -15,12 +15,27 @@ pub enum Os {
     Darwin,
     /// Linux.
     Linux,
+    /// FreeBSD.
+    FreeBsd,
+    /// NetBSD.
+    NetBsd,
+    /// OpenBSD.
+    OpenBsd,
+    /// illumos and Solaris.
+    Illumos,
+    /// Fuchsia and its Linux-compatible Starnix.
+    Fuchsia,
+    /// gVisor, whose kernel is a Go program.
+    Gvisor,
 }
 
 impl Os {
+    /// Every system.
+    pub const ALL: [Os; 8] = [Os::Darwin, Os::Linux, Os::FreeBsd, Os::NetBsd, Os::OpenBsd, Os::Illumos, Os::Fuchsia, Os::Gvisor];
+
     /// The system of that JSON name.
     pub fn by_name(name: &str) -> Option<Os> {
-        [Os::Darwin, Os::Linux].into_iter().find(|os| os.name() == name)
+        Os::ALL.into_iter().find(|os| os.name() == name)
     }
 
     /// The JSON name.
@@ -28,6 +43,12 @@ impl Os {
         match self {
             Os::Darwin => "darwin",
             Os::Linux => "linux",
+            Os::FreeBsd => "freebsd",
+            Os::NetBsd => "netbsd",
+            Os::OpenBsd => "openbsd",
+            Os::Illumos => "illumos",
+            Os::Fuchsia => "fuchsia",
+            Os::Gvisor => "gvisor",
         }
     }
 }

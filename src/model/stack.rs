@@ -74,6 +74,8 @@ pub struct Stack {
     pub wait_channel: Option<String>,
     /// How many threads the report says stand here; 1 unless the report itself counts.
     pub count: u64,
+    /// Bytes that stand for the stack where the report counts memory: leaked, allocated, in use. `None` elsewhere.
+    pub bytes: Option<u64>,
     /// Line of the report, from 1, where the stack's own text begins.
     pub line: u32,
     /// Kernel frames, innermost first.

@@ -140,6 +140,7 @@ pub struct JsonStack<'t> {
     pub line: Option<u32>,
     #[serde(default)]
     pub aside: bool,
+    pub bytes: Option<u64>,
     pub blamed: Option<JsonBlamed>,
     pub workqueue: Option<String>,
     pub held_locks: Option<Vec<JsonLock>>,

@@ -188,6 +188,7 @@ impl<'t> Reader<'t> {
             count: stack.count.unwrap_or(1),
             line: stack.line.unwrap_or(1),
             aside: stack.aside,
+            bytes: stack.bytes,
             blamed: stack.blamed.map(blamed),
             code: stack.code.into_iter().filter_map(kstack_code::code).collect(),
             annotations: annotations(stack.held_locks, stack.waits_for, stack.workqueue),

@@ -341,6 +341,6 @@ fn foreign(info: &FileInfo, os: Option<Os>) -> Option<&'static str> {
     match os? {
         Os::Darwin if info.is_elf => Some("is ELF, and the report is of macOS, where kernel and kexts are Mach-O"),
         Os::Linux if !info.is_elf => Some("is Mach-O, and the report is of Linux, where kernel and modules are ELF"),
-        Os::Darwin | Os::Linux => None,
+        _ => None,
     }
 }

@@ -174,6 +174,7 @@ fn remedy(image: &Image, capture: Option<&Capture>) -> Option<String> {
         Os::Darwin => {
             Some("dsymutil KEXT.kext/Contents/MacOS/KEXT on the machine that built it, then -S the folder with the .dSYM".to_string())
         }
+        _ => None,
     }
 }
 

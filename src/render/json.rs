@@ -305,6 +305,8 @@ struct JsonStack<'a> {
     state: Option<&'a str>,
     wait_channel: Option<&'a str>,
     count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
     line: u32,
     /// Addresses that stand beside the report's stacks, and no chain.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -334,6 +336,7 @@ impl<'a> JsonStack<'a> {
             state: stack.state.as_deref(),
             wait_channel: stack.wait_channel.as_deref(),
             count: stack.count,
+            bytes: stack.bytes,
             line: stack.line,
             aside: stack.aside,
             workqueue: stack.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
