@@ -46,6 +46,12 @@ struct KnownEntry {
     stem: String,
 }
 
+/// Size and time of change of a file.
+type State = (u64, u64);
+
+/// What the index keeps of a file, its state, and whether that is new.
+type Learned = (Vec<Entry>, Option<State>, bool);
+
 /// What the index keeps of `files`, and the bytes to keep for the next run, where there is something new to remember. `known` is what
 /// [`entries`] gave the last time; damaged bytes count as none. `each` is called once for each file that is done.
 pub fn entries(files: &[std::path::PathBuf], known: Option<&[u8]>, each: impl Fn() + Sync) -> (Vec<Entry>, Option<Vec<u8>>) {
@@ -57,7 +63,7 @@ pub fn entries(files: &[std::path::PathBuf], known: Option<&[u8]>, each: impl Fn
         let entries = old.map_or_else(|| entry(path), |old| old.entries.iter().map(|entry| entry.open(path)).collect());
         (entries, state, old.is_none())
     };
-    let found: Vec<(Vec<Entry>, Option<(u64, u64)>, bool)> = files.par_iter().map(one).collect();
+    let found: Vec<Learned> = files.par_iter().map(one).collect();
     let news = found.iter().any(|(_, state, new)| *new && state.is_some()) || known.len() > found.len();
     let memory = (news && files.len() >= WORTH_IT).then(|| write(files, &found)).flatten();
     (found.into_iter().flat_map(|(entries, ..)| entries).collect(), memory)
@@ -68,8 +74,8 @@ fn read(bytes: &[u8]) -> Option<BTreeMap<String, Known>> {
     (memory.version == VERSION).then_some(memory.files)
 }
 
-fn write(files: &[std::path::PathBuf], found: &[(Vec<Entry>, Option<(u64, u64)>, bool)]) -> Option<Vec<u8>> {
-    let one = |(path, (entries, state, _)): (&std::path::PathBuf, &(Vec<Entry>, Option<(u64, u64)>, bool))| {
+fn write(files: &[std::path::PathBuf], found: &[Learned]) -> Option<Vec<u8>> {
+    let one = |(path, (entries, state, _)): (&std::path::PathBuf, &Learned)| {
         let (size, changed) = (*state)?;
         Some((path.to_str()?.to_string(), Known { size, changed, entries: entries.iter().map(KnownEntry::of).collect() }))
     };
@@ -77,7 +83,7 @@ fn write(files: &[std::path::PathBuf], found: &[(Vec<Entry>, Option<(u64, u64)>,
 }
 
 /// Size and time of change; `None` when the file changed just now, or has neither.
-fn state(path: &Path) -> Option<(u64, u64)> {
+fn state(path: &Path) -> Option<State> {
     let meta = std::fs::metadata(path).ok()?;
     let changed = meta.modified().ok()?;
     SystemTime::now().duration_since(changed).ok().filter(|age| *age > SETTLED)?;
