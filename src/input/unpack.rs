@@ -1,6 +1,8 @@
 //! gzip, xz and zstd, recognised by their first bytes and never by the file's name.
 
-use std::io::Read;
+use std::io::{self, Read};
+
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
 use super::{Bytes, MAX_BYTES, Source};
 use crate::error::{Error, Result};
@@ -24,14 +26,55 @@ pub fn unpack(name: String, data: Bytes) -> Result<Source> {
     if data.starts_with(GZIP) {
         read(name, "gzip", flate2::read::MultiGzDecoder::new(&data[..]))
     } else if data.starts_with(ZSTD) {
-        match ruzstd::decoding::StreamingDecoder::new(&data[..]) {
-            Ok(decoder) => read(name, "zstd", decoder),
-            Err(cause) => Err(Error::bad(name, format!("zstd data cannot be unpacked: {cause}"))),
-        }
+        read(name, "zstd", Frames { rest: &data, decoder: FrameDecoder::new(), inside: false })
     } else if data.starts_with(XZ) {
         unpack_xz(name, &data)
     } else {
         Ok(Source { name, data, notes: Vec::new() })
+    }
+}
+
+/// A zstd file: frames one after the other, as `cat`, parallel packers and `kstack capture` make them.
+struct Frames<'d> {
+    rest: &'d [u8],
+    decoder: FrameDecoder,
+    /// Whether the decoder is in the middle of a frame.
+    inside: bool,
+}
+
+impl Frames<'_> {
+    /// Passes over frames that hold no data: magic 0x184D2A50 to 0x184D2A5F, then their length (RFC 8878, 3.1.2).
+    fn skip(&mut self) -> bool {
+        let Some((&[kind, 0x2a, 0x4d, 0x18, a, b, c, d], rest)) = self.rest.split_first_chunk() else { return false };
+        let length = u32::from_le_bytes([a, b, c, d]) as usize;
+        let found = kind & 0xf0 == 0x50 && length <= rest.len();
+        if found {
+            self.rest = &rest[length..];
+        }
+        found
+    }
+}
+
+impl Read for Frames<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !self.inside {
+                while self.skip() {}
+                if self.rest.is_empty() {
+                    return Ok(0);
+                }
+                self.decoder.init(&mut self.rest).map_err(io::Error::other)?;
+                self.inside = true;
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                self.decoder.decode_blocks(&mut self.rest, BlockDecodingStrategy::UptoBlocks(1)).map_err(io::Error::other)?;
+            }
+            let count = self.decoder.read(buffer)?;
+            if count > 0 || buffer.is_empty() {
+                return Ok(count);
+            }
+            self.inside = false;
+        }
     }
 }
 
@@ -83,6 +126,17 @@ mod tests {
         let cut = unpack("a.txt".into(), packed[..packed.len() / 2].to_vec().into()).unwrap();
         assert!(!cut.data.is_empty() && text.starts_with(&cut.data));
         assert!(cut.notes[0].failure);
+    }
+
+    #[test]
+    fn zstd_frames_follow_one_another_and_damage_keeps_what_came_before() {
+        let pack = |text: &[u8]| ruzstd::encoding::compress_to_vec(text, ruzstd::encoding::CompressionLevel::Fastest);
+        let skipped = b"\x5a\x2a\x4d\x18\x03\0\0\0abc";
+        let file = [&pack(b"one "), &skipped[..], &pack(b""), &pack(b"two")].concat();
+        let whole = unpack("a".into(), file.clone().into()).unwrap();
+        assert_eq!((&whole.data[..], whole.notes.len()), (&b"one two"[..], 0));
+        let damaged = unpack("a".into(), [&file[..], b"tail"].concat().into()).unwrap();
+        assert_eq!((&damaged.data[..], damaged.notes.len()), (&b"one two"[..], 1));
     }
 
     #[test]
