@@ -7,10 +7,11 @@ use rayon::prelude::*;
 
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
+use crate::capture::manifest::{self, Manifest};
 use crate::input::{self, Source, collect};
 use crate::model::capture::Capture;
 use crate::note::Note;
-use crate::parse::linux_tree::Tree;
+use crate::parse::linux_tree::{Tree, TreeReport};
 use crate::parse::{self, Confidence, Format, Holds};
 use crate::place::{self, Layout};
 use crate::symbols::find::Library;
@@ -21,6 +22,8 @@ pub struct Input {
     pub source: Source,
     /// What it says.
     pub capture: Capture,
+    /// Number of the sample that it is, of a capture with several.
+    pub sample: Option<u32>,
 }
 
 /// Everything that the options name.
@@ -34,7 +37,12 @@ pub struct Inputs {
     pub library: Library,
     /// What went wrong so far.
     pub notes: Vec<Note>,
+    /// Archives within archives that are being read.
+    depth: usize,
 }
+
+/// Archives within archives within archives are opened so far, and no further.
+const MAX_DEPTH: usize = 3;
 
 /// Files of a directory that are open at a time.
 const AT_ONCE: usize = 256;
@@ -93,6 +101,7 @@ impl Inputs {
                 let name = format!("{}/{relative}", path.file_name().unwrap_or_default().to_string_lossy());
                 match source {
                     Ok(source) if Tree::knows(&name) => tree.take(&name, &source.data),
+                    Ok(source) if self.manifest(&path.display().to_string(), &name, &source.data) => {}
                     Err(error) if Tree::knows(&name) => self.notes.push(error.into()),
                     source => self.report(source, forced, true),
                 }
@@ -111,23 +120,51 @@ impl Inputs {
     /// Keeps what a tree of `/proc` or `/sys` files holds.
     fn tree(&mut self, name: &str, mut tree: Tree) {
         self.maps.extend(tree.map().map(|map| (name.to_string(), map)));
-        if let Some((text, capture)) = tree.report() {
-            let source = Source { name: name.to_string(), data: text.into(), notes: Vec::new() };
-            self.reports.push(Input { source, capture });
+        let bare = tree.threads_without_stack();
+        let reports = tree.reports();
+        if reports.is_empty() && bare > 0 {
+            let text = format!("{bare} threads, and none has a kernel stack: they are readable for root alone (`sudo kstack capture`)");
+            self.notes.push(Note::failure(name, text));
         }
+        for TreeReport { sample, text, capture } in reports {
+            let name = sample.map_or(name.to_string(), |sample| format!("{name}:sample-{sample}"));
+            let source = Source { name, data: text.into(), notes: Vec::new() };
+            self.reports.push(Input { source, capture, sample });
+        }
+    }
+
+    /// Takes the manifest of a capture, which says what is not in it; gives back whether the file is one.
+    fn manifest(&mut self, capture: &str, path: &str, bytes: &[u8]) -> bool {
+        if path.rsplit('/').next() != Some("manifest.json") {
+            return false;
+        }
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else { return false };
+        let known = manifest.schema == manifest::SCHEMA;
+        self.notes.extend(manifest.shortcomings().filter(|_| known).map(|text| Note::warning(capture, format!("in this capture {text}"))));
+        known
     }
 
     /// Reads the members of a tar archive as the files of a directory.
     fn archive(&mut self, source: &Source, forced: Option<&'static dyn Format>) {
+        if self.depth == MAX_DEPTH {
+            let text = format!("an archive within {MAX_DEPTH} others is not opened; unpack it first");
+            return self.notes.push(Note::failure(&source.name, text));
+        }
+        self.depth += 1;
         let mut tree = Tree::default();
+        let mut budget = input::MAX_BYTES;
         for (path, data) in input::archive::members(&source.name, &source.data, &mut self.notes) {
             if Tree::knows(&path) {
-                tree.take(&path, &data);
-            } else {
+                tree.take(&path, data);
+            } else if !self.manifest(&source.name, &path, data) {
                 let name = format!("{}:{path}", source.name);
-                self.report(input::unpack::unpack(name, data), forced, true);
+                // All members together may unpack to what one file may.
+                let opened = input::unpack::unpack_within(name, data.to_vec().into(), budget);
+                budget -= opened.as_ref().map_or(0, |opened| opened.data.len() as u64).min(budget);
+                self.report(opened, forced, true);
             }
         }
+        self.depth -= 1;
         self.tree(&source.name, tree);
     }
 
@@ -153,7 +190,7 @@ impl Inputs {
                     let name = part.source.unwrap_or_else(|| source.name.clone());
                     let data = part.text.map_or_else(|| source.data.clone(), Into::into);
                     let source = Source { name, data, notes: Vec::new() };
-                    self.reports.push(Input { source, capture: part.capture });
+                    self.reports.push(Input { source, capture: part.capture, sample: None });
                 }
             }
             None if in_directory => {}
@@ -161,7 +198,7 @@ impl Inputs {
             None => {
                 let what = if source.data.is_empty() { "is empty" } else { "is in no format that kstack knows, and has no kernel address" };
                 self.notes.push(Note::failure(&source.name, format!("{what}; see `kstack formats`, or force one with --format-in")));
-                self.reports.push(Input { source, capture: Capture { format: "unknown", ..Capture::default() } });
+                self.reports.push(Input { source, capture: Capture { format: "unknown", ..Capture::default() }, sample: None });
             }
         }
     }

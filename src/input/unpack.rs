@@ -18,17 +18,32 @@ pub fn packing(head: &[u8]) -> Option<&'static str> {
     kinds.into_iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, program)| program)
 }
 
+/// No text of a kernel packs better than this; what does is made to fill the memory.
+const MOST_RATIO: u64 = 2_000;
+/// What unpacks to less than this does no harm, however well it is packed, in bytes.
+const HARMLESS: u64 = 256 << 20;
+
 /// Unpacks `data` if it is compressed. What could be read of a damaged archive is kept, with a note.
 ///
 /// # Errors
 /// When nothing at all could be unpacked, or more than [`MAX_BYTES`] would come out.
 pub fn unpack(name: String, data: Bytes) -> Result<Source> {
+    unpack_within(name, data, MAX_BYTES)
+}
+
+/// As [`unpack`], with another limit than [`MAX_BYTES`].
+///
+/// # Errors
+/// When nothing at all could be unpacked, or more than `limit` bytes would come out.
+pub fn unpack_within(name: String, data: Bytes, limit: u64) -> Result<Source> {
+    let limit = limit.min(HARMLESS.max((data.len() as u64).saturating_mul(MOST_RATIO)));
+    let read = |name, kind, reader: &mut dyn Read| read(name, kind, reader, limit);
     if data.starts_with(GZIP) {
-        read(name, "gzip", flate2::read::MultiGzDecoder::new(&data[..]))
+        read(name, "gzip", &mut flate2::read::MultiGzDecoder::new(&data[..]))
     } else if data.starts_with(ZSTD) {
-        read(name, "zstd", Frames { rest: &data, decoder: FrameDecoder::new(), inside: false })
+        read(name, "zstd", &mut Frames { rest: &data, decoder: FrameDecoder::new(), inside: false })
     } else if data.starts_with(XZ) {
-        unpack_xz(name, &data)
+        unpack_xz(name, &data, limit)
     } else {
         Ok(Source { name, data, notes: Vec::new() })
     }
@@ -79,21 +94,21 @@ impl Read for Frames<'_> {
 }
 
 #[cfg(feature = "xz")]
-fn unpack_xz(name: String, data: &[u8]) -> Result<Source> {
+fn unpack_xz(name: String, data: &[u8], limit: u64) -> Result<Source> {
     const DICTIONARY_LIMIT_KIB: u32 = 512 << 10;
-    read(name, "xz", lzma_rust2::XzReader::new_mem_limit(data, true, DICTIONARY_LIMIT_KIB))
+    read(name, "xz", &mut lzma_rust2::XzReader::new_mem_limit(data, true, DICTIONARY_LIMIT_KIB), limit)
 }
 
 #[cfg(not(feature = "xz"))]
-fn unpack_xz(name: String, _data: &[u8]) -> Result<Source> {
+fn unpack_xz(name: String, _data: &[u8], _limit: u64) -> Result<Source> {
     Err(Error::bad(name, "is xz data, and this kstack was built without the feature `xz`; unpack it with `xz -d`"))
 }
 
-fn read(name: String, kind: &str, reader: impl Read) -> Result<Source> {
+fn read(name: String, kind: &str, reader: &mut dyn Read, limit: u64) -> Result<Source> {
     let mut out = Vec::new();
-    let ended = reader.take(MAX_BYTES + 1).read_to_end(&mut out);
-    if out.len() as u64 > MAX_BYTES {
-        return Err(Error::bad(name, format!("{kind} data unpacks to more than {MAX_BYTES} bytes; refused")));
+    let ended = reader.take(limit + 1).read_to_end(&mut out);
+    if out.len() as u64 > limit {
+        return Err(Error::bad(name, format!("{kind} data unpacks to more than {limit} bytes; refused. If it is meant, unpack it with {kind}")));
     }
     let mut notes = Vec::new();
     if let Err(cause) = ended {
@@ -137,6 +152,19 @@ mod tests {
         assert_eq!((&whole.data[..], whole.notes.len()), (&b"one two"[..], 0));
         let damaged = unpack("a".into(), [&file[..], b"tail"].concat().into()).unwrap();
         assert_eq!((&damaged.data[..], damaged.notes.len()), (&b"one two"[..], 1));
+    }
+
+    #[test]
+    fn what_is_made_to_fill_the_memory_is_refused_early() {
+        // A block of one repeated byte takes four bytes of zstd and gives 128 KiB: here 4,096 of them, 512 MiB.
+        let mut bomb = [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58][..]].concat();
+        let block = |last: u32| (last | 1 << 1 | (128 << 10) << 3).to_le_bytes();
+        (0..4_096).for_each(|_| bomb.extend([&block(0)[..3], b"a"].concat()));
+        bomb.extend([&block(1)[..3], b"a"].concat());
+        let error = unpack("bomb.zst".into(), bomb.clone().into()).unwrap_err().to_string();
+        assert!(error.contains("more than 268435456 bytes; refused"), "{error}");
+        let error = unpack_within("bomb.zst".into(), bomb.into(), 1 << 20).unwrap_err().to_string();
+        assert!(error.contains("more than 1048576 bytes; refused"), "{error}");
     }
 
     #[test]

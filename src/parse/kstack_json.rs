@@ -184,7 +184,7 @@ impl<'t> Reader<'t> {
             line: stack.line.unwrap_or(1),
             aside: stack.aside,
             blamed: stack.blamed.map(blamed),
-            annotations: annotations(stack.held_locks, stack.waits_for, stack.workqueue),
+            annotations: annotations(stack.held_locks, stack.waits_for, [stack.workqueue, stack.command_line, stack.cgroup]),
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             ..Stack::default()
