@@ -31,7 +31,7 @@ for _ in 1 2 3; do
 	print(f"wall {took:.2f} s, peak {peak:.0f} MiB, file {os.path.getsize(sys.argv[2]) / 1e6:.2f} MB")
 	END
 done
-time "$kstack" group -q --no-local "$out/big.tar.zst" 2>/dev/null | head -n 1
+time "$kstack" group -q "$out/big.tar.zst" 2>/dev/null | head -n 1
 kill "${helpers[@]}"
 wait 2>/dev/null || true
 helpers=()

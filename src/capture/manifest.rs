@@ -65,6 +65,15 @@ fn civil(mut days: u64) -> (u64, u64, u64) {
     (year, month, days + 1)
 }
 
+/// Whether this process runs as root, to whom its folder in `/proc` belongs then.
+fn is_root() -> bool {
+    #[cfg(unix)]
+    let root = std::fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0);
+    #[cfg(not(unix))]
+    let root = false;
+    root
+}
+
 /// One reading of all threads.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Sample {
@@ -130,6 +139,8 @@ pub struct Manifest {
     pub timeout_seconds: f64,
     /// Whether names and command lines are hashed.
     pub redacted: bool,
+    /// Whether root made it.
+    pub root: bool,
     /// Each reading of the threads.
     pub samples: Vec<Sample>,
     /// What is not there, by kind of file.
@@ -153,6 +164,7 @@ impl Manifest {
             file_timeout_seconds: seconds(options.file_timeout),
             timeout_seconds: seconds(options.timeout),
             redacted: options.redact,
+            root: is_root(),
             samples: Vec::new(),
             missing: BTreeMap::new(),
             skipped: Vec::new(),
@@ -224,12 +236,13 @@ impl Manifest {
         let stuck = self.count("", |missing| missing.timed_out);
         let given_up = self.count("", |missing| missing.given_up);
         let failed = self.count("", |missing| missing.failed);
+        let whose = if self.root { "protected even from root" } else { "not readable for this user (`sudo kstack capture`)" };
         let parts = [
-            (denied, "kernel stacks were not readable for this user (`sudo kstack capture`)"),
-            (others, "other files were not readable for this user"),
-            (stuck, "files did not answer in time"),
-            (given_up, "files were not read, since others of their kind did not answer or the time was over"),
-            (failed, "files could not be read"),
+            (denied, format!("kernel stacks were {whose}")),
+            (others, format!("other files were {whose}")),
+            (stuck, "files did not answer in time".to_string()),
+            (given_up, "files were not read, since others of their kind did not answer or the time was over".to_string()),
+            (failed, "files could not be read".to_string()),
         ];
         let said: Vec<String> = parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
         (!said.is_empty()).then(|| said.join("; "))
@@ -260,7 +273,7 @@ mod tests {
             assert_eq!(manifest.taken("proc/PID/stack", "proc/1/stack", outcome), None);
         }
         let said = manifest.shortcomings().unwrap();
-        assert!(said.starts_with("1 kernel stacks were not readable") && said.contains("1 files did not answer"), "{said}");
+        assert!(said.starts_with("1 kernel stacks were ") && said.contains("1 files did not answer"), "{said}");
         assert_eq!(manifest.skipped.len(), 2);
         let again: Manifest = serde_json::from_slice(&manifest.json().unwrap()).unwrap();
         assert_eq!(again.missing, manifest.missing);

@@ -114,8 +114,9 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
         #[test]
-        fn any_bytes_come_back(pieces in prop::collection::vec((any::<u8>(), 0usize..70_000, any::<bool>()), 0..60)) {
+        fn any_bytes_come_back(pieces in prop::collection::vec((any::<u8>(), 0usize..60_000, any::<bool>()), 0..30)) {
             let fill = |(byte, count, noise): (u8, usize, bool)| -> Vec<u8> {
                 let mix = |at: usize| (at as u32).wrapping_mul(2_654_435_761).rotate_left(u32::from(byte)) as u8;
                 (0..count).map(|at| if noise { mix(at) } else { byte }).collect()

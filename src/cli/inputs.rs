@@ -15,6 +15,7 @@ use crate::parse::linux_tree::{Tree, TreeReport};
 use crate::parse::{self, Confidence, Format, Holds};
 use crate::place::{self, Layout};
 use crate::symbols::find::Library;
+use crate::symbols::local::{self, Wanted};
 
 /// A report or load map, read.
 pub struct Input {
@@ -68,6 +69,7 @@ impl Inputs {
         }
         drop(progress);
         inputs.symbols(symbols, filters);
+        inputs.local(symbols, !filters);
         Ok(inputs)
     }
 
@@ -258,9 +260,40 @@ impl Inputs {
         }
     }
 
+    /// Looks for what is still missing where this machine has it installed; with `all`, for every module that a load map lists.
+    fn local(&mut self, args: &SymbolArgs, all: bool) {
+        let off = args.no_local || std::env::var_os("KSTACK_NO_LOCAL").is_some_and(|value| !value.is_empty() && value != "0");
+        if off {
+            return;
+        }
+        let empty = Capture::default();
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let reports = self.reports.iter().map(|input| (&*input.source.name, &input.capture, &*input.source.data));
+        for (name, capture, text) in reports.chain(self.reports.is_empty().then_some(("", &empty, &b""[..]))) {
+            let mut one = place::wanted(capture, text, &self.maps, all);
+            if one.release.is_none() && name.starts_with("/proc/") {
+                one.release = std::fs::read_to_string(args.local_root.join("proc/sys/kernel/osrelease")).ok().map(|text| text.trim().into());
+            }
+            one.kernel &= !self.library.has_kernel(one.kernel_id);
+            one.modules.retain(|(name, id)| !self.library.has(name, *id));
+            if !wanted.contains(&one) {
+                wanted.push(one);
+            }
+        }
+        for one in &wanted {
+            local::search(&mut self.library, &args.local_root, one, &mut self.notes);
+        }
+    }
+
     /// Places the images of each report.
     pub fn place(&self, symbols: &SymbolArgs) -> Vec<Layout> {
         let one = |input: &Input| place::place(&input.capture, &input.source.data, &self.maps, &self.library, symbols.place_options());
-        self.reports.iter().map(one).collect()
+        let mut layouts: Vec<Layout> = self.reports.iter().map(one).collect();
+        // Nobody has asked for a file that was found on this machine: that it does not fit is no failure.
+        let locals: Vec<String> = self.library.local().iter().map(|path| path.display().to_string()).collect();
+        for note in layouts.iter_mut().flat_map(|layout| &mut layout.notes).filter(|_| !locals.is_empty()) {
+            note.failure &= !locals.iter().any(|path| note.text.contains(path.as_str()));
+        }
+        layouts
     }
 }

@@ -5,6 +5,7 @@ mod assign;
 mod darwin;
 mod evidence;
 mod linux;
+mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::space::{AddressSpace, PlacedRange};
 use crate::symbols::Segment;
 use crate::symbols::find::{GivenAddress, Library, Program};
 use evidence::{MapSlide, Pair, Tally};
+pub use wanted::wanted;
 
 /// What the user decides about placing.
 #[derive(Clone, Copy, Default, Debug)]

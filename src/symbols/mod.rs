@@ -8,6 +8,7 @@ pub mod demangle;
 pub mod dwarf;
 pub mod elf;
 pub mod find;
+pub mod local;
 pub mod macho;
 mod opd;
 pub mod reloc;
