@@ -158,8 +158,7 @@ impl<T> Shared<T> {
 impl<T: Send + 'static> Pool<T> {
     fn start(threads: usize, limit: Duration) -> io::Result<Pool<T>> {
         let (send, finished) = channel();
-        let shared =
-            Arc::new(Shared { queue: Mutex::new((VecDeque::new(), false)), ready: Condvar::new(), given_up: AtomicU32::new(0) });
+        let shared = Arc::new(Shared { queue: Mutex::new((VecDeque::new(), false)), ready: Condvar::new(), given_up: AtomicU32::new(0) });
         let mut pool = Pool { shared, slots: Vec::new(), finished, send, stuck: [0; 32], limit };
         (0..threads).try_for_each(|_| pool.thread().map(|slot| pool.slots.push(slot)))?;
         Ok(pool)

@@ -117,7 +117,9 @@ fn say(args: &Args, path: &Path, manifest: &Manifest, size: u64) -> Exit {
         }
     }
     if hidden {
-        term::complain("error: this user may read no kernel stack; run `sudo kstack capture` (CAP_SYS_PTRACE and CAP_SYS_ADMIN are what it needs)");
+        term::complain(
+            "error: this user may read no kernel stack; run `sudo kstack capture` (CAP_SYS_PTRACE and CAP_SYS_ADMIN are what it needs)",
+        );
         return Exit::Unusable;
     }
     Exit::Done

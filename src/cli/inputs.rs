@@ -272,7 +272,8 @@ impl Inputs {
         for (name, capture, text) in reports.chain(self.reports.is_empty().then_some(("", &empty, &b""[..]))) {
             let mut one = place::wanted(capture, text, &self.maps, all);
             if one.release.is_none() && name.starts_with("/proc/") {
-                one.release = std::fs::read_to_string(args.local_root.join("proc/sys/kernel/osrelease")).ok().map(|text| text.trim().into());
+                one.release =
+                    std::fs::read_to_string(args.local_root.join("proc/sys/kernel/osrelease")).ok().map(|text| text.trim().into());
             }
             one.kernel &= !self.library.has_kernel(one.kernel_id);
             one.modules.retain(|(name, id)| !self.library.has(name, *id));

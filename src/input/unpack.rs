@@ -108,7 +108,10 @@ fn read(name: String, kind: &str, reader: &mut dyn Read, limit: u64) -> Result<S
     let mut out = Vec::new();
     let ended = reader.take(limit + 1).read_to_end(&mut out);
     if out.len() as u64 > limit {
-        return Err(Error::bad(name, format!("{kind} data unpacks to more than {limit} bytes; refused. If it is meant, unpack it with {kind}")));
+        return Err(Error::bad(
+            name,
+            format!("{kind} data unpacks to more than {limit} bytes; refused. If it is meant, unpack it with {kind}"),
+        ));
     }
     let mut notes = Vec::new();
     if let Err(cause) = ended {

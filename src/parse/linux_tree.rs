@@ -186,7 +186,8 @@ impl Task {
         stack.process = self.comm.clone().or_else(|| self.stat_name.clone());
         stack.state.clone_from(&self.state);
         stack.wait_channel.clone_from(&self.wchan);
-        let of = |get: fn(&Shared) -> &Option<String>| get(&self.shared).clone().or_else(|| process.and_then(|process| get(process).clone()));
+        let of =
+            |get: fn(&Shared) -> &Option<String>| get(&self.shared).clone().or_else(|| process.and_then(|process| get(process).clone()));
         let (command_line, cgroup) = (of(|shared| &shared.command_line), of(|shared| &shared.cgroup));
         if command_line.is_some() || cgroup.is_some() {
             let told = stack.annotations.get_or_insert_default();

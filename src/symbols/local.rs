@@ -65,7 +65,8 @@ pub fn search(library: &mut Library, root: &Path, wanted: &Wanted, notes: &mut V
     }
     if let Some(first) = other_builds.first() {
         let others = if other_builds.len() > 1 { format!(" and {} more", other_builds.len() - 1) } else { String::new() };
-        let text = format!("{}{others}: installed here, and of another build than the report's (build ids differ); not used", first.display());
+        let text =
+            format!("{}{others}: installed here, and of another build than the report's (build ids differ); not used", first.display());
         notes.push(Note::warning("", text));
     }
 }
