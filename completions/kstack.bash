@@ -16,6 +16,9 @@ _kstack() {
             ",$1")
                 cmd="kstack"
                 ;;
+            kstack,capture)
+                cmd="kstack__subcmd__capture"
+                ;;
             kstack,completions)
                 cmd="kstack__subcmd__completions"
                 ;;
@@ -57,6 +60,9 @@ _kstack() {
                 ;;
             kstack,top)
                 cmd="kstack__subcmd__top"
+                ;;
+            kstack__subcmd__help,capture)
+                cmd="kstack__subcmd__help__subcmd__capture"
                 ;;
             kstack__subcmd__help,completions)
                 cmd="kstack__subcmd__help__subcmd__completions"
@@ -104,12 +110,58 @@ _kstack() {
 
     case "${cmd}" in
         kstack)
-            opts="-h -V --help --version symbolicate sym group diff top flame report modules lookup script formats completions man help"
+            opts="-h -V --help --version symbolicate sym group diff top flame report modules lookup script capture formats completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kstack__subcmd__capture)
+            opts="-o -q -h --output --stdout --samples --interval --timeout --file-timeout --redact --print-script --root --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --samples)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --file-timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --print-script)
+                    COMPREPLY=($(compgen -W "auto linux freebsd netbsd illumos macos" -- "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -132,7 +184,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__diff)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --all-members --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --all-members --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -175,6 +227,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -250,7 +306,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__flame)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --frames --by-thread --only --diff --no-inline --title --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --frames --by-thread --only --diff --no-inline --title --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -293,6 +349,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -398,7 +458,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__group)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -441,6 +501,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -524,8 +588,22 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__help)
-            opts="symbolicate group diff top flame report modules lookup script formats completions man help"
+            opts="symbolicate group diff top flame report modules lookup script capture formats completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        kstack__subcmd__help__subcmd__capture)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -720,7 +798,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__lookup)
-            opts="-k -m -l -S -o -q -r -h --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --format --frames --return-address --no-demangle --strict --help"
+            opts="-k -m -l -S -o -q -r -h --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --output --color --quiet --format --frames --return-address --no-demangle --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -759,6 +837,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -804,7 +886,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__modules)
-            opts="-k -m -l -S -o -q -v -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --format --verbose --strict --help"
+            opts="-k -m -l -S -o -q -v -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --output --color --quiet --format --verbose --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -847,6 +929,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -874,7 +960,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__report)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --by --plumbing --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -917,6 +1003,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -996,7 +1086,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__script)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --output --color --quiet --stack --breakpoints --apple --xnu --format --help gdb lldb crash drgn kextutil"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --output --color --quiet --stack --breakpoints --apple --xnu --format --help gdb lldb crash drgn kextutil"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1039,6 +1129,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1074,7 +1168,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__symbolicate)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --frames --no-demangle --strict --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --frames --no-demangle --strict --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1117,6 +1211,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1196,7 +1294,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__top)
-            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --pc --function --rows --format --help"
+            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --pc --function --rows --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1239,6 +1337,10 @@ _kstack() {
                     return 0
                     ;;
                 --slide)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --local-root)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
