@@ -27,16 +27,18 @@ for _ in 1 2 3; do
 	begin = time.time()
 	subprocess.run([sys.argv[1], "capture", "-o", sys.argv[2]], check=True)
 	took = time.time() - begin
-	peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-	print(f"wall {took:.2f} s, peak {peak:.0f} MiB, file {os.path.getsize(sys.argv[2]) / 1e6:.2f} MB")
+	used = resource.getrusage(resource.RUSAGE_CHILDREN)
+	size = os.path.getsize(sys.argv[2]) / 1e6
+	print(f"wall {took:.2f} s, user {used.ru_utime:.2f} s, system {used.ru_stime:.2f} s, peak {used.ru_maxrss / 1024:.0f} MiB, file {size:.2f} MB")
 	END
 done
-time "$kstack" group -q "$out/big.tar.zst" 2>/dev/null | head -n 1
+time "$kstack" group -q --no-local "$out/big.tar.zst" 2>/dev/null | head -n 1
 kill "${helpers[@]}"
 wait 2>/dev/null || true
 helpers=()
 
-(while :; do /bin/true & /bin/true & /bin/true & wait; done) 2>/dev/null &
+# Processes that live for some milliseconds, begun in the same rhythm as they end.
+(trap 'exit 0' TERM; while :; do for _ in 1 2 3 4 5 6 7 8; do sleep 0.01 & done; wait; done) 2>/dev/null &
 helpers+=($!)
 failed=0 vanished=0
 for _ in $(seq "$times"); do

@@ -109,7 +109,7 @@ mod tests {
         let mut notes = Vec::new();
         let members = crate::input::archive::members("c", &source.data, &mut notes);
         assert!(notes.is_empty());
-        assert_eq!((members.len(), &members[0].1[..]), (2, &b"[<0>] f+0x1/0x2\n"[..]));
+        assert_eq!((members.len(), members[0].1), (2, &b"[<0>] f+0x1/0x2\n"[..]));
         assert_eq!((members[1].0.as_str(), members[1].1.len()), (deep.as_str(), long.len()));
     }
 

@@ -1,5 +1,6 @@
 //! From the options to opened reports, load maps and symbol files.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -40,6 +41,8 @@ pub struct Inputs {
     pub notes: Vec<Note>,
     /// Archives within archives that are being read.
     depth: usize,
+    /// Releases of kernels that trees name.
+    releases: BTreeSet<String>,
 }
 
 /// Archives within archives within archives are opened so far, and no further.
@@ -121,6 +124,7 @@ impl Inputs {
 
     /// Keeps what a tree of `/proc` or `/sys` files holds.
     fn tree(&mut self, name: &str, mut tree: Tree) {
+        self.releases.extend(tree.release().map(str::to_string));
         self.maps.extend(tree.map().map(|map| (name.to_string(), map)));
         let bare = tree.threads_without_stack();
         let reports = tree.reports();
@@ -271,9 +275,8 @@ impl Inputs {
         let reports = self.reports.iter().map(|input| (&*input.source.name, &input.capture, &*input.source.data));
         for (name, capture, text) in reports.chain(self.reports.is_empty().then_some(("", &empty, &b""[..]))) {
             let mut one = place::wanted(capture, text, &self.maps, all);
-            if one.release.is_none() && name.starts_with("/proc/") {
-                one.release =
-                    std::fs::read_to_string(args.local_root.join("proc/sys/kernel/osrelease")).ok().map(|text| text.trim().into());
+            if one.release.is_none() {
+                one.release = self.release_of(name, &args.local_root);
             }
             one.kernel &= !self.library.has_kernel(one.kernel_id);
             one.modules.retain(|(name, id)| !self.library.has(name, *id));
@@ -284,6 +287,17 @@ impl Inputs {
         for one in &wanted {
             local::search(&mut self.library, &args.local_root, one, &mut self.notes);
         }
+    }
+
+    /// The release of the kernel that a report without one is of: this machine's, where it is read from `/proc` itself, else the only one
+    /// that the other reports of this run are of.
+    fn release_of(&self, name: &str, root: &Path) -> Option<String> {
+        if name.starts_with("/proc/") {
+            return std::fs::read_to_string(root.join("proc/sys/kernel/osrelease")).ok().map(|text| text.trim().to_string());
+        }
+        let told = self.reports.iter().filter_map(|input| input.capture.kernel_version.as_deref()?.split_whitespace().next());
+        let all: BTreeSet<&str> = told.chain(self.releases.iter().map(String::as_str)).collect();
+        all.first().filter(|_| all.len() == 1).map(|release| release.to_string())
     }
 
     /// Places the images of each report.

@@ -1,5 +1,5 @@
 //! Trees copied from a running Linux, by `kstack capture` or by hand: `/proc/PID/…/stack` with `comm`, `stat`, `wchan`, `cmdline` and
-//! `cgroup` beside it, `/sys/module/NAME/sections`, `/sys/module/NAME/notes`, `/sys/kernel/notes`, `/proc/version`. They are known by the
+//! `cgroup` beside it, `/sys/module/NAME/sections`, `/sys/module/NAME/notes`, `/sys/kernel/notes`, `/proc/version` and what `uname -a` printed. They are known by the
 //! last parts of their paths, wherever the tree begins. Below folders `sample-0`, `sample-1`, … the same threads stand again.
 
 use std::collections::BTreeMap;
@@ -91,8 +91,11 @@ impl Tree {
             }
             Some(Part::KernelNotes) => self.kernel = self.kernel.or(build_id(bytes)),
             Some(Part::Version) => {
-                let release = bytes.strip_prefix(b"Linux version ").and_then(|rest| lex::words(rest.trim_ascii()).next());
-                self.release = release.map(lex::text).or(self.release.take());
+                // `/proc/version`, or `uname -a`: `Linux HOST RELEASE …`. Modules have files of that name too.
+                let mut words = lex::words(bytes.trim_ascii()).take(3);
+                if words.next() == Some(b"Linux") && words.next().is_some() {
+                    self.release = words.next().map(lex::text).or(self.release.take());
+                }
             }
             None => {}
         }
@@ -111,6 +114,11 @@ impl Tree {
     /// How many threads there are whose stack is not, as without privilege.
     pub fn threads_without_stack(&self) -> usize {
         self.samples.values().flat_map(|sample| sample.tasks.values()).filter(|task| task.stack.is_empty()).count()
+    }
+
+    /// The kernel's release, where the tree says it.
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
     }
 
     /// The load map in the tree, if there is one.
@@ -226,10 +234,10 @@ fn part(path: &str) -> Option<Part<'_>> {
         ("stack" | "comm" | "wchan" | "stat" | "cmdline" | "cgroup", tid, "task") => Some(Part::Task(number(top)?, number(tid)?, file)),
         ("stack" | "comm" | "wchan" | "stat", pid, _) => Some(Part::Task(number(pid)?, number(pid)?, file)),
         ("cmdline" | "cgroup", pid, _) => Some(Part::Process(number(pid)?, file)),
-        ("version", "proc", _) => Some(Part::Version),
         (".note.gnu.build-id", "notes", module) => Some(Part::Notes(module)),
         (".note.gnu.build-id", module, "notes") => Some(Part::Notes(module)),
         ("notes", "kernel", _) | ("kernel-notes", ..) => Some(Part::KernelNotes),
+        ("version" | "uname", ..) => Some(Part::Version),
         (section, "sections", module) if !module.is_empty() => Some(Part::Section(module, section)),
         (section, module, "sections") => Some(Part::Section(module, section)),
         _ => None,
@@ -289,6 +297,7 @@ mod tests {
         let mut tree = Tree::default();
         for (path, bytes) in [
             ("proc/version", &b"Linux version 6.1.0-56-amd64 (a@b) #1 SMP\n"[..]),
+            ("sys/module/zfs/version", b"2.1.11-1\n"),
             ("sample-1/proc/7/task/7/stack", b"[<0>] a+0x1/0x2\n"),
             ("sample-0/proc/7/task/7/stack", b"[<0>] a+0x1/0x2\n"),
             ("sample-0/proc/7/task/7/stat", b"7 (x (y)) S 1"),

@@ -11,7 +11,8 @@ use crate::symbols::local::Wanted;
 /// the report or a load map lists. Nothing for systems other than Linux.
 pub fn wanted(capture: &Capture, text: &[u8], maps: &[(String, Capture)], all: bool) -> Wanted {
     let linux = |capture: &Capture| capture.os == Some(Os::Linux);
-    if !linux(capture) && !(capture.os.is_none() && maps.iter().any(|(_, map)| linux(map))) {
+    let maps_alone = capture.os.is_none() && maps.iter().any(|(_, map)| linux(map));
+    if !linux(capture) && !maps_alone {
         return Wanted::default();
     }
     let claims = || capture.images.iter().chain(maps.iter().flat_map(|(_, map)| &map.images));
