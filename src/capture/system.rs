@@ -60,7 +60,7 @@ impl<W: Write> Run<'_, W> {
     }
 
     fn request(&self, path: &str, kind: u8, limit: u64) -> Request {
-        Request { path: self.options.root.join(path), kind, limit }
+        Request { path: self.options.root.join(path), kind, limit, once: false }
     }
 
     /// Reads files and adds them as they are.
@@ -138,10 +138,13 @@ impl<W: Write> Run<'_, W> {
             let name = last(&module);
             for section in tasks::entries(&module.join("sections")) {
                 let member = format!("sys/module/{name}/sections/{}", last(&section));
-                files.push((Request { path: section, kind: SECTIONS, limit: 64 }, member));
+                files.push((Request { path: section, kind: SECTIONS, limit: 64, once: false }, member));
             }
             let note = module.join("notes/.note.gnu.build-id");
-            files.push((Request { path: note, kind: NOTES, limit: 4 << 10 }, format!("sys/module/{name}/notes/.note.gnu.build-id")));
+            files.push((
+                Request { path: note, kind: NOTES, limit: 4 << 10, once: false },
+                format!("sys/module/{name}/notes/.note.gnu.build-id"),
+            ));
         }
         self.copy(files)
     }

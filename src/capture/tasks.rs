@@ -88,13 +88,15 @@ fn subjects(proc: &Path, pid: u64) -> impl Iterator<Item = (Subject, Vec<Request
     let first = (process, requests(&folder, &OF_PROCESS, 0));
     let threads = tids.into_iter().map(move |tid| {
         let subject = Subject { pid, tid: Some(tid), cgroup: cgroup.clone() };
-        (subject, requests(&tasks.join(tid.to_string()), &OF_THREAD, 8))
+        // The process's own control group is that of its first thread.
+        let files = if tid == pid { &OF_THREAD[..OF_THREAD.len() - 1] } else { &OF_THREAD };
+        (subject, requests(&tasks.join(tid.to_string()), files, 8))
     });
     std::iter::once(first).chain(threads)
 }
 
 fn requests(folder: &Path, files: &[&str], kind: u8) -> Vec<Request> {
-    let one = |(n, file): (usize, &&str)| Request { path: folder.join(file), kind: kind + n as u8, limit: LIMIT };
+    let one = |(n, file): (usize, &&str)| Request { path: folder.join(file), kind: kind + n as u8, limit: LIMIT, once: true };
     files.iter().enumerate().map(one).collect()
 }
 

@@ -91,11 +91,13 @@ impl Tree {
             }
             Some(Part::KernelNotes) => self.kernel = self.kernel.or(build_id(bytes)),
             Some(Part::Version) => {
-                // `/proc/version`, or `uname -a`: `Linux HOST RELEASE …`. Modules have files of that name too.
+                // `Linux version RELEASE …`, and `Linux HOST RELEASE …` of `uname -a`, which may be run elsewhere than where the tree was copied
+                // from. Modules have files of that name too.
                 let mut words = lex::words(bytes.trim_ascii()).take(3);
-                if words.next() == Some(b"Linux") && words.next().is_some() {
-                    self.release = words.next().map(lex::text).or(self.release.take());
-                }
+                let (first, second) = (words.next(), words.next());
+                let release = words.next().filter(|_| first == Some(b"Linux")).map(lex::text);
+                let surer = second == Some(b"version") || self.release.is_none();
+                self.release = release.filter(|_| surer).or(self.release.take());
             }
             None => {}
         }
@@ -298,6 +300,7 @@ mod tests {
         for (path, bytes) in [
             ("proc/version", &b"Linux version 6.1.0-56-amd64 (a@b) #1 SMP\n"[..]),
             ("sys/module/zfs/version", b"2.1.11-1\n"),
+            ("uname", b"Linux host 6.12 #1 SMP\n"),
             ("sample-1/proc/7/task/7/stack", b"[<0>] a+0x1/0x2\n"),
             ("sample-0/proc/7/task/7/stack", b"[<0>] a+0x1/0x2\n"),
             ("sample-0/proc/7/task/7/stat", b"7 (x (y)) S 1"),
