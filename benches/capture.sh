@@ -8,7 +8,7 @@ helpers=()
 trap 'kill "${helpers[@]}" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$out"' EXIT
 
 # 100 processes of sleeping threads: nothing but what the kernel needs for them.
-for _ in $(seq 100); do
+for n in $(seq 100); do
 	python3 -c '
 import sys, threading
 threading.stack_size(65536)
@@ -16,7 +16,7 @@ stop = threading.Event()
 for _ in range(int(sys.argv[1]) - 1):
     threading.Thread(target=stop.wait, daemon=True).start()
 print("ready", flush=True)
-stop.wait()' $((threads / 100)) >"$out/ready.$RANDOM$RANDOM" &
+stop.wait()' $((threads / 100)) >"$out/ready.$n" &
 	helpers+=($!)
 done
 until [ "$(cat "$out"/ready.* | wc -l)" -ge 100 ]; do sleep 0.2; done
