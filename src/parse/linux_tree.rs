@@ -230,7 +230,7 @@ fn cgroup(bytes: &[u8]) -> String {
 
 fn part(path: &str) -> Option<Part<'_>> {
     let mut parts = path.rsplit('/');
-    let (file, parent, above, top) = (parts.next()?, parts.next()?, parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let (file, parent, above, top) = (parts.next()?, parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let number = |text: &str| text.parse::<u64>().ok();
     match (file, parent, above) {
         ("stack" | "comm" | "wchan" | "stat" | "cmdline" | "cgroup", tid, "task") => Some(Part::Task(number(top)?, number(tid)?, file)),
