@@ -36,6 +36,7 @@ complete -c kstack -n "__fish_kstack_needs_command" -f -a "report" -d 'Write one
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "script" -d 'Write a script that loads every symbol file at its address in a debugger'
+complete -c kstack -n "__fish_kstack_needs_command" -f -a "capture" -d 'Collect everything that the other commands need from this Linux machine into one file'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "completions" -d 'Print a completion script for a shell'
 complete -c kstack -n "__fish_kstack_needs_command" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
@@ -61,6 +62,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l modul
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -92,6 +94,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l frames -d 
 linux\t''
 gnu\t''
 full\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
@@ -120,6 +123,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -151,6 +155,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand sym" -l frames -d 'Idiom o
 linux\t''
 gnu\t''
 full\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand sym" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -l no-demangle -d 'Leave C++ and Rust names as they are in the symbol file'
@@ -179,6 +184,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand group" -s m -l module -d '
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -211,6 +217,7 @@ ndjson\t''
 markdown\t''
 csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l plumbing -d 'Functions that only stand for waiting, one a line, instead of the list that is built in' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-members -d 'List every member of a group, not the first few'
@@ -240,6 +247,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand diff" -s m -l module -d 'O
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -261,6 +269,7 @@ always\t''
 never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l format -d 'Form of the output' -r -f -a "text\t''
 json\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand diff" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -l all-members -d 'Name every thread, not the first few of each place'
@@ -286,6 +295,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand top" -s m -l module -d 'On
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -313,6 +323,7 @@ json\t''
 ndjson\t''
 markdown\t''
 csv\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -337,6 +348,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand flame" -s m -l module -d '
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -364,6 +376,7 @@ plain\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l only -d 'Keep the stacks that run through this function, inlined or not; repeatable, one is enough' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l diff -d 'Compare with this report: two counts for each stack, or a graph whose red frames grew and whose blue ones shrank' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l title -d 'Heading of the graph' -r
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l by-thread -d 'Put the thread\'s name, or its process\'s, below its stacks as their root'
@@ -390,6 +403,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand report" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -411,6 +425,7 @@ always\t''
 never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l by -d 'What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l plumbing -d 'Functions that only stand for waiting, one a line, instead of the list that is built in' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand report" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand report" -l code -d 'Disassemble the `Code:` lines of an oops, each in the note at its line'
@@ -436,6 +451,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -459,6 +475,7 @@ json\t''
 ndjson\t''
 markdown\t''
 csv\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table by what rule each image is placed, where that is stated and why a file was refused; list user space too'
@@ -470,6 +487,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -502,6 +520,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l frames -d 'Idio
 linux\t''
 gnu\t''
 full\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand lookup" -s r -l return-address -d 'The addresses come from stacks: look up the call before each, as symbolicate does'
@@ -529,6 +548,7 @@ complete -c kstack -n "__fish_kstack_using_subcommand script" -s m -l module -d 
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s l -l load-map -d 'Load addresses: kextstat, kmutil showloaded, showallkmods, /proc/modules, kallsyms, a tree of /sys/module; kind detected' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s S -l symbols -d 'Look for symbol files below this directory, by UUID first and by name second' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l slide -d 'The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address' -r
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l local-root -d 'Where /usr/lib/debug, /lib/modules and /boot are, for tests' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l debuginfod -d 'Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set' -r -f -a "always\t''
 auto\t''
 never\t''"
@@ -552,24 +572,42 @@ complete -c kstack -n "__fish_kstack_using_subcommand script" -l breakpoints -d 
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l unpack -d 'Unpack symbol files for the debugger, which reads no packed ones, into this directory' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l format -d 'Form of the output: the script, or what it says as JSON' -r -f -a "text\t''
 json\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand script" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l apple -d 'gdb: write for Apple\'s gdb of Mac OS X, with add-kext and add-dsym'
 complete -c kstack -n "__fish_kstack_using_subcommand script" -l xnu -d 'lldb: use the macros that come with xnu, with addkext -F'
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -s o -l output -d 'Write to FILE, which appears whole or not at all; kstack-HOST-TIME.tar.zst unless named, - for standard output' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l samples -d 'Read the threads this often; `kstack diff FILE` compares the first and the last sample' -r
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l interval -d 'Seconds from the beginning of one sample to that of the next' -r
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l timeout -d 'Read nothing more after so many seconds, and end the archive with what is there; the time that samples need is added' -r
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l file-timeout -d 'Leave out a file that does not answer for so many seconds' -r
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l print-script -d 'Print a POSIX shell script that collects the same where kstack is not installed' -r -f -a "auto\t''
+linux\t''
+freebsd\t''
+netbsd\t''
+illumos\t''
+macos\t''"
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l root -d 'Read DIR/proc, DIR/sys and DIR/dev instead of those of this machine' -r -F
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l stdout -d 'Write to standard output: `kstack capture --stdout | ssh HOST \'cat > capture.tar.zst\'` when no disk can be trusted'
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -l redact -d 'Hash names and command lines of processes, cgroups and the host\'s name; leave out log, mounts and boot command line'
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -s q -l quiet -d 'Say nothing on standard error but errors'
+complete -c kstack -n "__fish_kstack_using_subcommand capture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand formats" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand completions" -s h -l help -d 'Print help'
 complete -c kstack -n "__fish_kstack_using_subcommand man" -s h -l help -d 'Print help'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "top" -d 'Count in how many stacks each function occurs'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "flame" -d 'Write folded stacks, or draw a flame graph'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "report" -d 'Write one HTML page with everything: groups, flame graph, images, the report\'s text'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "script" -d 'Write a script that loads every symbol file at its address in a debugger'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
-complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "symbolicate" -d 'Print the report again with every kernel frame named'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "group" -d 'Show the distinct stacks, most frequent first'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "diff" -d 'Compare two captures of one machine: what is stuck, what moves'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "top" -d 'Count in how many stacks each function occurs'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "flame" -d 'Write folded stacks, or draw a flame graph'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "report" -d 'Write one HTML page with everything: groups, flame graph, images, the report\'s text'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "modules" -d 'List every image with its load address, UUID and symbol file'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "lookup" -d 'Resolve single addresses, or SYMBOL+OFFSET, in a whole kernel'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "script" -d 'Write a script that loads every symbol file at its address in a debugger'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "capture" -d 'Collect everything that the other commands need from this Linux machine into one file'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "formats" -d 'List the formats, symbol files and outputs that are known'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "completions" -d 'Print a completion script for a shell'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "man" -d 'Print the manual page, or write all pages to a directory'
+complete -c kstack -n "__fish_kstack_using_subcommand help; and not __fish_seen_subcommand_from symbolicate group diff top flame report modules lookup script capture formats completions man help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -7,10 +7,11 @@ use crate::disassembly;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, diff, top};
-use crate::input::unpack;
+use crate::input::{archive, unpack};
 use crate::model::addr::Svma;
 use crate::model::capture::Capture;
 use crate::parse;
+use crate::parse::linux_tree::Tree;
 use crate::place::{self, PlaceOptions};
 use crate::render::groups::View;
 use crate::render::{self, Output, Report, Style};
@@ -31,6 +32,21 @@ pub fn report(data: &[u8]) {
             one_report(part.text.as_deref().unwrap_or(data), format.id(), part.capture);
         }
     }
+}
+
+/// Reads `data` as a packed or plain archive with a tree of `/proc` and `/sys` in it, and carries what it holds through to every output.
+pub fn archive(data: &[u8]) {
+    let Ok(source) = unpack::unpack("input".to_string(), data.to_vec().into()) else { return };
+    let (mut tree, mut notes) = (Tree::default(), Vec::new());
+    for (path, bytes) in archive::members("input", &source.data, &mut notes) {
+        if Tree::knows(&path) {
+            tree.take(&path, bytes);
+        } else {
+            report(bytes);
+        }
+    }
+    let _ = tree.map();
+    tree.reports().into_iter().for_each(|one| one_report(&one.text, "linux-proc-stack", one.capture));
 }
 
 fn one_report(data: &[u8], format: &str, mut capture: Capture) {

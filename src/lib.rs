@@ -11,9 +11,12 @@
 //! 6. [`title`] says what kind of crash it was and which frame to look at first.
 //! 7. [`render`] writes the report again with its frames rewritten in place, or JSON; [`script`] writes what a debugger loads.
 //!
+//! [`capture`] collects on a running Linux machine what the others read.
+//!
 //! The library never prints, never exits and never reads the environment.
 #![deny(missing_docs, unsafe_code)]
 
+pub mod capture;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod disassembly;

@@ -123,6 +123,12 @@ fn load_maps() {
 }
 
 #[test]
+fn archives() {
+    over(&["captures/small.tar"], 150, fuzzing::archive);
+    over(&["linux-log/zstd/input.txt.zst"], 50, fuzzing::archive);
+}
+
+#[test]
 fn symbol_files() {
     let files = [
         "symbols/darwin/legacy/spl.kext/Contents/MacOS/spl",

@@ -1,5 +1,6 @@
 //! From the options to opened reports, load maps and symbol files.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -8,13 +9,15 @@ use rayon::prelude::*;
 use super::memory;
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
+use crate::capture::manifest::{self, Manifest};
 use crate::input::{self, Source, collect};
 use crate::model::capture::Capture;
 use crate::note::Note;
-use crate::parse::linux_tree::Tree;
+use crate::parse::linux_tree::{Tree, TreeReport};
 use crate::parse::{self, Confidence, Format, Holds};
 use crate::place::{self, Layout};
 use crate::symbols::find::Library;
+use crate::symbols::local::{self, Wanted};
 
 /// A report or load map, read.
 pub struct Input {
@@ -22,6 +25,8 @@ pub struct Input {
     pub source: Source,
     /// What it says.
     pub capture: Capture,
+    /// Number of the sample that it is, of a capture with several.
+    pub sample: Option<u32>,
 }
 
 /// Everything that the options name.
@@ -35,7 +40,14 @@ pub struct Inputs {
     pub library: Library,
     /// What went wrong so far.
     pub notes: Vec<Note>,
+    /// Archives within archives that are being read.
+    depth: usize,
+    /// Releases of kernels that trees name.
+    releases: BTreeSet<String>,
 }
+
+/// Archives within archives within archives are opened so far, and no further.
+const MAX_DEPTH: usize = 3;
 
 /// Files of a directory that are open at a time.
 const AT_ONCE: usize = 256;
@@ -61,6 +73,7 @@ impl Inputs {
         }
         drop(progress);
         inputs.symbols(symbols, filters);
+        inputs.local(symbols, !filters);
         Ok(inputs)
     }
 
@@ -96,6 +109,7 @@ impl Inputs {
                 let name = format!("{}/{relative}", path.file_name().unwrap_or_default().to_string_lossy());
                 match source {
                     Ok(source) if Tree::knows(&name) => tree.take(&name, &source.data),
+                    Ok(source) if self.manifest(&path.display().to_string(), &name, &source.data) => {}
                     Err(error) if Tree::knows(&name) => self.notes.push(error.into()),
                     source => self.report(source, forced, true),
                 }
@@ -113,24 +127,53 @@ impl Inputs {
 
     /// Keeps what a tree of `/proc` or `/sys` files holds.
     fn tree(&mut self, name: &str, mut tree: Tree) {
+        self.releases.extend(tree.release().map(str::to_string));
         self.maps.extend(tree.map().map(|map| (name.to_string(), map)));
-        if let Some((text, capture)) = tree.report() {
-            let source = Source { name: name.to_string(), data: text.into(), notes: Vec::new() };
-            self.reports.push(Input { source, capture });
+        let bare = tree.threads_without_stack();
+        let reports = tree.reports();
+        if reports.is_empty() && bare > 0 {
+            let text = format!("{bare} threads, and none has a kernel stack: they are readable for root alone (`sudo kstack capture`)");
+            self.notes.push(Note::failure(name, text));
         }
+        for TreeReport { sample, text, capture } in reports {
+            let name = sample.map_or(name.to_string(), |sample| format!("{name}:sample-{sample}"));
+            let source = Source { name, data: text.into(), notes: Vec::new() };
+            self.reports.push(Input { source, capture, sample });
+        }
+    }
+
+    /// Takes the manifest of a capture, which says what is not in it; gives back whether the file is one.
+    fn manifest(&mut self, capture: &str, path: &str, bytes: &[u8]) -> bool {
+        if path.rsplit('/').next() != Some("manifest.json") {
+            return false;
+        }
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) else { return false };
+        let known = manifest.schema == manifest::SCHEMA;
+        self.notes.extend(manifest.shortcomings().filter(|_| known).map(|text| Note::warning(capture, format!("in this capture {text}"))));
+        known
     }
 
     /// Reads the members of a tar archive as the files of a directory.
     fn archive(&mut self, source: &Source, forced: Option<&'static dyn Format>) {
+        if self.depth == MAX_DEPTH {
+            let text = format!("an archive within {MAX_DEPTH} others is not opened; unpack it first");
+            return self.notes.push(Note::failure(&source.name, text));
+        }
+        self.depth += 1;
         let mut tree = Tree::default();
+        let mut budget = input::MAX_BYTES;
         for (path, data) in input::archive::members(&source.name, &source.data, &mut self.notes) {
             if Tree::knows(&path) {
-                tree.take(&path, &data);
-            } else {
+                tree.take(&path, data);
+            } else if !self.manifest(&source.name, &path, data) {
                 let name = format!("{}:{path}", source.name);
-                self.report(input::unpack::unpack(name, data), forced, true);
+                // All members together may unpack to what one file may.
+                let opened = input::unpack::unpack_within(name, data.to_vec().into(), budget);
+                budget -= opened.as_ref().map_or(0, |opened| opened.data.len() as u64).min(budget);
+                self.report(opened, forced, true);
             }
         }
+        self.depth -= 1;
         self.tree(&source.name, tree);
     }
 
@@ -156,7 +199,7 @@ impl Inputs {
                     let name = part.source.unwrap_or_else(|| source.name.clone());
                     let data = part.text.map_or_else(|| source.data.clone(), Into::into);
                     let source = Source { name, data, notes: Vec::new() };
-                    self.reports.push(Input { source, capture: part.capture });
+                    self.reports.push(Input { source, capture: part.capture, sample: None });
                 }
             }
             None if in_directory => {}
@@ -164,7 +207,7 @@ impl Inputs {
             None => {
                 let what = if source.data.is_empty() { "is empty" } else { "is in no format that kstack knows, and has no kernel address" };
                 self.notes.push(Note::failure(&source.name, format!("{what}; see `kstack formats`, or force one with --format-in")));
-                self.reports.push(Input { source, capture: Capture { format: "unknown", ..Capture::default() } });
+                self.reports.push(Input { source, capture: Capture { format: "unknown", ..Capture::default() }, sample: None });
             }
         }
     }
@@ -224,6 +267,42 @@ impl Inputs {
         }
     }
 
+    /// Looks for what is still missing where this machine has it installed; with `all`, for every module that a load map lists.
+    fn local(&mut self, args: &SymbolArgs, all: bool) {
+        let off = args.no_local || std::env::var_os("KSTACK_NO_LOCAL").is_some_and(|value| !value.is_empty() && value != "0");
+        if off {
+            return;
+        }
+        let empty = Capture::default();
+        let mut wanted: Vec<Wanted> = Vec::new();
+        let reports = self.reports.iter().map(|input| (&*input.source.name, &input.capture, &*input.source.data));
+        for (name, capture, text) in reports.chain(self.reports.is_empty().then_some(("", &empty, &b""[..]))) {
+            let mut one = place::wanted(capture, text, &self.maps, all);
+            if one.release.is_none() {
+                one.release = self.release_of(name, &args.local_root);
+            }
+            one.kernel &= !self.library.has_kernel(one.kernel_id);
+            one.modules.retain(|(name, id)| !self.library.has(name, *id));
+            if !wanted.contains(&one) {
+                wanted.push(one);
+            }
+        }
+        for one in &wanted {
+            local::search(&mut self.library, &args.local_root, one, &mut self.notes);
+        }
+    }
+
+    /// The release of the kernel that a report without one is of: this machine's, where it is read from `/proc` itself, else the only one
+    /// that the other reports of this run are of.
+    fn release_of(&self, name: &str, root: &Path) -> Option<String> {
+        if name.starts_with("/proc/") {
+            return std::fs::read_to_string(root.join("proc/sys/kernel/osrelease")).ok().map(|text| text.trim().to_string());
+        }
+        let told = self.reports.iter().filter_map(|input| input.capture.kernel_version.as_deref()?.split_whitespace().next());
+        let all: BTreeSet<&str> = told.chain(self.releases.iter().map(String::as_str)).collect();
+        all.first().filter(|_| all.len() == 1).map(|release| release.to_string())
+    }
+
     /// Places the images of each report, and once more when debug info that they lack was found by build id.
     pub fn place(&mut self, symbols: &SymbolArgs) -> Vec<Layout> {
         let options = symbols.place_options();
@@ -231,8 +310,16 @@ impl Inputs {
             let place = |input: &Input| place::place(&input.capture, &input.source.data, &inputs.maps, &inputs.library, options);
             inputs.reports.iter().map(place).collect()
         };
-        let layouts = one(self);
-        if self.complete(&layouts, symbols) { one(self) } else { layouts }
+        let mut layouts = one(self);
+        if self.complete(&layouts, symbols) {
+            layouts = one(self);
+        }
+        // Nobody has asked for a file that was found on this machine: that it does not fit is no failure.
+        let locals: Vec<String> = self.library.local().iter().map(|path| path.display().to_string()).collect();
+        for note in layouts.iter_mut().flat_map(|layout| &mut layout.notes).filter(|_| !locals.is_empty()) {
+            note.failure &= !locals.iter().any(|path| note.text.contains(path.as_str()));
+        }
+        layouts
     }
 
     /// Looks debug info up that the images of `layouts` lack, by build id; gives back whether some was found.

@@ -1,5 +1,6 @@
 //! The command line: what users type, and the table from command to function.
 
+mod capture;
 mod debuginfod;
 mod diff;
 mod exit;
@@ -74,6 +75,10 @@ enum Command {
     ///
     /// Input is anything that names images: a report, a load map, a capture, or only -k and -m with addresses. The script begins with what it was made from and which files are verified; an image without a usable file is left out with a comment that says why.
     Script(Box<script::Args>),
+    /// Collect everything that the other commands need from this Linux machine into one file
+    ///
+    /// Every thread's kernel stack, name, state, wait channel, command line and cgroup; modules, sections, build ids, kallsyms, versions, the kernel's log: a .tar.zst that every command reads as it is. No process is started, and a file that does not answer is left out and named in manifest.json. Stacks and addresses need root.
+    Capture(capture::Args),
     /// List the formats, symbol files and outputs that are known
     Formats,
     /// Print a completion script for a shell
@@ -101,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Modules(args) => modules::run(&args),
         Command::Lookup(args) => lookup::run(&args),
         Command::Script(args) => script::run(&args),
+        Command::Capture(args) => capture::run(&args),
         Command::Formats => formats::run(),
         Command::Completions { shell } => generate::completions(shell),
         Command::Man { dir } => generate::man(dir.as_deref()),

@@ -51,6 +51,12 @@ pub struct SymbolArgs {
     /// The kernel slide, or `auto`: from the report, else from frames that name both a symbol and an address
     #[arg(long, value_name = "HEX|auto", default_value = "auto", value_parser = slide)]
     slide: SlideArg,
+    /// Do not look for what this machine has installed for the report's kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does
+    #[arg(long)]
+    pub no_local: bool,
+    /// Where /usr/lib/debug, /lib/modules and /boot are, for tests
+    #[arg(long, hide = true, value_name = "DIR", default_value = "/")]
+    pub local_root: PathBuf,
     /// Use a symbol file although its UUID or the report's own frames say that it is another build
     #[arg(long)]
     allow_mismatch: bool,

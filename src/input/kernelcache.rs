@@ -60,7 +60,7 @@ fn unpack_payload(name: String, data: &[u8]) -> Result<Source> {
 
 #[cfg(feature = "lzfse")]
 fn unpack_lzfse(name: String, data: &[u8]) -> Result<Source> {
-    super::unpack::read(name, "LZFSE", lzfse_rust::LzfseRingDecoder::default().reader(data))
+    super::unpack::read(name, "LZFSE", &mut lzfse_rust::LzfseRingDecoder::default().reader(data), MAX_BYTES)
 }
 
 #[cfg(not(feature = "lzfse"))]

@@ -72,6 +72,10 @@ pub struct Annotations {
     pub waits_for: Option<Wait>,
     /// Work queue and function of a kernel worker: `events foo_work [mod]`.
     pub workqueue: Option<String>,
+    /// Command line of its process, arguments separated by blanks.
+    pub command_line: Option<String>,
+    /// Path of its control group.
+    pub cgroup: Option<String>,
 }
 
 /// Locks of a task that has no stack in the report.

@@ -143,6 +143,8 @@ pub struct JsonStack<'t> {
     pub bytes: Option<u64>,
     pub blamed: Option<JsonBlamed>,
     pub workqueue: Option<String>,
+    pub command_line: Option<String>,
+    pub cgroup: Option<String>,
     pub held_locks: Option<Vec<JsonLock>>,
     pub waits_for: Option<JsonWait>,
     #[serde(default)]

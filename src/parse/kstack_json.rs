@@ -191,7 +191,7 @@ impl<'t> Reader<'t> {
             bytes: stack.bytes,
             blamed: stack.blamed.map(blamed),
             code: stack.code.into_iter().filter_map(kstack_code::code).collect(),
-            annotations: annotations(stack.held_locks, stack.waits_for, stack.workqueue),
+            annotations: annotations(stack.held_locks, stack.waits_for, [stack.workqueue, stack.command_line, stack.cgroup]),
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             ..Stack::default()
@@ -208,7 +208,7 @@ impl<'t> Reader<'t> {
             tid: member.tid,
             process: member.process,
             state: member.state,
-            annotations: annotations(member.held_locks, member.waits_for, member.workqueue),
+            annotations: annotations(member.held_locks, member.waits_for, [member.workqueue, None, None]),
             count: member.count.unwrap_or(1),
         };
         let members = group.members.into_iter().map(one).collect();

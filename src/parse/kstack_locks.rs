@@ -56,13 +56,15 @@ fn wait(json: JsonWait) -> Wait {
     Wait { what: json.what, lock, wanted_as: json.wanted_as, owner, words: json.words, line }
 }
 
-/// What a stack's document says about its task beside the frames; `None` when it says nothing.
-pub fn annotations(held: Option<Vec<JsonLock>>, waits_for: Option<JsonWait>, workqueue: Option<String>) -> Option<Box<Annotations>> {
-    if held.is_none() && waits_for.is_none() && workqueue.is_none() {
+/// What a stack's document says about its task beside the frames: locks, then work queue, command line and control group; `None` when it
+/// says nothing.
+pub fn annotations(held: Option<Vec<JsonLock>>, waits_for: Option<JsonWait>, words: [Option<String>; 3]) -> Option<Box<Annotations>> {
+    if held.is_none() && waits_for.is_none() && words.iter().all(Option::is_none) {
         return None;
     }
+    let [workqueue, command_line, cgroup] = words;
     let held = held.map(|held| held.into_iter().map(lock).collect());
-    Some(Box::new(Annotations { held, waits_for: waits_for.map(wait), workqueue }))
+    Some(Box::new(Annotations { held, waits_for: waits_for.map(wait), workqueue, command_line, cgroup }))
 }
 
 /// Locks of a task that has no stack.

@@ -1,5 +1,6 @@
-//! Trees copied from a running Linux: `/proc/PID/…/stack` with `comm`, `stat` and `wchan` beside it, `/sys/module/NAME/sections`,
-//! `/sys/module/NAME/notes`, `/sys/kernel/notes`. They are known by the last parts of their paths, wherever the tree begins.
+//! Trees copied from a running Linux, by `kstack capture` or by hand: `/proc/PID/…/stack` with `comm`, `stat`, `wchan`, `cmdline` and
+//! `cgroup` beside it, `/sys/module/NAME/sections`, `/sys/module/NAME/notes`, `/sys/kernel/notes`, `/proc/version` and what `uname -a` printed. They are known by the
+//! last parts of their paths, wherever the tree begins. Below folders `sample-0`, `sample-1`, … the same threads stand again.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +10,61 @@ use super::{Format, SNIFF_BYTES};
 use crate::model::addr::Avma;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId};
+use crate::model::stack::Stack;
 
 /// What was found of one thread.
 #[derive(Default)]
 struct Task {
     stack: Vec<u8>,
     comm: Option<String>,
+    /// The name in `stat`, where there is no `comm`.
+    stat_name: Option<String>,
     state: Option<String>,
     wchan: Option<String>,
+    shared: Shared,
+}
+
+/// What the threads of a process share, unless one has its own.
+#[derive(Default)]
+struct Shared {
+    command_line: Option<String>,
+    cgroup: Option<String>,
+}
+
+/// The threads of one sample.
+#[derive(Default)]
+struct Sample {
+    tasks: BTreeMap<(u64, u64), Task>,
+    processes: BTreeMap<u64, Shared>,
 }
 
 /// A tree while it is being read, file by file, in any order.
 #[derive(Default)]
 pub struct Tree {
-    tasks: BTreeMap<(u64, u64), Task>,
+    samples: BTreeMap<Option<u32>, Sample>,
     modules: BTreeMap<String, ImageClaim>,
     kernel: Option<ImageId>,
+    release: Option<String>,
+}
+
+/// The threads of a tree, or of one sample of it.
+pub struct TreeReport {
+    /// Number of the sample, where the tree has samples.
+    pub sample: Option<u32>,
+    /// Their stacks as `tail -n +1 /proc/*/task/*/stack` prints them.
+    pub text: Vec<u8>,
+    /// What they say.
+    pub capture: Capture,
 }
 
 /// What a path stands for.
 enum Part<'p> {
     Task(u64, u64, &'p str),
+    Process(u64, &'p str),
     Section(&'p str, &'p str),
     Notes(&'p str),
     KernelNotes,
+    Version,
 }
 
 impl Tree {
@@ -44,17 +76,8 @@ impl Tree {
     /// Takes a file that [`Tree::knows`].
     pub fn take(&mut self, path: &str, bytes: &[u8]) {
         match part(path) {
-            Some(Part::Task(pid, tid, file)) => {
-                let task = self.tasks.entry((pid, tid)).or_default();
-                let text = lex::text(bytes.trim_ascii());
-                match file {
-                    "stack" => task.stack = bytes.to_vec(),
-                    "comm" => task.comm = Some(text),
-                    "wchan" => task.wchan = Some(text).filter(|text| !text.is_empty() && text != "0"),
-                    // `PID (COMM) STATE …`; the name may hold anything, a parenthesis too.
-                    _ => task.state = text.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').next().map(str::to_string)),
-                }
-            }
+            Some(Part::Task(pid, tid, file)) => self.sample(path).tasks.entry((pid, tid)).or_default().take(file, bytes),
+            Some(Part::Process(pid, file)) => self.sample(path).processes.entry(pid).or_default().take(file, bytes),
             Some(Part::Section(module, section)) => {
                 let address = std::str::from_utf8(bytes.trim_ascii()).ok().and_then(|text| lex::hex(text.as_bytes()));
                 if let Some(address) = address.filter(|address| *address != 0) {
@@ -67,13 +90,37 @@ impl Tree {
                 }
             }
             Some(Part::KernelNotes) => self.kernel = self.kernel.or(build_id(bytes)),
+            Some(Part::Version) => {
+                // `Linux version RELEASE …`, and `Linux HOST RELEASE …` of `uname -a`, which may be run elsewhere than where the tree was copied
+                // from. Modules have files of that name too.
+                let mut words = lex::words(bytes.trim_ascii()).take(3);
+                let (first, second) = (words.next(), words.next());
+                let release = words.next().filter(|_| first == Some(b"Linux")).map(lex::text);
+                let surer = second == Some(b"version") || self.release.is_none();
+                self.release = release.filter(|_| surer).or(self.release.take());
+            }
             None => {}
         }
+    }
+
+    fn sample(&mut self, path: &str) -> &mut Sample {
+        let number = path.split('/').find_map(|part| part.strip_prefix("sample-")?.parse().ok());
+        self.samples.entry(number).or_default()
     }
 
     fn module(&mut self, name: &str) -> &mut ImageClaim {
         let fresh = || ImageClaim { name: name.to_string(), basis: Basis::Runtime, ..ImageClaim::default() };
         self.modules.entry(name.to_string()).or_insert_with(fresh)
+    }
+
+    /// How many threads there are whose stack is not, as without privilege.
+    pub fn threads_without_stack(&self) -> usize {
+        self.samples.values().flat_map(|sample| sample.tasks.values()).filter(|task| task.stack.is_empty()).count()
+    }
+
+    /// The kernel's release, where the tree says it.
+    pub fn release(&self) -> Option<&str> {
+        self.release.as_deref()
     }
 
     /// The load map in the tree, if there is one.
@@ -89,44 +136,110 @@ impl Tree {
         if images.is_empty() {
             return None;
         }
-        Some(Capture { format: "linux-sysfs-tree", os: Some(Os::Linux), basis: Some(Basis::Runtime), images, ..Capture::default() })
+        Some(Capture {
+            format: "linux-sysfs-tree",
+            os: Some(Os::Linux),
+            kernel_version: self.release.clone(),
+            basis: Some(Basis::Runtime),
+            images,
+            ..Capture::default()
+        })
     }
 
-    /// The stacks in the tree as `tail -n +1 /proc/*/task/*/stack` prints them, and what they say; threads in the order of their numbers.
-    pub fn report(&mut self) -> Option<(Vec<u8>, Capture)> {
-        let tasks = std::mem::take(&mut self.tasks);
-        if tasks.values().all(|task| task.stack.is_empty()) {
-            return None;
-        }
+    /// The threads of each sample, in the order of the samples and of their numbers; nothing where no thread has a stack.
+    pub fn reports(&mut self) -> Vec<TreeReport> {
+        let samples = std::mem::take(&mut self.samples).into_iter();
+        let with_stacks = samples.filter(|(_, sample)| sample.tasks.values().any(|task| !task.stack.is_empty()));
+        with_stacks.map(|(number, sample)| self.report(number, &sample)).collect()
+    }
+
+    fn report(&self, number: Option<u32>, sample: &Sample) -> TreeReport {
         let mut text = Vec::with_capacity(SNIFF_BYTES);
-        for ((pid, tid), task) in &tasks {
+        for ((pid, tid), task) in &sample.tasks {
             text.extend(format!("==> /proc/{pid}/task/{tid}/stack <==\n").into_bytes());
             text.extend(&task.stack);
             text.push(b'\n');
         }
         let mut capture = LinuxProcStack.parse(&text);
+        capture.kernel_version.clone_from(&self.release);
         for stack in &mut capture.stacks {
             let tid = stack.tid.as_deref().and_then(|tid| tid.parse().ok());
             let key = stack.pid.and_then(|pid| u64::try_from(pid).ok()).zip(tid);
-            let Some(task) = key.and_then(|key| tasks.get(&key)) else { continue };
-            stack.process.clone_from(&task.comm);
-            stack.state.clone_from(&task.state);
-            stack.wait_channel.clone_from(&task.wchan);
+            if let Some((key, task)) = key.and_then(|key| Some((key, sample.tasks.get(&key)?))) {
+                task.tell(stack, sample.processes.get(&key.0));
+            }
         }
-        Some((text, capture))
+        TreeReport { sample: number, text, capture }
     }
+}
+
+impl Task {
+    fn take(&mut self, file: &str, bytes: &[u8]) {
+        let text = || lex::text(bytes.trim_ascii());
+        match file {
+            "stack" => self.stack = bytes.to_vec(),
+            "comm" => self.comm = Some(text()),
+            "wchan" => self.wchan = Some(text()).filter(|text| !text.is_empty() && text != "0"),
+            "stat" => {
+                // `PID (COMM) STATE …`; the name may hold anything, a parenthesis too.
+                let text = text();
+                let (head, rest) = text.rsplit_once(") ").unwrap_or_default();
+                self.state = rest.split(' ').next().filter(|state| !state.is_empty()).map(str::to_string);
+                self.stat_name = head.split_once('(').map(|(_, name)| name.to_string());
+            }
+            _ => self.shared.take(file, bytes),
+        }
+    }
+
+    /// Says of the thread's stack what is known of the thread.
+    fn tell(&self, stack: &mut Stack, process: Option<&Shared>) {
+        stack.process = self.comm.clone().or_else(|| self.stat_name.clone());
+        stack.state.clone_from(&self.state);
+        stack.wait_channel.clone_from(&self.wchan);
+        let of =
+            |get: fn(&Shared) -> &Option<String>| get(&self.shared).clone().or_else(|| process.and_then(|process| get(process).clone()));
+        let (command_line, cgroup) = (of(|shared| &shared.command_line), of(|shared| &shared.cgroup));
+        if command_line.is_some() || cgroup.is_some() {
+            let told = stack.annotations.get_or_insert_default();
+            (told.command_line, told.cgroup) = (command_line, cgroup);
+        }
+    }
+}
+
+impl Shared {
+    fn take(&mut self, file: &str, bytes: &[u8]) {
+        let text = if file == "cmdline" { arguments(bytes) } else { cgroup(bytes) };
+        let place = if file == "cmdline" { &mut self.command_line } else { &mut self.cgroup };
+        *place = Some(text).filter(|text| !text.is_empty());
+    }
+}
+
+/// `/proc/PID/cmdline` has a NUL behind each argument.
+fn arguments(bytes: &[u8]) -> String {
+    let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
+    lex::text(&bytes[..end]).replace('\0', " ")
+}
+
+/// The path in the unified hierarchy (`0::/user.slice/…`), else that of the first line: all hierarchies of a task are seldom apart.
+fn cgroup(bytes: &[u8]) -> String {
+    let lines = || lex::lines(bytes).map(|line| line.bytes);
+    let unified = lines().find_map(|line| line.strip_prefix(b"0::")).filter(|path| *path != b"/");
+    let first = || lines().find_map(|line| line.splitn(3, |b| *b == b':').nth(2));
+    lex::text(unified.or_else(first).unwrap_or_default())
 }
 
 fn part(path: &str) -> Option<Part<'_>> {
     let mut parts = path.rsplit('/');
-    let (file, parent, above, top) = (parts.next()?, parts.next()?, parts.next().unwrap_or(""), parts.next().unwrap_or(""));
+    let (file, parent, above, top) = (parts.next()?, parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let number = |text: &str| text.parse::<u64>().ok();
     match (file, parent, above) {
-        ("stack" | "comm" | "wchan" | "stat", tid, "task") => Some(Part::Task(number(top)?, number(tid)?, file)),
+        ("stack" | "comm" | "wchan" | "stat" | "cmdline" | "cgroup", tid, "task") => Some(Part::Task(number(top)?, number(tid)?, file)),
         ("stack" | "comm" | "wchan" | "stat", pid, _) => Some(Part::Task(number(pid)?, number(pid)?, file)),
+        ("cmdline" | "cgroup", pid, _) => Some(Part::Process(number(pid)?, file)),
         (".note.gnu.build-id", "notes", module) => Some(Part::Notes(module)),
         (".note.gnu.build-id", module, "notes") => Some(Part::Notes(module)),
         ("notes", "kernel", _) | ("kernel-notes", ..) => Some(Part::KernelNotes),
+        ("version" | "uname", ..) => Some(Part::Version),
         (section, "sections", module) if !module.is_empty() => Some(Part::Section(module, section)),
         (section, module, "sections") => Some(Part::Section(module, section)),
         _ => None,
@@ -171,7 +284,7 @@ mod tests {
         let map = tree.map().unwrap();
         assert_eq!((map.images.len(), map.images[0].sections.len()), (1, 1));
         assert_eq!(map.images[0].id.unwrap().to_string(), "abcd");
-        let (text, capture) = tree.report().unwrap();
+        let [TreeReport { sample: None, text, capture }] = &tree.reports()[..] else { panic!("one report") };
         assert!(text.starts_with(b"==> /proc/7/task/9/stack <==\n"));
         let stack = &capture.stacks[0];
         assert_eq!(
@@ -179,6 +292,36 @@ mod tests {
             (Some("a) b"), Some("D"), Some("cv_wait_common"))
         );
         assert!(!Tree::knows("proc/7/maps") && !Tree::knows("stack") && !Tree::knows("notes.md"));
+    }
+
+    #[test]
+    fn threads_have_what_their_process_has_unless_they_have_their_own() {
+        let mut tree = Tree::default();
+        for (path, bytes) in [
+            ("proc/version", &b"Linux version 6.1.0-56-amd64 (a@b) #1 SMP\n"[..]),
+            ("sys/module/zfs/version", b"2.1.11-1\n"),
+            ("uname", b"Linux host 6.12 #1 SMP\n"),
+            ("sample-1/proc/7/task/7/stack", b"[<0>] a+0x1/0x2\n"),
+            ("sample-0/proc/7/task/7/stack", b"[<0>] a+0x1/0x2\n"),
+            ("sample-0/proc/7/task/7/stat", b"7 (x (y)) S 1"),
+            ("sample-0/proc/7/task/8/stack", b"[<0>] b+0x1/0x2\n"),
+            ("sample-0/proc/7/task/8/cgroup", b"0::/\n4:cpu:/x\n"),
+            ("sample-0/proc/7/cgroup", b"1:cpu:/\n0::/a/b\n"),
+            ("sample-0/proc/7/cmdline", b"dd\0if=a b\0\0"),
+            ("sample-0/proc/7/task/9/stack", b""),
+        ] {
+            assert!(Tree::knows(path), "{path}");
+            tree.take(path, bytes);
+        }
+        assert_eq!(tree.threads_without_stack(), 1);
+        let reports = tree.reports();
+        assert_eq!(reports.iter().map(|report| report.sample).collect::<Vec<_>>(), [Some(0), Some(1)]);
+        let capture = &reports[0].capture;
+        assert_eq!(capture.kernel_version.as_deref(), Some("6.1.0-56-amd64"));
+        let told = |at: usize| capture.stacks[at].annotations.as_deref().unwrap();
+        assert_eq!((told(0).command_line.as_deref(), told(0).cgroup.as_deref()), (Some("dd if=a b"), Some("/a/b")));
+        assert_eq!((told(1).command_line.as_deref(), told(1).cgroup.as_deref()), (Some("dd if=a b"), Some("/")));
+        assert_eq!((capture.stacks[0].process.as_deref(), capture.stacks[0].state.as_deref()), (Some("x (y)"), Some("S")));
     }
 
     #[test]

@@ -140,7 +140,7 @@ fn kernel(capture: &Capture, maps: &[(String, Capture)], library: &Library, arch
 }
 
 /// The modules that frames name, with the build id where the kernel prints it (`[zfs 73d1…]`).
-fn modules(capture: &Capture, text: &[u8]) -> Vec<Image> {
+pub(super) fn modules(capture: &Capture, text: &[u8]) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
     let mut seen = FxHashSet::default();
     for frame in capture.stacks.iter().flat_map(|stack| &stack.frames).filter(|_| capture.os == Some(Os::Linux)) {

@@ -12,6 +12,7 @@ mod kdk;
 mod kernel;
 mod linux;
 pub mod proof;
+mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::symbols::Segment;
 use crate::symbols::find::{GivenAddress, Library, Program};
 use anchors::Anchors;
 use evidence::Pair;
+pub use wanted::wanted;
 
 /// Part of the warning that a file for several architectures was given and the report tells none.
 pub const WHICH_SLICE: &str = "nothing says which is meant";

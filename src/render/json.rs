@@ -314,6 +314,10 @@ struct JsonStack<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     workqueue: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    command_line: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     held_locks: Option<Vec<JsonLock<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<JsonWait<'a>>,
@@ -340,6 +344,8 @@ impl<'a> JsonStack<'a> {
             line: stack.line,
             aside: stack.aside,
             workqueue: stack.annotations.as_ref().and_then(|told| told.workqueue.as_deref()),
+            command_line: stack.annotations.as_ref().and_then(|told| told.command_line.as_deref()),
+            cgroup: stack.annotations.as_ref().and_then(|told| told.cgroup.as_deref()),
             held_locks: JsonLock::held(&stack.annotations),
             waits_for: JsonWait::waiting(&stack.annotations),
             code: stack.code.iter().map(JsonCode::of).collect(),

@@ -181,6 +181,7 @@ pub struct Library {
     /// The entries of kernel collections met so far: each of hundreds of kexts asks for the same file.
     collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
+    local: Vec<PathBuf>,
 }
 
 /// What the index of the symbol folders keeps of a file; the file itself is opened when an image wants it.
@@ -316,6 +317,42 @@ impl Library {
     /// The symbol folders that were searched.
     pub fn folders(&self) -> &[PathBuf] {
         &self.folders
+    }
+
+    /// Takes one file as if it lay in a symbol folder, unless it is no symbol file or of another build than `id`.
+    pub(super) fn take(&mut self, path: &Path, id: Option<ImageId>) -> bool {
+        let Some(mut entry) = entry(path).into_iter().next() else { return false };
+        if id.is_some() && entry.ids.is_empty() {
+            // Packed: opened now, and kept open.
+            entry.ids = self.open_entries(&[&entry]).iter().map(|program| program.id()).collect();
+        }
+        let fits = id.is_none() || entry.ids.contains(&id);
+        if fits {
+            self.local.push(entry.path.clone());
+            self.index.push(entry);
+        }
+        fits
+    }
+
+    /// Whether a module of that name or build id was given or lies in the symbol folders.
+    pub fn has(&self, name: &str, id: Option<ImageId>) -> bool {
+        let given = self.given.iter().any(|given| {
+            let named = given.file.name.as_deref() == Some(name);
+            named || given.programs.iter().any(|program| program.stem == name || (id.is_some() && program.id() == id))
+        });
+        let by_name = |entry: &Entry| (id.is_none() || entry.ids.is_empty()) && entry.stem == name;
+        given || self.index.iter().any(|entry| (id.is_some() && entry.ids.contains(&id)) || by_name(entry))
+    }
+
+    /// Whether a kernel was given or lies in the symbol folders; one of build id `id` where that is known.
+    pub fn has_kernel(&self, id: Option<ImageId>) -> bool {
+        let fits = |entry: &Entry| entry.kernel && (id.is_none() || entry.ids.contains(&id));
+        self.given.iter().any(|given| given.file.kernel) || self.index.iter().any(fits)
+    }
+
+    /// The files of this machine that [`local::search`](super::local::search) took.
+    pub fn local(&self) -> &[PathBuf] {
+        &self.local
     }
 
     /// The program of that UUID in the symbol folders, its binary and dSYM together.

@@ -13,6 +13,7 @@ pub mod dwarf;
 pub mod elf;
 mod fileset;
 pub mod find;
+pub mod local;
 pub mod macho;
 mod opd;
 pub mod patched;
