@@ -65,7 +65,7 @@ fn listing(stack: &Stack, code: &Code, text: &[u8], layout: &Layout, arch: Optio
             let first = located[n].first()?;
             Some(format!("{}:{}", first.short_file()?, first.line?))
         }),
-        differs: origin.as_ref().and_then(|origin| differs(origin, arch, code, one)),
+        differs: origin.as_ref().and_then(|origin| differs(origin, arch, one)),
     };
     decoded.iter().enumerate().map(one).collect()
 }
@@ -92,7 +92,7 @@ fn decode(arch: Arch, code: &Code, base: u64, origin: Option<&Origin<'_>>) -> Ve
         found.push(Decoded { at: 0, len: from, text: format!(".byte {}", list.join(",")), target: None, valid: false });
     }
     for (start, bytes) in [(from, &before[from..]), (marker, after)] {
-        let part = disassemble::disassemble(arch, bytes, base.wrapping_add(start as u64), code.unit);
+        let part = disassemble::disassemble(arch, bytes, base.wrapping_add(start as u64));
         found.extend(part.into_iter().map(|one| Decoded { at: one.at + start, ..one }));
     }
     found
@@ -177,7 +177,7 @@ fn named(program: &Program, at: u64) -> Option<String> {
 }
 
 /// What the file has in place of an instruction, unless it is the same one with another address in it.
-fn differs(origin: &Origin<'_>, arch: Arch, code: &Code, one: &Decoded) -> Option<String> {
+fn differs(origin: &Origin<'_>, arch: Arch, one: &Decoded) -> Option<String> {
     const MOVED: [&str; 2] = [Patch::Relocated.name(), "address slid"];
     let inside = |at: &usize| (one.at..one.at + one.len).contains(at);
     let wrong = origin.found.wrong.iter().any(inside).then_some("nothing known patches it");
@@ -190,7 +190,7 @@ fn differs(origin: &Origin<'_>, arch: Arch, code: &Code, one: &Decoded) -> Optio
     }
     let from = origin.svma(one.at);
     let to = from.saturating_add(one.len as u64 + disassemble::LONGEST as u64).min(origin.svma(origin.found.to));
-    let file = disassemble::disassemble(arch, origin.program.code(Svma(from), Svma(to))?, from, code.unit);
+    let file = disassemble::disassemble(arch, origin.program.code(Svma(from), Svma(to))?, from);
     let file = file.first().filter(|_| one.valid)?;
     let there = file.target.map_or_else(
         || file.text.clone(),

@@ -48,7 +48,7 @@ fn code_lines_of_other_peoples_logs_are_read_and_their_marked_instructions_decod
             let arch = capture.arch.unwrap_or(if code.unit == 1 { Arch::X86_64 } else { Arch::Arm64 });
             // A line whose end was torn off has no mark; then there is nothing to decode at.
             let Some(marker) = code.marker.filter(|_| disassemble::knows(arch)) else { continue };
-            let first = disassemble::disassemble(arch, &code.bytes[marker..], 0, code.unit).into_iter().next().unwrap();
+            let first = disassemble::disassemble(arch, &code.bytes[marker..], 0).into_iter().next().unwrap();
             decoded += usize::from(first.valid);
             if !first.valid {
                 odd.push(format!("{}:{} {arch} {}", path.file_name().unwrap().display(), code.line, first.text));
@@ -140,7 +140,7 @@ fn instructions_are_those_of_objdump() {
     let theirs = objdump(&tool, &path);
     for segment in file.info().segments.iter().filter(|segment| segment.executable) {
         let bytes = file.code(segment.svma, Svma(segment.svma.0 + segment.size)).unwrap();
-        let own = disassemble::disassemble(Arch::X86_64, bytes, 0, 1);
+        let own = disassemble::disassemble(Arch::X86_64, bytes, 0);
         let theirs: Vec<_> = theirs.iter().filter(|(section, ..)| *section == segment.name).collect();
         // Each section begins with an instruction, so that both go through it in step.
         let boundaries = |at: u64| own.iter().find(|one| one.at as u64 == at);

@@ -157,6 +157,7 @@ fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {
         facts.extend(image.evidence.iter().map(|evidence| evidence.text.clone()));
         facts.extend(image.refused.as_ref().map(|refused| format!("{} refused: {}", refused.path.display(), refused.why)));
         facts.extend(image.other_build.iter().map(|why| format!("used although {why}")));
+        facts.extend(Some(image.needed_by.join(", ")).filter(|names| !names.is_empty()).map(|names| format!("dependency of {names}")));
         if image.file().is_none() && !folders.is_empty() {
             let list: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
             facts.push(format!("not found by UUID or name below {}", list.join(", ")));

@@ -113,6 +113,8 @@ pub struct ImageClaim {
     pub kernel: bool,
     /// Whether this is a kernel collection, which holds the kernel and kexts that have claims of their own.
     pub collection: bool,
+    /// The image that the source lists this one as a dependency of.
+    pub needed_by: Option<String>,
     /// Whether this is a program or library of user space, which no kernel address belongs to.
     pub user: bool,
     /// Whether the addresses are slid.

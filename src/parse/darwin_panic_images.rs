@@ -26,7 +26,13 @@ impl Log<'_> {
             let end = next.filter(|next| claim.size.or(claim.exec_size).is_none() && next.body.starts_with(b"->"));
             let whole = end.and_then(|_| kexts::range(&joined(view, end, false).bytes, &self.shape));
             let taken = whole.is_some();
-            self.claim(whole.unwrap_or(claim), view.number);
+            let mut claim = whole.unwrap_or(claim);
+            if body.starts_with(b"dependency") {
+                claim.needed_by.clone_from(&self.listed_kext);
+            } else {
+                self.listed_kext = Some(claim.name.clone());
+            }
+            self.claim(claim, view.number);
             return taken;
         }
         if self.section == Section::List {

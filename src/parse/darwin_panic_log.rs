@@ -52,6 +52,8 @@ pub struct Log<'t> {
     lines: Vec<u32>,
     head: Option<Head<'t>>,
     pub(super) section: Section,
+    /// The kext that was listed last and is no dependency.
+    pub(super) listed_kext: Option<String>,
     who: Who,
     trap: Option<u64>,
     cr2: Option<u64>,
@@ -80,6 +82,7 @@ impl<'t> Log<'t> {
             lines: Vec::new(),
             head: None,
             section: Section::Any,
+            listed_kext: None,
             who: Who::default(),
             trap: None,
             cr2: None,

@@ -85,6 +85,7 @@ fn claim(images: &mut Vec<Image>, claims: &[(&ImageClaim, &str)], library: &Libr
         }
         image.wanted = image.wanted.or(claim.id);
         image.version = image.version.take().or_else(|| claim.version.clone());
+        image.needed_by.extend(claim.needed_by.iter().filter(|name| !image.needed_by.contains(name)).cloned().collect::<Vec<_>>());
         image.claims.push(ImageClaim { source: source.to_string(), ..(*claim).clone() });
     }
 }

@@ -49,6 +49,8 @@ pub struct Image {
     pub kernel: bool,
     /// Version as a load map prints it.
     pub version: Option<String>,
+    /// Images that a source lists this one as a dependency of.
+    pub needed_by: Vec<String>,
     /// UUID that the report or a load map states.
     pub wanted: Option<ImageId>,
     /// Where its `__TEXT` lies, in the world of the report's addresses.

@@ -231,6 +231,8 @@ pub struct JsonImage<'a> {
     reason: Option<&'a str>,
     pairs_agree: Option<usize>,
     pairs: Option<usize>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    dependency_of: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evidence: Vec<JsonEvidence<'a>>,
 }
@@ -259,6 +261,7 @@ impl<'a> JsonImage<'a> {
             status: image.status().name(),
             debug_info: image.program.as_ref().is_some_and(|program| program.has_debug_info()),
             kernel: image.kernel,
+            dependency_of: &image.needed_by,
             placed_by: Some(image.placed_by.as_str()).filter(|from| !from.is_empty()),
             reason: image.refused.as_ref().map(|refused| refused.why.as_str()).or(image.other_build.as_deref()),
             pairs_agree: image.pairs.map(|(agree, _)| agree),
