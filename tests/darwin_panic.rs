@@ -82,7 +82,8 @@ fn generated(arm: bool) {
     let Some(shared) = shared() else { return };
     let mut inputs: Vec<PathBuf> = fs::read_dir(shared.join("inputs")).unwrap().map(|entry| entry.unwrap().path()).collect();
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    inputs.retain(|path| name(path).starts_with("panic-") && name(path).ends_with(".txt") && name(path).contains("arm64") == arm);
+    let panic = |path: &PathBuf| name(path).starts_with("panic-") && [".txt", ".ips", ".panic"].iter().any(|end| name(path).ends_with(end));
+    inputs.retain(|path| panic(path) && name(path).contains("arm64") == arm);
     inputs.sort();
     assert!(inputs.len() >= 4, "the generated panics are there");
     let mut failed = Vec::new();
