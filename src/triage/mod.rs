@@ -96,6 +96,12 @@ impl<'g, 'a> Facts<'g, 'a> {
         waiting.into_iter().any(|function| LOCKS.iter().any(|begin| function.starts_with(begin)))
     }
 
+    /// Every report of the same source, this one too: a panic and the stackshot that was taken with it.
+    pub fn beside(&self) -> impl Iterator<Item = &'g Report<'a>> {
+        let source = self.report.source;
+        self.groups.reports.iter().filter(move |report| report.source == source)
+    }
+
     /// Every stack with its number.
     pub fn stacks(&self) -> impl Iterator<Item = (usize, &'a Stack)> {
         self.report.capture.stacks.iter().enumerate()

@@ -126,6 +126,11 @@ fn crashes<'f>(facts: &'f Facts<'_, '_>) -> impl Iterator<Item = (&'f Stack, &'f
 /// How the title of a macOS panic's stack begins.
 const MACOS_PANIC: &str = "panic(cpu ";
 
+/// Whether a stack is that of a macOS panic, which for all but a watchdog's is no hang: its stackshot shows what ran beside it.
+fn is_panic(stack: &Stack) -> bool {
+    stack.title.as_deref().is_some_and(|title| title.starts_with(MACOS_PANIC) && !title.contains("watchdog"))
+}
+
 fn panic(facts: &Facts<'_, '_>) -> Said {
     let titled = facts.stacks().filter(|(_, stack)| stack.kind == StackKind::Crash && !stack.aside);
     let panics = titled.filter_map(|(_, stack)| Some((stack, stack.title.as_deref()?))).filter(|(_, title)| title.starts_with(MACOS_PANIC));
@@ -179,7 +184,7 @@ fn deadlock(facts: &Facts<'_, '_>) -> Said {
 }
 
 fn lockup(facts: &Facts<'_, '_>) -> Said {
-    if crashes(facts).next().is_some() {
+    if crashes(facts).next().is_some() || facts.beside().any(|report| report.capture.stacks.iter().any(is_panic)) {
         return None;
     }
     let mut evidence: Vec<Evidence> = facts.stacks().filter_map(|(_, stack)| Some(heading(stack, titled(stack, STILL)?))).collect();
