@@ -65,19 +65,24 @@ fn spoil(bytes: &mut Vec<u8>, how: &Spoil) {
 fn over(files: &[&str], cases: u32, body: fn(&[u8])) {
     for file in files {
         let original = std::fs::read(common::fixtures().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        let config = Config { cases, failure_persistence: None, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-        let outcome = runner.run(&spoils(), |spoils| {
-            let mut bytes = original.clone();
-            spoils.iter().for_each(|how| spoil(&mut bytes, how));
-            let start = Instant::now();
-            body(&bytes);
-            // Not a measurement: a quadratic or endless loop takes minutes.
-            prop_assert!(start.elapsed() < Duration::from_secs(20), "{file} takes too long when spoilt by {spoils:?}");
-            Ok(())
-        });
-        outcome.unwrap_or_else(|error| panic!("{file}: {error}"));
+        over_bytes(file, &original, cases, body);
     }
+}
+
+/// As [`over`], for bytes that a test made.
+fn over_bytes(file: &str, original: &[u8], cases: u32, body: fn(&[u8])) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let outcome = runner.run(&spoils(), |spoils| {
+        let mut bytes = original.to_vec();
+        spoils.iter().for_each(|how| spoil(&mut bytes, how));
+        let start = Instant::now();
+        body(&bytes);
+        // Not a measurement: a quadratic or endless loop takes minutes.
+        prop_assert!(start.elapsed() < Duration::from_secs(20), "{file} takes too long when spoilt by {spoils:?}");
+        Ok(())
+    });
+    outcome.unwrap_or_else(|error| panic!("{file}: {error}"));
 }
 
 #[test]
@@ -143,6 +148,14 @@ fn symbol_files() {
         "symbols/linux/unit-zlib.ko",
     ];
     over(&files, 150, fuzzing::symbol_file);
+}
+
+#[test]
+fn prelinked_kernelcaches() {
+    use common::prelinked::{Plist, cache};
+    over_bytes("plain", &cache(Plist::Plain), 100, fuzzing::symbol_file);
+    // Much of the other form is room between the kexts, where nothing can be spoilt.
+    over_bytes("serialized", &cache(Plist::Serialized), 30, fuzzing::symbol_file);
 }
 
 #[test]

@@ -182,7 +182,7 @@ impl Placer<'_> {
 
 /// Whether its segments are placed one by one.
 pub(super) fn is_split(info: &FileInfo) -> bool {
-    matches!(info.arch, Arch::Arm64 | Arch::Arm64e) && info.segment(EXEC).is_some() && !info.prelinked
+    matches!(info.arch, Arch::Arm64 | Arch::Arm64e) && info.segment(EXEC).is_some() && info.prelinked.is_none()
 }
 
 /// A segment that is placed by itself, without the padding at its end, where a collection has the next image. `stated` is the size that a

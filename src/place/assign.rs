@@ -43,7 +43,8 @@ pub fn images(
         images[kernel].unlisted = unlisted(&images[kernel], capture);
     }
     for given in &library.given {
-        if given.programs.iter().any(|program| program.info().collection.is_some()) {
+        let fits = |program: &Arc<Program>| arch.is_none_or(|arch| program.info().arch.fits(arch));
+        if given.programs.iter().any(|program| program.info().is_entry() && fits(program)) {
             give_collection(&mut images, given, arch);
         } else {
             give(&mut images, given, arch, notes);
@@ -129,7 +130,7 @@ fn kernel(capture: &Capture, maps: &[(String, Capture)], library: &Library, arch
         return None;
     }
     let file_name = given.and_then(|given| given.programs.first()).map(|program| {
-        if program.info().collection.is_some() {
+        if program.info().is_entry() {
             return "kernel".to_string();
         }
         let name = program.info().path.file_name().unwrap_or_default();
@@ -198,22 +199,22 @@ fn give(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>, notes: &mut 
         notes.push(Note::warning("", format!("{path} is a kernel but was given with -m; give it with -k")));
     }
     let image = &mut images[at];
-    // What was given for this image alone comes before the kernel collection that has it too; only one id tells that two files are of one build.
+    // What was given for this image alone comes before the kernel collection or cache that has it too; only one id tells that two files are of one build.
     let another = |other: &&Arc<Program>| other.id() != program.id() || (other.id().is_none() && !Arc::ptr_eq(other, program));
-    if let Some(other) = image.program.as_ref().filter(|other| another(other) && other.info().collection.is_none()) {
+    if let Some(other) = image.program.as_ref().filter(|other| another(other) && !other.info().is_entry()) {
         let other = other.info().path.display();
         notes.push(Note::warning("", format!("{path} and {other} are both for {}; the first given is used", image.name)));
         return;
     }
     // A collection's entry of the same UUID has these files besides its own.
-    let united = image.program.as_ref().is_some_and(|entry| entry.info().collection.is_some() && entry.id() == program.id());
+    let united = image.program.as_ref().is_some_and(|entry| entry.info().is_entry() && entry.id() == program.id());
     if !united {
         image.program = Some(program.clone());
     }
     image.given = given.file.address.clone();
 }
 
-/// Hands the entries of a kernel collection to their images: by UUID, then by bundle identifier. The others are at hand where frames lie in them.
+/// Hands the entries of a kernel collection or prelinked cache to their images: by UUID, then by bundle identifier. The others are at hand where frames lie in them.
 fn give_collection(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>) {
     let mut by_id: FxHashMap<ImageId, usize> = FxHashMap::default();
     let mut by_name: FxHashMap<String, usize> = FxHashMap::default();
@@ -236,13 +237,13 @@ fn give_collection(images: &mut Vec<Image>, given: &Given, arch: Option<Arch>) {
     }
 }
 
-/// What `FILE@ADDR` says about an entry of a collection: ADDR is where the collection lies; `@SEGMENT=ADDR` speaks of the kernel's segment.
+/// What `FILE@ADDR` says about an entry: ADDR is where the collection, or the kernel of a prelinked cache, lies; `@SEGMENT=ADDR` speaks of the kernel's segment.
 fn given_entry(given: &GivenAddress, program: &Program, kernel: bool) -> Option<GivenAddress> {
     let info = program.info();
     match &given.segment {
         Some(_) => (kernel && info.kind == FileKind::Kernel).then(|| given.clone()),
         None => {
-            let from_start = info.base().0.wrapping_sub(info.collection.as_ref()?.base.0);
+            let from_start = info.base().0.wrapping_sub(info.whole_base()?.0);
             Some(GivenAddress { segment: None, at: Avma(given.at.0.wrapping_add(from_start)) })
         }
     }

@@ -142,7 +142,7 @@ mod tests {
             is_elf: true,
             encrypted: false,
             collection: None,
-            prelinked: false,
+            prelinked: None,
         };
         let names = |placed: Vec<(Segment, Avma)>| placed.into_iter().map(|(segment, at)| (segment.name, at.0)).collect::<Vec<_>>();
         let placed = names(by_base(&info, Avma(0x1000)));

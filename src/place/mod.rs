@@ -81,7 +81,7 @@ pub struct Image {
     pub evidence: Vec<proof::Evidence>,
     claims: Vec<ImageClaim>,
     given: Option<GivenAddress>,
-    /// Whether only a kernel collection has it, and no source names it.
+    /// Whether only a kernel collection or prelinked cache has it, and no source names it.
     spare: bool,
     /// Why no kernel file can be the report's: it lists all UUIDs, and none is a kernel's at hand.
     unlisted: Option<String>,
@@ -181,8 +181,9 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     }
     let listed = maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
     let unsaid = if options.slide.is_some() { Basis::Runtime } else { listed.unwrap_or_default() };
-    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new() };
+    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new(), kernel: None };
     let (slide, slide_from) = placer.kernel(&mut images);
+    placer.kernel = images.iter().find(|image| image.kernel).and_then(darwin::RunningKernel::of);
     let map_slide = placer.map_slide(&images, slide);
     placer.find_foreign(&images, map_slide);
     for image in images.iter_mut().filter(|image| !image.kernel) {
@@ -255,6 +256,8 @@ struct Placer<'a> {
     /// What a format that does not say is taken for: run-time addresses once a slide is given, else those of the load maps.
     unsaid: Basis,
     notes: Vec<Note>,
+    /// The kernel with its file, once it is placed.
+    kernel: Option<darwin::RunningKernel>,
     /// Load maps of another boot than the report's.
     foreign: Vec<String>,
 }

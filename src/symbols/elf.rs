@@ -143,7 +143,7 @@ impl Elf {
             is_elf: true,
             encrypted: false,
             collection: None,
-            prelinked: false,
+            prelinked: None,
         };
         let base = |section: object::SectionIndex| Some(sections.get(section.0)?.as_ref()?.base);
         let descriptors = if arch == Arch::Ppc64 { Descriptors::read(&file, base) } else { None };

@@ -190,7 +190,7 @@ impl Entry {
             is_elf: false,
             encrypted: false,
             collection: Some(collection.clone()),
-            prelinked: false,
+            prelinked: None,
         };
         let bundle_id = (name != KERNEL).then(|| name.to_string());
         Ok(Entry { bytes: bytes.clone(), range, info, bundle_id, commands, table: OnceLock::new() })

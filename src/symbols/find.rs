@@ -178,7 +178,7 @@ pub struct Library {
     pub given: Vec<Given>,
     index: Vec<Entry>,
     opened: Mutex<BTreeMap<Vec<PathBuf>, Vec<Arc<Program>>>>,
-    /// The entries of kernel collections met so far: each of hundreds of kexts asks for the same file.
+    /// The entries of kernel collections and caches met so far: each of hundreds of kexts asks for the same file.
     collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
     local: Vec<PathBuf>,
@@ -206,15 +206,15 @@ impl Library {
         self.unite();
     }
 
-    /// Adds to the entries of given kernel collections what is given besides under their UUIDs: a dSYM has the lines that a collection lacks.
+    /// Adds to the entries of given kernel collections and caches what is given besides under their UUIDs: a dSYM has the lines that a collection lacks.
     fn unite(&mut self) {
-        let apart = |program: &&Arc<Program>| program.info().collection.is_none();
+        let apart = |program: &&Arc<Program>| !program.info().is_entry();
         let programs = self.given.iter().flat_map(|given| &given.programs).filter(apart);
         let loose: FxHashMap<(Option<ImageId>, Arch), Arc<Program>> = programs
             .filter(|program| program.id().is_some())
             .map(|program| ((program.id(), program.info().arch), program.clone()))
             .collect();
-        let entries = self.given.iter_mut().flat_map(|given| &mut given.programs).filter(|program| program.info().collection.is_some());
+        let entries = self.given.iter_mut().flat_map(|given| &mut given.programs).filter(|program| program.info().is_entry());
         for entry in entries {
             let Some(other) = loose.get(&(entry.id(), entry.info().arch)) else { continue };
             let known: Vec<&PathBuf> = entry.files.iter().map(|file| &file.info().path).collect();
@@ -236,12 +236,6 @@ impl Library {
             let path = info.path.display().to_string();
             if info.encrypted {
                 notes.push(Note::warning(&path, "its code is encrypted: its symbols are used, its code is not looked at"));
-            }
-            if info.prelinked {
-                notes.push(Note::warning(
-                    &path,
-                    "is a prelinked kernelcache: the kernel in it is used, its kexts are not read; give those with -m or -S",
-                ));
             }
             if info.kind == FileKind::Dsym && !info.has_debug_info {
                 notes.push(Note::warning(
@@ -408,9 +402,10 @@ impl Library {
             self.open(&bundles).0
         };
         let mut programs = opened.entry(key.clone()).or_insert_with(open_now).clone();
-        // Of a collection only what was asked for.
-        let asked = |program: &Program| entries.iter().any(|entry| entry.ids.contains(&program.id()));
-        programs.retain(|program| program.info().collection.is_none() || asked(program));
+        // Of a collection or cache only what was asked for.
+        let is = |entry: &&Entry, program: &Program| program.id().is_some() || entry.bundle_id == program.bundle_id;
+        let asked = |program: &Program| entries.iter().any(|entry| entry.ids.contains(&program.id()) && is(entry, program));
+        programs.retain(|program| !program.info().is_entry() || asked(program));
         programs
     }
 
@@ -469,14 +464,14 @@ impl Library {
         last
     }
 
-    /// Opens one file; a kernel collection only once.
+    /// Opens one file; a kernel collection or cache only once.
     fn files(&self, path: &Path, refused: &mut Vec<Error>) -> crate::Result<Vec<Arc<dyn Symbols>>> {
         let lock = || self.collections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(known) = lock().get(path) {
             return Ok(known.clone());
         }
         let files: Vec<Arc<dyn Symbols>> = super::open(path, refused)?.into_iter().map(Arc::from).collect();
-        if files.iter().any(|file| file.info().collection.is_some()) {
+        if files.iter().any(|file| file.info().is_entry()) {
             lock().insert(path.to_path_buf(), files.clone());
         }
         Ok(files)
@@ -530,9 +525,9 @@ fn is_kernel(info: &FileInfo) -> bool {
     info.kind == FileKind::Kernel || (info.kind == FileKind::Dsym && info.base().0 >> 63 == 1)
 }
 
-/// Bundle identifier and short name; the entries of a collection have their own, and its kernel is called `kernel`.
+/// Bundle identifier and short name; the entries of a collection or cache have their own, and its kernel is called `kernel`.
 fn names(file: &dyn Symbols, bundle: &Bundle) -> (Option<String>, String) {
-    if file.info().collection.is_none() {
+    if !file.info().is_entry() {
         return (bundle.bundle_id.clone().or_else(|| file.bundle_id()), bundle.stem.clone());
     }
     let id = file.bundle_id();
@@ -560,7 +555,7 @@ fn whole_entry(path: &Path) -> Option<Vec<Entry>> {
     let first = files.first()?.info();
     let kernel = is_kernel(first);
     let around = bundle::find(path).ok()?;
-    if first.collection.is_some() {
+    if first.is_entry() {
         let one = |file: &dyn Symbols| {
             let (bundle_id, stem) = names(file, &around);
             Entry { path: path.to_path_buf(), ids: vec![file.info().id], kernel: is_kernel(file.info()), bundle_id, stem }

@@ -9,7 +9,7 @@ use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
 
 use super::dwarf::{self, Sections, UnitIndex};
 use super::symtab::{Near, RawSymbol, SymbolTable};
-use super::{FileInfo, FileKind, Opener, Segment, Symbols, fileset};
+use super::{FileInfo, FileKind, Opener, Prelinked, Segment, Symbols, fileset, prelinked};
 use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
@@ -52,6 +52,7 @@ impl Opener for MachOOpener {
                 continue;
             }
             match MachO::open(path, bytes, start, size) {
+                Ok(file) if file.info.prelinked.is_some() => files.extend(prelinked::open(path, bytes, file, refused)),
                 Ok(file) => files.push(Box::new(file)),
                 Err(Refusal::Foreign(what)) => foreign.push(Error::bad(path, what)),
                 Err(Refusal::Bad(what)) => refused.push(Error::bad(path, what)),
@@ -100,11 +101,13 @@ enum Refusal {
 }
 
 /// One Mach-O image, a whole file or a slice of one.
-struct MachO {
+pub(super) struct MachO {
     bytes: Bytes,
     start: usize,
     end: usize,
     info: FileInfo,
+    /// Bundle identifier that a prelinked kernelcache gives it.
+    listed_as: Option<String>,
     /// Code sections: link-time start, end, and offset in the slice.
     code: Vec<(u64, u64, u64)>,
     table: OnceLock<SymbolTable>,
@@ -132,21 +135,32 @@ impl MachO {
         let segments: Vec<Segment> = file.segments().filter_map(|segment| placed_segment(&file, &segment, &code)).collect();
         let text = segments.iter().find(|segment| segment.name == "__TEXT").or(segments.first());
         let linked_at_runtime = kind == FileKind::Kext && text.is_some_and(|text| text.svma.0 != 0);
+        let id = file.mach_uuid().ok().flatten().map(ImageId::Uuid);
+        let has_kexts = file.segments().any(|segment| segment.name() == Ok(Some("__PRELINK_TEXT")) && segment.size() > 0);
+        let base = text.map_or(Svma(0), |text| text.svma);
         let info = FileInfo {
             path: path.to_path_buf(),
             kind,
             arch,
-            id: file.mach_uuid().ok().flatten().map(ImageId::Uuid),
+            id,
             segments,
             has_debug_info: file.section_by_name(".debug_info").is_some_and(|section| section.size() > 0),
             linked_at_runtime,
             is_elf: false,
             encrypted: header.encrypted,
             collection: None,
-            prelinked: kind == FileKind::Kernel
-                && file.segments().any(|segment| segment.name() == Ok(Some("__PRELINK_TEXT")) && segment.size() > 0),
+            prelinked: (kind == FileKind::Kernel && has_kexts).then_some(Prelinked { id, base }),
         };
-        Ok(MachO { bytes: bytes.clone(), start, end, info, code, table: OnceLock::new(), units: UnitIndex::default() })
+        Ok(MachO { bytes: bytes.clone(), start, end, info, listed_as: None, code, table: OnceLock::new(), units: UnitIndex::default() })
+    }
+
+    /// The kext at an offset of this kernel, which lists it under that name. `None` if there is none that can be read.
+    pub(super) fn part(&self, path: &Path, bytes: &Bytes, start: u64, size: u64, listed_as: Option<String>) -> Option<MachO> {
+        let start = start.checked_add(self.start as u64)?;
+        start.checked_add(size).filter(|end| *end <= self.end as u64)?;
+        let mut kext = MachO::open(path, bytes, start, size).ok()?;
+        kext.info.prelinked.clone_from(&self.info.prelinked);
+        Some(MachO { listed_as, ..kext })
     }
 
     fn data(&self) -> &[u8] {
@@ -154,7 +168,7 @@ impl MachO {
     }
 
     /// The parsed file. Parsing reads the load commands only and is repeated rather than kept, because it borrows the bytes.
-    fn file(&self) -> Option<object::File<'_>> {
+    pub(super) fn file(&self) -> Option<object::File<'_>> {
         object::File::parse(self.data()).ok()
     }
 }
@@ -187,7 +201,7 @@ impl Symbols for MachO {
     }
 
     fn bundle_id(&self) -> Option<String> {
-        kmod_name(&self.file()?)
+        self.listed_as.clone().or_else(|| kmod_name(&self.file()?))
     }
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
@@ -314,10 +328,11 @@ fn unsupported(arch: &str) -> String {
     format!("is for {arch}, which kstack does not resolve; give the file or slice for x86_64, i386 or arm64")
 }
 
-/// Segments that are mapped where code or data is; those of the linker and of DWARF are never at an address.
+/// Segments that are mapped where code or data is; those of the linker and of DWARF are never at an address, and what `__PRELINK_TEXT` holds
+/// are kexts, which are images of their own.
 fn placed_segment(file: &object::File<'_>, segment: &object::Segment<'_, '_>, code: &[(u64, u64, u64)]) -> Option<Segment> {
     let name = segment.name().ok().flatten().unwrap_or_default();
-    if matches!(name, "__LINKEDIT" | "__DWARF" | "__PAGEZERO") || segment.size() == 0 {
+    if matches!(name, "__LINKEDIT" | "__DWARF" | "__PAGEZERO" | "__PRELINK_TEXT") || segment.size() == 0 {
         return None;
     }
     // The one segment of an MH_OBJECT has no name; its code is what `__TEXT` holds elsewhere.

@@ -17,6 +17,7 @@ pub mod local;
 pub mod macho;
 mod opd;
 pub mod patched;
+mod prelinked;
 pub mod reloc;
 mod remember;
 mod skim;
@@ -87,8 +88,8 @@ pub struct FileInfo {
     pub encrypted: bool,
     /// The kernel collection (`MH_FILESET`) that it is an entry of; its addresses are then the collection's.
     pub collection: Option<Collection>,
-    /// Whether it is a kernel with its kexts linked to it as one (a kernelcache that is no collection), which moves as a whole.
-    pub prelinked: bool,
+    /// The prelinked kernelcache (the kind that is no collection) that it is the kernel or a kext of; all of that moves as a whole.
+    pub prelinked: Option<Prelinked>,
 }
 
 /// A kernel collection.
@@ -100,7 +101,27 @@ pub struct Collection {
     pub base: Svma,
 }
 
+/// A prelinked kernelcache, known by its kernel.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Prelinked {
+    /// UUID of the kernel.
+    pub id: Option<ImageId>,
+    /// Where the kernel is linked: its `__TEXT`.
+    pub base: Svma,
+}
+
 impl FileInfo {
+    /// Whether the file holds a kernel together with its kexts, and this is one of them.
+    pub fn is_entry(&self) -> bool {
+        self.collection.is_some() || self.prelinked.is_some()
+    }
+
+    /// Where the file that it is an entry of is linked, as a whole.
+    pub fn whole_base(&self) -> Option<Svma> {
+        let collection = self.collection.as_ref().map(|collection| collection.base);
+        collection.or(self.prelinked.as_ref().map(|cache| cache.base))
+    }
+
     /// The segment of that name.
     pub fn segment(&self, name: &str) -> Option<&Segment> {
         self.segments.iter().find(|segment| segment.name == name)

@@ -15,7 +15,7 @@ use super::find::{Entry, entry};
 use crate::model::image::ImageId;
 
 /// Changes when what is kept of a file changes: older pieces are then forgotten.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Smaller folders are read faster than remembered.
 const WORTH_IT: usize = 200;

@@ -74,7 +74,7 @@ impl TextSymbols {
             is_elf: true,
             encrypted: false,
             collection: None,
-            prelinked: false,
+            prelinked: None,
         };
         Ok(TextSymbols { info, table })
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod folder;
+pub mod prelinked;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
