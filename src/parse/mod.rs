@@ -4,6 +4,9 @@
 
 pub mod addresses;
 pub mod atos;
+mod bsd_frame;
+mod bsd_heading;
+mod bsd_log;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
@@ -31,6 +34,8 @@ pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
 mod darwin_waits;
+pub mod freebsd;
+mod freebsd_procstat;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -53,6 +58,9 @@ pub mod linux_proc_stack;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+
+pub mod netbsd;
+pub mod openbsd;
 
 use crate::model::capture::Capture;
 
@@ -126,6 +134,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_modules::Kallsyms,
     &linux_modules::CrashMod,
     &linux_proc_stack::LinuxProcStack,
+    &freebsd::FreeBsd,
+    &netbsd::NetBsd,
+    &openbsd::OpenBsd,
     &linux_log::LinuxLog,
     &addresses::Addresses,
 ];

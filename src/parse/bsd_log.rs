@@ -1,0 +1,294 @@
+//! Stacks in what a BSD kernel prints to its console: at a panic, under its debugger, when a lock order is violated.
+//!
+//! ```text
+//! panic: mtx_lock() of destroyed mutex @ sys/kern/sys_socket.c:316        what happened
+//! cpuid = 0
+//! KDB: stack backtrace:                                                   what begins a stack
+//! vpanic() at vpanic+0x1e0/frame 0xfffffe004b9db6b0                       frames, see bsd_frame.rs
+//! --- trap 0xc, rip = 0xH, rsp = 0xH, rbp = 0xH ---                       the frame below was interrupted there
+//! --- syscall (198, FreeBSD ELF64, nosys), rip = 0xH, ... ---             here begins user space
+//! ```
+//! FreeBSD, NetBSD and OpenBSD have all this in common; who a stack belongs to is read by [`super::bsd_heading`].
+
+use super::bsd_frame::{self, Found, Style};
+use super::bsd_heading::{self, Heading};
+use super::lex::{self, Line};
+use super::linux_prefix::{self, Record};
+use crate::model::addr::Arch;
+use crate::model::capture::{Capture, Headline, Os};
+use crate::model::image::Basis;
+use crate::model::stack::{Lookup, RawFrame, Role, Span, Stack, StackKind};
+
+/// How many lines below its first a frame can go on: arguments of a call fill at most that.
+const MOST_CONTINUED: usize = 4;
+
+/// The width at which debuggers break their lines, in columns. Consoles and tools can take one for themselves.
+const WIDTH: std::ops::RangeInclusive<usize> = 78..=81;
+
+/// How many lines can stand between what begins a stack and its first frame.
+const HEADING_LINES: u32 = 12;
+
+/// How far behind the line that says what happened a stack can be its own, in lines.
+const CRASH_LINES: u32 = 64;
+
+/// Reads the whole of `text`.
+pub fn parse(text: &[u8], format: &'static str, os: Os) -> Capture {
+    let mut log = Log::new(text);
+    // Lines are kept until it is known whether a frame goes on in them.
+    let mut lines = lex::lines(text).peekable();
+    let mut ahead: std::collections::VecDeque<Line<'_>> = std::collections::VecDeque::new();
+    loop {
+        while ahead.len() <= MOST_CONTINUED {
+            match lines.next() {
+                Some(line) => ahead.push_back(line),
+                None => break,
+            }
+        }
+        let Some(line) = ahead.pop_front() else { break };
+        let taken = log.line(&line, ahead.make_contiguous());
+        ahead.drain(..taken);
+    }
+    log.finish(format, os)
+}
+
+/// How the frames of `text` are written, each way once.
+pub fn styles(text: &[u8]) -> Vec<Style> {
+    let mut styles = Vec::new();
+    for line in lex::lines(text) {
+        linux_prefix::records(&line, |record| {
+            let style = bsd_frame::frame(record).map(|found| found.style).filter(|style| !styles.contains(style));
+            styles.extend(style);
+        });
+    }
+    styles
+}
+
+/// A frame that begins in `record`, and how many of the lines of `rest` it goes on in.
+fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
+    let whole = bsd_frame::frame(record);
+    let full = WIDTH.contains(&record.text.trim_ascii_end().len());
+    if whole.is_none() && !bsd_frame::is_cut(record.text) {
+        return None;
+    }
+    // A line of the full width can look whole and still go on: `at f+0x1` and `f3`.
+    let goes_on = |line: &Line<'_>| {
+        let next = continued(line);
+        !next.is_empty() && next.len() < *WIDTH.end() && !next.contains(&b' ') && tail(next)
+    };
+    if whole.is_some() {
+        let next = rest.first().filter(|line| full && goes_on(line));
+        let longer = next.and_then(|line| glued(record, &[continued(line)]));
+        return longer.map(|found| (found, 1)).or(whole.map(|found| (found, 0)));
+    }
+    let mut pieces: Vec<&[u8]> = Vec::new();
+    for line in rest.iter().take(MOST_CONTINUED) {
+        pieces.push(continued(line));
+        if let Some(found) = glued(record, &pieces) {
+            // The offset can be cut once more.
+            return Some((found, pieces.len()));
+        }
+    }
+    None
+}
+
+/// What can be the rest of an offset or of a name with its offset.
+fn tail(next: &[u8]) -> bool {
+    next.iter().all(u8::is_ascii_hexdigit) && next.len() <= 8
+        || next.windows(3).any(|at| at == b"+0x") && bsd_frame::is_name(&next[..1])
+        || next.starts_with(b"+0x")
+        || next.starts_with(b"x") && next.len() > 1 && next[1..].iter().all(u8::is_ascii_hexdigit)
+}
+
+/// A line behind its stamps.
+fn continued<'t>(line: &Line<'t>) -> &'t [u8] {
+    let mut text: &[u8] = b"";
+    linux_prefix::records(line, |record| text = record.text);
+    text.trim_ascii_end()
+}
+
+/// The frame that the pieces make together. What it says of its place in the text is what its first line says.
+fn glued(record: &Record<'_>, pieces: &[&[u8]]) -> Option<Found> {
+    let first = record.text.len();
+    let text = [&[record.text], pieces].concat().concat();
+    let mut found = bsd_frame::frame(&Record { text: &text, ..*record })?;
+    let end = record.at + first as u32;
+    let frame = &mut found.frame;
+    for span in [&mut frame.symbol, &mut frame.module, &mut frame.location, &mut frame.text] {
+        if span.start >= end {
+            *span = Span::default();
+        }
+        span.end = span.end.min(end);
+    }
+    frame.notes = pieces.len() as u32;
+    Some(found)
+}
+
+struct Log<'t> {
+    text: &'t [u8],
+    stacks: Vec<Stack>,
+    headlines: Vec<Headline>,
+    current: Option<Stack>,
+    frames: Vec<RawFrame>,
+    /// Number of the latest frame, where frames have one.
+    number: Option<u64>,
+    /// Whether the next frame is where a trap came in.
+    trapped: bool,
+    /// What was said of the next stack.
+    owner: bsd_heading::Owner,
+    /// The line that begins the next stack, and what kind it is of.
+    heading: Option<(u32, Option<String>, StackKind)>,
+    /// The line of the latest message that says what happened, and the message.
+    crash: Option<(u32, String)>,
+    arch: Option<Arch>,
+    version: Option<String>,
+}
+
+impl<'t> Log<'t> {
+    fn new(text: &'t [u8]) -> Log<'t> {
+        Log {
+            text,
+            stacks: Vec::new(),
+            headlines: Vec::new(),
+            current: None,
+            frames: Vec::new(),
+            number: None,
+            trapped: false,
+            owner: bsd_heading::Owner::default(),
+            heading: None,
+            crash: None,
+            arch: None,
+            version: None,
+        }
+    }
+
+    /// Takes a line in; gives back how many of the next ones belong to it.
+    fn line(&mut self, line: &Line<'t>, rest: &[Line<'t>]) -> usize {
+        let mut taken = 0;
+        linux_prefix::records(line, |record| match joined(record, rest) {
+            Some((found, lines)) => {
+                taken = lines;
+                self.frame(found);
+            }
+            None => self.other(record),
+        });
+        taken
+    }
+
+    fn frame(&mut self, found: Found) {
+        let Found { mut frame, number, .. } = found;
+        if number.is_some_and(|number| self.number.is_some_and(|last| number < last)) || number.is_some() != self.number.is_some() {
+            self.close();
+        }
+        self.number = number;
+        if std::mem::take(&mut self.trapped) && frame.role == Role::Call {
+            // The program counter that the trap saved, no return address.
+            (frame.lookup, frame.role) = (Lookup::Exact, Role::Regs);
+        }
+        if frame.role == Role::Inline {
+            frame.lookup = Lookup::Exact;
+        }
+        let start = frame.line;
+        if self.current.is_none() {
+            self.current = Some(self.stack(start));
+        }
+        self.frames.push(frame);
+    }
+
+    /// A stack that begins in that line, with what the lines before said about it.
+    fn stack(&mut self, line: u32) -> Stack {
+        let heading = self.heading.take().filter(|(at, ..)| line.saturating_sub(*at) <= HEADING_LINES);
+        let crash = self.crash.as_ref().filter(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
+        let (start, said, kind) = heading.unwrap_or((line, None, if crash.is_some() { StackKind::Crash } else { StackKind::Thread }));
+        let title = said.or(crash.filter(|_| kind == StackKind::Crash).map(|(_, message)| message.clone()));
+        let owner = std::mem::take(&mut self.owner);
+        Stack {
+            kind,
+            title,
+            pid: owner.pid,
+            tid: owner.tid,
+            process: owner.process,
+            cpu: owner.cpu,
+            count: 1,
+            line: start,
+            ..Stack::default()
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(stack) = self.current.take() {
+            self.stacks.push(Stack { frames: self.frames.to_vec().into(), ..stack });
+            self.frames.clear();
+        }
+        (self.trapped, self.number) = (false, None);
+    }
+
+    /// A line that is no frame: a boundary inside a stack, or its end and perhaps what begins the next.
+    fn other(&mut self, record: &Record<'t>) {
+        let text = record.text.trim_ascii();
+        if self.current.is_some() && self.boundary(text) {
+            return;
+        }
+        self.close();
+        if text.is_empty() {
+            return;
+        }
+        let facts = &mut self.owner;
+        match bsd_heading::read(text, facts) {
+            Heading::None => {}
+            Heading::Happened(from) => {
+                let start = record.at + (lex::indent(record.text) + from) as u32;
+                let end = start + (text.len() - from) as u32;
+                let headline = Headline { line: record.line, line_start: record.line_start, text: Span { start, end } };
+                self.headlines.push(headline);
+                self.crash = Some((record.line, lex::text(&text[from..])));
+            }
+            Heading::Stack(kind) => self.heading = Some((record.line, None, kind.unwrap_or(self.kind(record.line)))),
+            Heading::Titled(kind) => self.heading = Some((record.line, Some(lex::text(text)), kind)),
+            Heading::Version(version) => self.version = self.version.take().or(Some(version)),
+        }
+    }
+
+    /// A stack of no special kind is the crash's own, if one was told of.
+    fn kind(&self, line: u32) -> StackKind {
+        let near = self.crash.as_ref().is_some_and(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
+        if near { StackKind::Crash } else { StackKind::Thread }
+    }
+
+    /// Whether a line stands inside of a stack: `--- trap … ---` and the address that NetBSD prints below.
+    fn boundary(&mut self, text: &[u8]) -> bool {
+        if let Some(what) = text.strip_prefix(b"--- ") {
+            self.trapped = what.starts_with(b"trap") || what.starts_with(b"interrupt");
+            return true;
+        }
+        // `7ae76591c2ba:`, `netbsd:Xintr+0x1:`, and the `?` of a stack that begins nowhere.
+        let address = text.strip_suffix(b":").is_some_and(|word| !word.is_empty() && !word.contains(&b' '));
+        address || text == b"?"
+    }
+
+    fn finish(mut self, format: &'static str, os: Os) -> Capture {
+        self.close();
+        let kernel_name = (os == Os::NetBsd).then(|| "netbsd".to_string());
+        let arch = self.arch.or_else(|| arch(&self.stacks, self.text));
+        Capture {
+            format,
+            os: Some(os),
+            arch,
+            kernel_version: self.version,
+            basis: Some(Basis::Runtime),
+            kernel_name,
+            stacks: self.stacks,
+            headlines: self.headlines,
+            ..Capture::default()
+        }
+    }
+}
+
+/// The architecture, by the functions through which its kernel is entered.
+fn arch(stacks: &[Stack], text: &[u8]) -> Option<Arch> {
+    let outermost = stacks.iter().filter_map(|stack| stack.frames.last());
+    outermost.take(64).find_map(|frame| match frame.symbol.of(text, frame.line_start) {
+        b"amd64_syscall" | b"fast_syscall_common" | b"Xfast_syscall" | b"Xsyscall" | b"Xsyscall_untramp" => Some(Arch::X86_64),
+        b"do_el0_sync" | b"handle_el0_sync" | b"el0_sync" => Some(Arch::Arm64),
+        _ => None,
+    })
+}
