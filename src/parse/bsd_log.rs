@@ -184,8 +184,9 @@ impl<'t> Log<'t> {
             // The program counter that the trap saved, no return address.
             (frame.lookup, frame.role) = (Lookup::Exact, Role::Regs);
         }
-        if frame.role == Role::Inline {
-            frame.lookup = Lookup::Exact;
+        // The address behind a call that never returns is that of another function: its name proves nothing.
+        if frame.role == Role::Call && frame.lookup == Lookup::Return && frame.offset == Some(0) {
+            frame.reliable = false;
         }
         let start = frame.line;
         if self.current.is_none() {

@@ -14,6 +14,7 @@ use memchr::memmem;
 
 use super::bsd_frame::Style;
 use super::{Confidence, Format, Holds, bsd_log, freebsd_procstat};
+use crate::model::addr::Slide;
 use crate::model::capture::{Capture, Os};
 
 /// The format.
@@ -48,6 +49,8 @@ impl Format for FreeBsd {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut capture = bsd_log::parse(text, self.id(), Os::FreeBsd);
+        // Its kernel runs where it was linked (sys/conf/ldscript.*).
+        capture.slide = Some(Slide(0));
         let tables = freebsd_procstat::stacks(text, &mut capture.notes);
         if !tables.is_empty() {
             capture.stacks.extend(tables);

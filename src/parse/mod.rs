@@ -7,6 +7,7 @@ pub mod atos;
 mod bsd_frame;
 mod bsd_heading;
 mod bsd_log;
+pub mod bsd_maps;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
@@ -130,6 +131,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
+    &bsd_maps::Kldstat,
+    &bsd_maps::Modstat,
     &linux_modules::ProcModules,
     &linux_modules::Kallsyms,
     &linux_modules::CrashMod,

@@ -143,6 +143,7 @@ impl MachO {
             is_elf: false,
             encrypted: header.encrypted,
             collection: None,
+            shared: false,
             prelinked: kind == FileKind::Kernel
                 && file.segments().any(|segment| segment.name() == Ok(Some("__PRELINK_TEXT")) && segment.size() > 0),
         };

@@ -88,6 +88,8 @@ pub struct FileInfo {
     pub collection: Option<Collection>,
     /// Whether it is a kernel with its kexts linked to it as one (a kernelcache that is no collection), which moves as a whole.
     pub prelinked: bool,
+    /// Whether it is a module that was linked at 0 like a shared object, as FreeBSD's are on most architectures: it moves as a whole.
+    pub shared: bool,
 }
 
 /// A kernel collection.

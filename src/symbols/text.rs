@@ -75,6 +75,7 @@ impl TextSymbols {
             encrypted: false,
             collection: None,
             prelinked: false,
+            shared: false,
         };
         Ok(TextSymbols { info, table })
     }
