@@ -132,7 +132,7 @@ fn target(body: &[u8], at: usize) -> Option<RawFrame> {
     let rest = body.get(at..)?;
     let word = rest.split(|b| matches!(b, b' ' | b'\t')).next().filter(|word| !word.is_empty())?;
     let plain = word.strip_suffix(b"/frame").unwrap_or(word);
-    let end = at + plain.len();
+    let end = at + word.len() + frame_pointer(&rest[word.len()..]).filter(|_| plain.len() < word.len()).unwrap_or(0);
     let mut frame = RawFrame { text: span(0, end), ..RawFrame::default() };
     if let Some(address) = lex::hex(plain) {
         frame.address = Some(Avma(address));
@@ -154,6 +154,12 @@ fn target(body: &[u8], at: usize) -> Option<RawFrame> {
     }
     frame.symbol = span(at + module, at + module + plus);
     Some(located(body, end, frame))
+}
+
+/// How long the ` 0xfffffe004b9db6b0` behind `/frame` is.
+fn frame_pointer(rest: &[u8]) -> Option<usize> {
+    let word = rest.strip_prefix(b" ")?.split(|b| *b == b' ').next()?;
+    lex::hex(word).map(|_| word.len() + 1)
 }
 
 /// How long the `zfs:` before a name is; C++ has two colons.
@@ -195,7 +201,7 @@ fn inlined(body: &[u8], place: usize, frame: RawFrame) -> RawFrame {
 }
 
 /// `path:line`; a tool that knows no line writes -1.
-fn is_place(word: &[u8]) -> bool {
+pub fn is_place(word: &[u8]) -> bool {
     let Some(colon) = word.iter().rposition(|b| *b == b':') else { return false };
     let line = word[colon + 1..].strip_prefix(b"-").unwrap_or(&word[colon + 1..]);
     colon > 0 && lex::decimal(line).is_some() && word[..colon].contains(&b'.')

@@ -63,63 +63,71 @@ pub fn styles(text: &[u8]) -> Vec<Style> {
     styles
 }
 
+/// What a line holds behind its stamps, and where that begins in the text.
+struct Piece<'t> {
+    text: &'t [u8],
+    start: u64,
+}
+
+impl<'t> Piece<'t> {
+    fn of(line: &Line<'t>) -> Piece<'t> {
+        let mut piece = Piece { text: b"", start: line.start };
+        linux_prefix::records(line, |record| piece = Piece { text: record.text, start: record.line_start + u64::from(record.at) });
+        Piece { text: piece.text.trim_ascii_end(), ..piece }
+    }
+
+    /// Whether this can be the rest of a line that looks whole: `at f+0x1` and `f3`, with the place that an earlier run wrote behind it.
+    fn is_rest(&self) -> bool {
+        let word = self.text.split(|b| *b == b' ').next().unwrap_or_default();
+        let place = self.text[word.len()..].trim_ascii();
+        let digits = |word: &[u8]| !word.is_empty() && word.len() <= 8 && word.iter().all(u8::is_ascii_hexdigit);
+        let offset = word.strip_prefix(b"+0x").or_else(|| word.strip_prefix(b"x")).is_some_and(digits);
+        (offset || digits(word)) && (place.is_empty() || bsd_frame::is_place(place))
+    }
+}
+
 /// A frame that begins in `record`, and how many of the lines of `rest` it goes on in.
 fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
     let whole = bsd_frame::frame(record);
-    let full = WIDTH.contains(&record.text.trim_ascii_end().len());
     if whole.is_none() && !bsd_frame::is_cut(record.text) {
         return None;
     }
-    // A line of the full width can look whole and still go on: `at f+0x1` and `f3`.
-    let goes_on = |line: &Line<'_>| {
-        let next = continued(line);
-        !next.is_empty() && next.len() < *WIDTH.end() && !next.contains(&b' ') && tail(next)
-    };
-    if whole.is_some() {
-        let next = rest.first().filter(|line| full && goes_on(line));
-        let longer = next.and_then(|line| glued(record, &[continued(line)]));
-        return longer.map(|found| (found, 1)).or(whole.map(|found| (found, 0)));
+    if let Some(whole) = whole {
+        let full = WIDTH.contains(&record.text.trim_ascii_end().len());
+        let next = rest.first().filter(|_| full).map(Piece::of).filter(Piece::is_rest);
+        let longer = next.and_then(|piece| glued(record, &[piece]));
+        return Some(longer.map_or((whole, 0), |longer| (longer, 1)));
     }
-    let mut pieces: Vec<&[u8]> = Vec::new();
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
     for line in rest.iter().take(MOST_CONTINUED) {
-        pieces.push(continued(line));
+        pieces.push(Piece::of(line));
         if let Some(found) = glued(record, &pieces) {
-            // The offset can be cut once more.
             return Some((found, pieces.len()));
         }
     }
     None
 }
 
-/// What can be the rest of an offset or of a name with its offset.
-fn tail(next: &[u8]) -> bool {
-    next.iter().all(u8::is_ascii_hexdigit) && next.len() <= 8
-        || next.windows(3).any(|at| at == b"+0x") && bsd_frame::is_name(&next[..1])
-        || next.starts_with(b"+0x")
-        || next.starts_with(b"x") && next.len() > 1 && next[1..].iter().all(u8::is_ascii_hexdigit)
-}
-
-/// A line behind its stamps.
-fn continued<'t>(line: &Line<'t>) -> &'t [u8] {
-    let mut text: &[u8] = b"";
-    linux_prefix::records(line, |record| text = record.text);
-    text.trim_ascii_end()
-}
-
-/// The frame that the pieces make together. What it says of its place in the text is what its first line says.
-fn glued(record: &Record<'_>, pieces: &[&[u8]]) -> Option<Found> {
-    let first = record.text.len();
-    let text = [&[record.text], pieces].concat().concat();
-    let mut found = bsd_frame::frame(&Record { text: &text, ..*record })?;
-    let end = record.at + first as u32;
+/// The frame that a line and the pieces behind it make together. Its spans reach over the ends of lines.
+fn glued(record: &Record<'_>, pieces: &[Piece<'_>]) -> Option<Found> {
+    let mut text = record.text.to_vec();
+    // Where each piece begins in the joined text, and in the report behind the start of the first line.
+    let mut starts = vec![(0, u64::from(record.at))];
+    for piece in pieces {
+        starts.push((text.len(), piece.start - record.line_start));
+        text.extend_from_slice(piece.text);
+    }
+    let mut found = bsd_frame::frame(&Record { text: &text, at: 0, ..*record })?;
+    let place = |at: u32| {
+        let (from, start) = starts.iter().rev().find(|(from, _)| *from <= at as usize).copied().unwrap_or_default();
+        u32::try_from(start + (at as usize - from) as u64).unwrap_or(u32::MAX)
+    };
     let frame = &mut found.frame;
     for span in [&mut frame.symbol, &mut frame.module, &mut frame.location, &mut frame.text] {
-        if span.start >= end {
-            *span = Span::default();
+        if !span.is_empty() {
+            *span = Span { start: place(span.start), end: place(span.end - 1).saturating_add(1) };
         }
-        span.end = span.end.min(end);
     }
-    frame.notes = pieces.len() as u32;
     Some(found)
 }
 
@@ -263,7 +271,12 @@ impl<'t> Log<'t> {
         }
         // `7ae76591c2ba:`, `netbsd:Xintr+0x1:`, and the `?` of a stack that begins nowhere.
         let address = text.strip_suffix(b":").is_some_and(|word| !word.is_empty() && !word.contains(&b' '));
-        address || text == b"?"
+        // A function that an earlier run found inlined into the frame above.
+        let inlined = text.ends_with(b" [inline]") && lex::words(text).count() == 3;
+        if let Some(last) = self.frames.last_mut().filter(|_| inlined) {
+            last.notes += 1;
+        }
+        address || inlined || text == b"?"
     }
 
     fn finish(mut self, format: &'static str, os: Os) -> Capture {

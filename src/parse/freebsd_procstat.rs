@@ -77,6 +77,11 @@ impl Table {
             self.open = true;
         } else if self.open && is_continuation(line.bytes) {
             self.go_on(line, notes);
+        } else if self.open && line.bytes.ends_with(b" [inline]") {
+            // A function that an earlier run found inlined into a frame of the line above.
+            if let Some(last) = self.stacks.last_mut().and_then(|stack| stack.frames.last_mut()) {
+                last.notes += 1;
+            }
         } else {
             self.open = false;
             self.tty = tty(line);
@@ -188,7 +193,7 @@ fn with_offset(word: &[u8]) -> bool {
 
 /// Whether every word of a line is a frame; the first and the last can be cut.
 fn is_continuation(line: &[u8]) -> bool {
-    let words: Vec<&[u8]> = lex::words(line).collect();
+    let words: Vec<&[u8]> = lex::words(line).filter(|word| !bsd_frame::is_place(word)).collect();
     let inner = words.iter().all(|word| bsd_frame::is_name(word.split(|b| *b == b'+').next().unwrap_or_default()));
     let frames = words.iter().filter(|word| with_offset(word)).count();
     inner && frames > 0 && frames + 2 >= words.len()
@@ -196,14 +201,19 @@ fn is_continuation(line: &[u8]) -> bool {
 
 /// The frames of a line from byte `from` on.
 fn frames(line: &Line<'_>, from: usize) -> Vec<RawFrame> {
-    let mut frames = Vec::new();
+    let mut frames: Vec<RawFrame> = Vec::new();
     let mut at = from;
     while at < line.bytes.len() {
         at += lex::indent(&line.bytes[at..]);
         let word = line.bytes[at..].split(|b| matches!(b, b' ' | b'\t')).next().unwrap_or_default();
         let plus = if with_offset(word) { memchr::memmem::rfind(word, b"+0x") } else { None };
         let name = &word[..plus.unwrap_or(word.len())];
-        if !name.is_empty() && bsd_frame::is_name(name) {
+        if bsd_frame::is_place(word) {
+            // Where an earlier run found the frame before.
+            if let Some(last) = frames.last_mut() {
+                last.location = Span { start: at as u32, end: (at + word.len()) as u32 };
+            }
+        } else if !name.is_empty() && bsd_frame::is_name(name) {
             let span = |length: usize| Span { start: at as u32, end: (at + length) as u32 };
             frames.push(RawFrame {
                 offset: plus.and_then(|plus| lex::hex(&word[plus + 1..])),

@@ -36,10 +36,12 @@ impl Format for NetBsd {
         let said =
             [&b": Begin traceback..."[..], b"fatal page fault in supervisor mode"].iter().any(|words| memmem::find(head, words).is_some());
         let boot = memmem::find(head, b"\nNetBSD ").is_some() || head.starts_with(b"NetBSD ");
-        let sanitizer = [&b"] UBSan: "[..], b"] ASan: ", b"] MSan: "].iter().any(|words| memmem::find(head, words).is_some());
+        let sanitizer = [&b"UBSan: Undefined Behavior in "[..], b"ASan: Unauthorized Access In ", b"MSan: Uninitialized "]
+            .iter()
+            .any(|words| memmem::find(head, words).is_some());
         match styles.contains(&Style::WithModule) || said {
             true => Confidence::Certain,
-            false if stamps > 1 || stamps > 0 && sanitizer || boot => Confidence::Likely,
+            false if stamps > 1 || sanitizer || boot => Confidence::Likely,
             false => Confidence::No,
         }
     }
