@@ -30,6 +30,8 @@ pub struct Owner {
     pub process: Option<String>,
     /// CPU number.
     pub cpu: Option<u32>,
+    /// Where it stopped, `name+0xH`: the stack begins with that very instruction.
+    pub stopped: Option<String>,
 }
 
 /// What a line is.
@@ -148,8 +150,11 @@ fn traced(text: &[u8], owner: &mut Owner) {
     owner.cpu = cpu.and_then(|cpu| u32::try_from(cpu).ok());
 }
 
-/// `Stopped in pid 9532.2 (NAME) at  netbsd:SYM: INSN`.
+/// `Stopped in pid 9532.2 (NAME) at  netbsd:SYM: INSN`, `Stopped at  SYM: INSN`.
 fn stopped(text: &[u8], owner: &mut Owner) {
+    if let Some(place) = lex::words(text).find_map(|word| word.strip_suffix(b":")).filter(|_| text.starts_with(b"Stopped ")) {
+        owner.stopped = Some(lex::text(place.rsplit(|b| *b == b':').next().unwrap_or_default()));
+    }
     let Some(rest) = text.strip_prefix(b"Stopped in pid ") else { return };
     let mut words = lex::words(rest);
     let (id, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -202,7 +207,8 @@ fn running(text: &[u8], owner: &mut Owner) {
     if lex::decimal(tid).is_none() || name.is_empty() || !(flags == b"0" || flags.starts_with(b"0x")) {
         return;
     }
-    *owner = Owner { pid: Some(pid), tid: Some(lex::text(tid)), process: Some(lex::text(&name.join(&b' '))), cpu: u32::try_from(cpu).ok() };
+    (owner.pid, owner.tid, owner.cpu) = (Some(pid), Some(lex::text(tid)), u32::try_from(cpu).ok());
+    owner.process = Some(lex::text(&name.join(&b' ')));
 }
 
 /// `FreeBSD 14.0-RELEASE #0 …`, `NetBSD 9.99.48 (GENERIC)`, `OpenBSD 6.6 (GENERIC.MP) #1`.

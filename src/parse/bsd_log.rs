@@ -143,6 +143,8 @@ struct Log<'t> {
     trapped: bool,
     /// What was said of the next stack.
     owner: bsd_heading::Owner,
+    /// Where the debugger stopped last.
+    stopped: Option<String>,
     /// The line that begins the next stack, and what kind it is of.
     heading: Option<(u32, Option<String>, StackKind)>,
     /// The line of the latest message that says what happened, and the message.
@@ -162,6 +164,7 @@ impl<'t> Log<'t> {
             number: None,
             trapped: false,
             owner: bsd_heading::Owner::default(),
+            stopped: None,
             heading: None,
             crash: None,
             arch: None,
@@ -199,8 +202,18 @@ impl<'t> Log<'t> {
         let start = frame.line;
         if self.current.is_none() {
             self.current = Some(self.stack(start));
+            if self.is_stop(&frame) {
+                frame.lookup = Lookup::Exact;
+            }
         }
         self.frames.push(frame);
+    }
+
+    /// Whether a stack's first frame is the instruction at which the debugger stopped.
+    fn is_stop(&self, frame: &RawFrame) -> bool {
+        let name = frame.symbol.of(self.text, frame.line_start);
+        let place = format!("{}+{:#x}", lex::text(name), frame.offset.unwrap_or(0));
+        self.stopped.as_deref() == Some(&place) && frame.role == Role::Call
     }
 
     /// A stack that begins in that line, with what the lines before said about it.
@@ -209,7 +222,8 @@ impl<'t> Log<'t> {
         let crash = self.crash.as_ref().filter(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
         let (start, said, kind) = heading.unwrap_or((line, None, if crash.is_some() { StackKind::Crash } else { StackKind::Thread }));
         let title = said.or(crash.filter(|_| kind == StackKind::Crash).map(|(_, message)| message.clone()));
-        let owner = std::mem::take(&mut self.owner);
+        let mut owner = std::mem::take(&mut self.owner);
+        self.stopped = owner.stopped.take().or(self.stopped.take());
         Stack {
             kind,
             title,
