@@ -104,6 +104,12 @@ fn reports() {
         "linux-log/null-in-timer/input.txt",
         "linux-proc-stack/addresses/input.txt",
         "linux-proc-stack/grep/input.txt",
+        "freebsd/numbered/input.txt",
+        "freebsd/ddb/input.txt",
+        "freebsd/procstat/input.txt",
+        "netbsd/lock-error/input.txt",
+        "openbsd/wrapped/input.txt",
+        "openbsd/witness/input.txt",
         "darwin-stackshot-json/deadlock/input.ips",
         "darwin-stackshot-json/x86-pretty/input.ips",
         "darwin-kcdata/x86/input.kcdata",
@@ -123,6 +129,8 @@ fn load_maps() {
         "load-maps/lldb-showallkexts-10.9.txt",
         "load-maps/lldb-showallkexts-15.4-arm64.txt",
         "load-maps/kslab-hang-modules",
+        "load-maps/kldstat-14.txt",
+        "load-maps/modstat-10.txt",
     ];
     over(&maps, 200, fuzzing::report);
 }
@@ -144,6 +152,8 @@ fn symbol_files() {
         "symbols/darwin/i386/spl32.kext/Contents/MacOS/spl32",
         "symbols/darwin/fileset/kernelcache.release.mac13",
         "symbols/darwin/packed/spl.im4p",
+        "symbols/bsd/kslab.ko",
+        "symbols/bsd/kernel",
         "symbols/linux/unit.ko",
         "symbols/linux/unit-zlib.ko",
     ];

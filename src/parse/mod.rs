@@ -4,6 +4,10 @@
 
 pub mod addresses;
 pub mod atos;
+mod bsd_frame;
+mod bsd_heading;
+mod bsd_log;
+pub mod bsd_maps;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
@@ -31,6 +35,8 @@ pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
 mod darwin_waits;
+pub mod freebsd;
+mod freebsd_procstat;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -53,6 +59,9 @@ pub mod linux_proc_stack;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+
+pub mod netbsd;
+pub mod openbsd;
 
 use crate::model::capture::Capture;
 
@@ -122,10 +131,15 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
+    &bsd_maps::Kldstat,
+    &bsd_maps::Modstat,
     &linux_modules::ProcModules,
     &linux_modules::Kallsyms,
     &linux_modules::CrashMod,
     &linux_proc_stack::LinuxProcStack,
+    &freebsd::FreeBsd,
+    &netbsd::NetBsd,
+    &openbsd::OpenBsd,
     &linux_log::LinuxLog,
     &addresses::Addresses,
 ];

@@ -342,6 +342,9 @@ pub fn verify(image: &mut Image, os: Option<Os>, allow_mismatch: bool, notes: &m
 fn foreign(info: &FileInfo, os: Option<Os>) -> Option<&'static str> {
     match os? {
         Os::Darwin if info.is_elf => Some("is ELF, and the report is of macOS, where kernel and kexts are Mach-O"),
+        Os::FreeBsd | Os::NetBsd | Os::OpenBsd if !info.is_elf => {
+            Some("is Mach-O, and the report is of a BSD, where kernel and modules are ELF")
+        }
         Os::Linux if !info.is_elf => Some("is Mach-O, and the report is of Linux, where kernel and modules are ELF"),
         _ => None,
     }

@@ -41,7 +41,8 @@ pub fn pairs(capture: &Capture, text: &[u8]) -> Vec<Pair> {
             continue;
         }
         let module = lex::text(module);
-        let kernel = capture.kernel_name.as_deref() == Some(&*module) || (capture.os == Some(Os::Linux) && module.is_empty());
+        let unnamed = matches!(capture.os, Some(Os::Linux | Os::FreeBsd)) && module.is_empty();
+        let kernel = capture.kernel_name.as_deref() == Some(&*module) || unnamed;
         pairs.push(Pair { start: Avma(address.0.wrapping_sub(offset)), symbol: lex::text(symbol), module, kernel, line: frame.line });
         if pairs.len() == MAX_PAIRS {
             break;

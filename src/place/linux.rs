@@ -5,6 +5,7 @@ use rustc_hash::FxHashMap;
 use super::evidence::Pair;
 use super::{Image, Placer};
 use crate::model::addr::{Arch, Avma, Slide};
+use crate::model::capture::Os;
 use crate::model::image::ImageClaim;
 use crate::symbols::find::Program;
 use crate::symbols::{FileInfo, Segment};
@@ -45,7 +46,10 @@ impl Placer<'_> {
         }
         if let Some(given) = &image.given {
             // What the user says about a section, `.text` unless named, is above what a map says.
-            placed = given_section(info, given.segment.as_deref().unwrap_or(".text"), given.at, given.segment.is_some());
+            placed = match &given.segment {
+                None if info.shared => as_a_whole(info, given.at),
+                name => given_section(info, name.as_deref().unwrap_or(".text"), given.at, name.is_some()),
+            };
             image.placed_by = "the address given with -m".to_string();
         }
         if placed.is_empty() {
@@ -56,11 +60,27 @@ impl Placer<'_> {
             }
         }
         if let Some(base) = image.load.filter(|_| placed.is_empty()) {
-            placed = by_base(info, base);
+            placed = match self.capture.os {
+                _ if info.shared => as_a_whole(info, base),
+                Some(Os::FreeBsd) => first_section(info, base),
+                _ => by_base(info, base),
+            };
         }
         image.load = image.load.or(placed.iter().find(|(segment, _)| segment.name == ".text").map(|(_, at)| *at));
         image.segments = placed;
     }
+}
+
+/// A module that was linked at 0 as one.
+fn as_a_whole(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
+    let at = |segment: &Segment| Avma(base.0.wrapping_add(segment.svma.0));
+    info.segments.iter().map(|segment| (segment.clone(), at(segment))).collect()
+}
+
+/// FreeBSD loads all sections of an unlinked module one behind the other (sys/kern/link_elf_obj.c), and in which way they are aligned
+/// depends on its version: only the first one certainly lies at the module's address.
+fn first_section(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
+    info.segments.first().map(|first| (first.clone(), base)).into_iter().collect()
 }
 
 /// A section at the address given for it. Those behind `.text` follow it, as [`by_base`] has them, if it is the first.
@@ -143,6 +163,7 @@ mod tests {
             encrypted: false,
             collection: None,
             prelinked: None,
+            shared: false,
         };
         let names = |placed: Vec<(Segment, Avma)>| placed.into_iter().map(|(segment, at)| (segment.name, at.0)).collect::<Vec<_>>();
         let placed = names(by_base(&info, Avma(0x1000)));

@@ -10,6 +10,7 @@ use super::frames::{self, Paint, Rewritten};
 use super::listing::{self, idiom, is_linux};
 use super::{Output, Report, Style, code, sanitize};
 use crate::model::addr::{Avma, Svma};
+use crate::model::capture::Os;
 use crate::model::frame::Answer;
 use crate::model::stack::{RawFrame, Stack};
 use crate::note::Note;
@@ -277,7 +278,9 @@ impl Writer<'_, '_> {
         if !self.in_place() {
             return self.margin(line, next);
         }
-        let half = if before.ends_with(b" from ") { linux_prefix::message(before) } else { before.len() };
+        // A line can hold other words before its frame: the other half of arm's, or whose the stacks of a table are.
+        let linux = self.report.capture.os.is_none_or(|os| os == Os::Linux);
+        let half = if before.ends_with(b" from ") || !linux { linux_prefix::message(before) } else { before.len() };
         line..line + half
     }
 

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
+use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags, elf};
 
 use super::dwarf::{self, Sections, UnitIndex};
 use super::opd::Descriptors;
@@ -97,6 +97,7 @@ impl Elf {
         bytes.read_here_and_there();
         let file = object::File::parse(&bytes[..]).map_err(|cause| format!("damaged or truncated ELF file: {cause}; copy it again"))?;
         let relocatable = file.kind() == object::ObjectKind::Relocatable;
+        let shared = is_kld(&file);
         let arch = arch(&file)?;
         let mut sections = Vec::new();
         let mut segments = Vec::new();
@@ -109,7 +110,7 @@ impl Elf {
             }
             let base = if relocatable { next } else { section.address() };
             // Per-CPU data is linked at 0 and lies nowhere.
-            if !relocatable && base < GAP {
+            if !relocatable && !shared && base < GAP {
                 continue;
             }
             next = (base.saturating_add(size).saturating_add(2 * GAP)) & !(GAP - 1);
@@ -126,9 +127,10 @@ impl Elf {
             let name = section.name().unwrap_or_default().to_string();
             segments.push(Segment { name, svma: Svma(base), size, used: size, align: section.align().max(1), executable: code });
         }
-        let kind = if relocatable { FileKind::Module } else { FileKind::Kernel };
+        let kind = if relocatable || shared { FileKind::Module } else { FileKind::Kernel };
         // What no program in user space has.
-        if !relocatable && ![".init.text", "__ksymtab", "__ex_table"].iter().any(|name| file.section_by_name(name).is_some()) {
+        let linux = || [".init.text", "__ksymtab", "__ex_table"].iter().any(|name| file.section_by_name(name).is_some());
+        if kind == FileKind::Kernel && !linux() && !is_bsd_kernel(&file) {
             return Err("is a program or library of user space, not a kernel or module".to_string());
         }
         let has_debug_info = file.section_by_name(".debug_info").is_some();
@@ -144,6 +146,7 @@ impl Elf {
             encrypted: false,
             collection: None,
             prelinked: None,
+            shared,
         };
         let base = |section: object::SectionIndex| Some(sections.get(section.0)?.as_ref()?.base);
         let descriptors = if arch == Arch::Ppc64 { Descriptors::read(&file, base) } else { None };
@@ -299,6 +302,29 @@ impl Symbols for Elf {
     fn release(&self) -> Option<String> {
         patched::release(&self.file()?)
     }
+}
+
+/// Whether a file has a linker set of a BSD kernel: `set_sysinit_set`, `link_set_modules`. Programs of user space have none of those names.
+fn has_kernel_sets(file: &object::File<'_>) -> bool {
+    const SETS: &[&str] = &["set_modmetadata_set", "set_sysinit_set", "set_sysctl_set", "link_set_modules", "link_set_sysctl_funcs"];
+    SETS.iter().any(|name| file.section_by_name(name).is_some())
+}
+
+/// Whether a file is a FreeBSD module that was linked at 0 (`ET_DYN`, sys/conf/kmod.mk); kldstat has the address at which that 0 lies.
+fn is_kld(file: &object::File<'_>) -> bool {
+    let at_zero = || file.segments().map(|segment| segment.address()).min().is_some_and(|lowest| lowest < GAP);
+    file.kind() == object::ObjectKind::Dynamic && has_kernel_sets(file) && at_zero()
+}
+
+/// Whether a linked file is a kernel of FreeBSD, NetBSD or OpenBSD: it has sets of its subsystems, an interpreter that is none
+/// (sys/conf/ldscript.amd64 of FreeBSD), or code in the upper half of the address space.
+fn is_bsd_kernel(file: &object::File<'_>) -> bool {
+    let interpreter = || Some(file.section_by_name(".interp")?.data().ok()?.starts_with(b"/red/herring"));
+    let code = |section: &object::Section<'_, '_>| {
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return false };
+        sh_flags.0 & elf::SHF_ALLOC.0 != 0 && sh_flags.0 & elf::SHF_EXECINSTR.0 != 0 && section.address() >> 63 == 1
+    };
+    has_kernel_sets(file) || interpreter().unwrap_or(false) || file.sections().any(|section| code(&section))
 }
 
 fn arch(file: &object::File<'_>) -> Result<Arch, String> {

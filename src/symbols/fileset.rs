@@ -191,6 +191,7 @@ impl Entry {
             encrypted: false,
             collection: Some(collection.clone()),
             prelinked: None,
+            shared: false,
         };
         let bundle_id = (name != KERNEL).then(|| name.to_string());
         Ok(Entry { bytes: bytes.clone(), range, info, bundle_id, commands, table: OnceLock::new() })

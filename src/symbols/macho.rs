@@ -150,6 +150,7 @@ impl MachO {
             encrypted: header.encrypted,
             collection: None,
             prelinked: (kind == FileKind::Kernel && has_kexts).then_some(Prelinked { id, base }),
+            shared: false,
         };
         Ok(MachO { bytes: bytes.clone(), start, end, info, listed_as: None, code, table: OnceLock::new(), units: UnitIndex::default() })
     }

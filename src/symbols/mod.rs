@@ -90,6 +90,8 @@ pub struct FileInfo {
     pub collection: Option<Collection>,
     /// The prelinked kernelcache (the kind that is no collection) that it is the kernel or a kext of; all of that moves as a whole.
     pub prelinked: Option<Prelinked>,
+    /// Whether it is a module that was linked at 0 like a shared object, as FreeBSD's are on most architectures: it moves as a whole.
+    pub shared: bool,
 }
 
 /// A kernel collection.

@@ -75,6 +75,7 @@ impl TextSymbols {
             encrypted: false,
             collection: None,
             prelinked: None,
+            shared: false,
         };
         Ok(TextSymbols { info, table })
     }

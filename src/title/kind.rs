@@ -58,7 +58,8 @@ pub struct Kind {
     pub when: &'static str,
     /// Lines that must follow, one after another, taken like the headline.
     pub then: &'static [&'static str],
-    /// The title: `{1}` is what the first `*` stood for, `{=1}` the same with its numbers, `{}` the guilty function.
+    /// The title: `{1}` is what the first `*` stood for, `{=1}` the same with its numbers, `{/1}` the last part
+    /// of it as a path, `{}` the guilty function.
     pub title: &'static str,
     /// Where the guilty frame stands.
     pub from: Seat,
@@ -226,6 +227,45 @@ static KINDS: &[Kind] = &[
     kind("panic(cpu *): \"*\"", "panic: {2}", Trace, "panic"),
     kind("panic(cpu *): \"*", "panic: {2}", Trace, "panic"),
     kind("panic(cpu *): *", "panic: {2}", Trace, "panic"),
+    // FreeBSD: sys/amd64/amd64/trap.c, sys/kern/kern_mutex.c, sys/kern/subr_asan.c, sys/kern/subr_witness.c. Kernels without a debugger
+    // number their frames, and bug trackers word the titles of those differently.
+    later("Fatal trap *", &["#0 0x"], "Fatal trap {1} in {}", Trace, ""),
+    kind("Fatal trap * while in ", "Fatal trap {1} in {}", Trace, ""),
+    kind("Fatal double fault", "Fatal double fault in {}", Trace, ""),
+    kind("panic: ASan: Invalid access, *-byte * at ", "panic: ASan: Invalid access, NUM-byte {2} in {}", Trace, ""),
+    kind("panic: *() of destroyed * @ */sys/*:", "panic: {1}() of destroyed {2} at sys/{4}:LINE", Trace, ""),
+    kind("panic: ffs_write: type 0x", "panic: ffs_write: type ADDR X (Y,Z)", Trace, ""),
+    kind("panic: No chunks on the queues for sid", "panic: sctp: no chunks on the queues", Trace, ""),
+    kind("panic: pfi_dynaddr_setup: dyn is ", "panic: pfi_dynaddr_setup: non-NULL dyn", Trace, ""),
+    // NetBSD: sys/arch/amd64/amd64/trap.c, sys/kern/kern_assert.c, sys/kern/subr_lockdebug.c, common/lib/libc/misc/ubsan.c.
+    later("fatal * in supervisor mode", &["Stopped in * netbsd:*+0x"], "{1} in {3}", Trace, ""),
+    kind("fatal * in supervisor mode", "{1} in {}", Trace, ""),
+    kind("panic: lock error: ", "lock error in {}", Trace, ""),
+    later("panic: kernel diagnostic assertion \"*\" failed", &["*: Begin traceback"], "assert failed: {1}", Trace, ""),
+    kind("UBSan: Undefined Behavior in ", "UBSan: Undefined behavior", Nowhere, ""),
+    kind("ASan: Unauthorized Access In *: Addr * [* *, *, *]", "ASan: Unauthorized Access in {}", Trace, ""),
+    kind("MSan: Uninitialized ", "MSan: Uninitialized Memory in {}", Trace, ""),
+    // OpenBSD: sys/uvm/uvm_fault.c, sys/kern/subr_pool.c, sys/kern/kern_malloc.c, sys/kern/subr_witness.c, sys/kern/kern_event.c.
+    kind("uvm_fault(", "uvm_fault: {}", Trace, ""),
+    kind("kernel: page fault trap, code=", "uvm_fault: {}", Trace, ""),
+    kind("kernel: protection fault trap, code=", "protection_fault: {}", Trace, ""),
+    kind("kernel: double fault trap, code=", "double fault: {}", Trace, ""),
+    kind("panic: Caught invalid memory access at ", "KASAN: invalid memory access in {}", Trace, ""),
+    kind("panic: kernel diagnostic assertion \"*\" failed: file \"*\", line", "assert \"{1}\" failed in {/2}", Trace, ""),
+    kind("panic: attempt to execute user address ", "panic: attempt to execute user address", Trace, ""),
+    kind("panic: pool_do_put: *: double pool_put", "pool: double put: {1}", Trace, ""),
+    kind("panic: pool_*: * cpu free list modified", "pool: cpu free list modified: {2}", Trace, ""),
+    kind("panic: pool_*: * free list modified", "pool: free list modified: {2}", Trace, ""),
+    kind("panic: Data modified on freelist: * previous type * (", "malloc: free list modified: {2}", Trace, ""),
+    kind("panic: *: kq=* kn=* knote *", "kqueue: knote {4}", Trace, ""),
+    kind("panic: timeout_add: to_ticks (", "panic: timeout_add: to_ticks < NUM", Trace, ""),
+    later("witness: lock order reversal:", &["lock order data w* missing"], "witness: reversal: lock order data missing", Trace, ""),
+    later("witness: lock order reversal:", &["1st * * (", "2nd * * ("], "witness: reversal: {2} {4}", Trace, ""),
+    later("lock order reversal:", &["1st * * (", "2nd * * ("], "witness: reversal: {2} {4}", Trace, ""),
+    kind("witness: thread * exiting with the following locks held", "witness: thread exiting with locks held", Trace, ""),
+    later("witness: userret: returning with", &["#*sys_*+0x"], "witness: userret: {2}", Trace, ""),
+    kind("witness: *", "witness: {1}", Trace, ""),
+    kind("panic: *", "panic: {1}", Trace, ""),
     // Panics, where nothing better came before.
     kind("Kernel panic - not syncing: stack-protector: *: *", "kernel panic: stack is corrupted in {}", Place, ""),
     kind("Kernel panic - not syncing: corrupted stack end", "kernel panic: corrupted stack end in {}", Trace, "stack-end"),
@@ -273,11 +313,13 @@ impl Case {
         let longest = if panic { 4 * LONGEST } else { LONGEST };
         let mut title = self.kind.title.to_string();
         for (n, text) in self.captured.iter().enumerate() {
+            let file = text.rsplit('/').next().unwrap_or_default();
             title = title.replace(&format!("{{{}}}", n + 1), &general(text, longest)).replace(&format!("{{={}}}", n + 1), text.trim());
+            title = title.replace(&format!("{{/{}}}", n + 1), &general(file, longest));
         }
         let title = match function {
             Some(function) => title.replace("{}", function),
-            None => title.split(" in {}").next().unwrap_or_default().to_string(),
+            None => title.split(" in {}").next().unwrap_or_default().split(": {}").next().unwrap_or_default().to_string(),
         };
         let title = title.replace(char::is_control, " ");
         // Bug trackers cut the titles of macOS as a whole.

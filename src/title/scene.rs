@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::kind::Seat;
-use crate::model::capture::Headline;
+use crate::model::capture::{Headline, Os};
 use crate::model::stack::{Role, Stack, StackKind};
 use crate::names::base_name;
 use crate::parse::lex;
@@ -52,12 +52,12 @@ impl<'a, 'r> Scene<'a, 'r> {
 
     /// The messages of the headline's speaker behind it.
     pub fn following(&self) -> impl Iterator<Item = Cow<'a, str>> {
-        let (text, context) = (self.report.text, self.context);
+        let (text, context, mixed) = (self.report.text, self.context, self.is_mixed());
         let rest = text.get(self.headline.line_start as usize..).unwrap_or_default();
         let records = lex::lines(rest).skip(1).take(4 * FOLLOWING).flat_map(move |line| {
             let mut own = Vec::new();
             linux_prefix::records(&line, |record| {
-                if record.context == context && !record.text.trim_ascii().is_empty() {
+                if (mixed || record.context == context) && !record.text.trim_ascii().is_empty() {
                     own.push(String::from_utf8_lossy(record.text));
                 }
             });
@@ -90,9 +90,14 @@ impl<'a, 'r> Scene<'a, 'r> {
             && stack.line < self.headline.line.saturating_add(VAGUE_LINES)
     }
 
+    /// Whether one speaker's lines have stamps and others have none: the debuggers of the BSDs print without.
+    fn is_mixed(&self) -> bool {
+        matches!(self.report.capture.os, Some(Os::FreeBsd | Os::NetBsd | Os::OpenBsd))
+    }
+
     fn is_own(&self, stack: &Stack) -> bool {
         let frame = stack.frames.first();
-        frame.is_some_and(|frame| context(self.report.text, frame.line_start, frame.text.start) == self.context)
+        self.is_mixed() || frame.is_some_and(|frame| context(self.report.text, frame.line_start, frame.text.start) == self.context)
     }
 
     /// The stacks that can hold the guilty frame, the likeliest first, and where in each the search begins. `interrupt` tells the

@@ -1,0 +1,322 @@
+//! Stacks in what a BSD kernel prints to its console: at a panic, under its debugger, when a lock order is violated.
+//!
+//! ```text
+//! panic: mtx_lock() of destroyed mutex @ sys/kern/sys_socket.c:316        what happened
+//! cpuid = 0
+//! KDB: stack backtrace:                                                   what begins a stack
+//! vpanic() at vpanic+0x1e0/frame 0xfffffe004b9db6b0                       frames, see bsd_frame.rs
+//! --- trap 0xc, rip = 0xH, rsp = 0xH, rbp = 0xH ---                       the frame below was interrupted there
+//! --- syscall (198, FreeBSD ELF64, nosys), rip = 0xH, ... ---             here begins user space
+//! ```
+//! FreeBSD, NetBSD and OpenBSD have all this in common; who a stack belongs to is read by [`super::bsd_heading`].
+
+use super::bsd_frame::{self, Found, Style};
+use super::bsd_heading::{self, Heading};
+use super::lex::{self, Line};
+use super::linux_prefix::{self, Record};
+use crate::model::addr::Arch;
+use crate::model::capture::{Capture, Headline, Os};
+use crate::model::image::Basis;
+use crate::model::stack::{Lookup, RawFrame, Role, Span, Stack, StackKind};
+
+/// How many lines below its first a frame can go on: arguments of a call fill at most that.
+const MOST_CONTINUED: usize = 4;
+
+/// The width at which debuggers break their lines, in columns. Consoles and tools can take one for themselves.
+const WIDTH: std::ops::RangeInclusive<usize> = 78..=81;
+
+/// How many lines can stand between what begins a stack and its first frame.
+const HEADING_LINES: u32 = 12;
+
+/// How far behind the line that says what happened a stack can be its own, in lines.
+const CRASH_LINES: u32 = 64;
+
+/// Reads the whole of `text`.
+pub fn parse(text: &[u8], format: &'static str, os: Os) -> Capture {
+    let mut log = Log::new(text);
+    // Lines are kept until it is known whether a frame goes on in them.
+    let mut lines = lex::lines(text).peekable();
+    let mut ahead: std::collections::VecDeque<Line<'_>> = std::collections::VecDeque::new();
+    loop {
+        while ahead.len() <= MOST_CONTINUED {
+            match lines.next() {
+                Some(line) => ahead.push_back(line),
+                None => break,
+            }
+        }
+        let Some(line) = ahead.pop_front() else { break };
+        let taken = log.line(&line, ahead.make_contiguous());
+        ahead.drain(..taken);
+    }
+    log.finish(format, os)
+}
+
+/// How the frames of `text` are written, each way once.
+pub fn styles(text: &[u8]) -> Vec<Style> {
+    let mut styles = Vec::new();
+    for line in lex::lines(text) {
+        linux_prefix::records(&line, |record| {
+            let style = bsd_frame::frame(record).map(|found| found.style).filter(|style| !styles.contains(style));
+            styles.extend(style);
+        });
+    }
+    styles
+}
+
+/// What a line holds behind its stamps, and where that begins in the text.
+struct Piece<'t> {
+    text: &'t [u8],
+    start: u64,
+}
+
+impl<'t> Piece<'t> {
+    fn of(line: &Line<'t>) -> Piece<'t> {
+        let mut piece = Piece { text: b"", start: line.start };
+        linux_prefix::records(line, |record| piece = Piece { text: record.text, start: record.line_start + u64::from(record.at) });
+        Piece { text: piece.text.trim_ascii_end(), ..piece }
+    }
+
+    /// Whether this can be the rest of a line that looks whole: `at f+0x1` and `f3`, with the place that an earlier run wrote behind it.
+    fn is_rest(&self) -> bool {
+        let word = self.text.split(|b| *b == b' ').next().unwrap_or_default();
+        let place = self.text[word.len()..].trim_ascii();
+        let digits = |word: &[u8]| !word.is_empty() && word.len() <= 8 && word.iter().all(u8::is_ascii_hexdigit);
+        let offset = word.strip_prefix(b"+0x").or_else(|| word.strip_prefix(b"x")).is_some_and(digits);
+        (offset || digits(word)) && (place.is_empty() || bsd_frame::is_place(place))
+    }
+}
+
+/// A frame that begins in `record`, and how many of the lines of `rest` it goes on in.
+fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
+    let whole = bsd_frame::frame(record);
+    if whole.is_none() && !bsd_frame::is_cut(record.text) {
+        return None;
+    }
+    if let Some(whole) = whole {
+        let full = WIDTH.contains(&record.text.trim_ascii_end().len());
+        let next = rest.first().filter(|_| full).map(Piece::of).filter(Piece::is_rest);
+        let longer = next.and_then(|piece| glued(record, &[piece]));
+        return Some(longer.map_or((whole, 0), |longer| (longer, 1)));
+    }
+    let mut pieces: Vec<Piece<'_>> = Vec::new();
+    for line in rest.iter().take(MOST_CONTINUED) {
+        pieces.push(Piece::of(line));
+        if let Some(found) = glued(record, &pieces) {
+            return Some((found, pieces.len()));
+        }
+    }
+    None
+}
+
+/// The frame that a line and the pieces behind it make together. Its spans reach over the ends of lines.
+fn glued(record: &Record<'_>, pieces: &[Piece<'_>]) -> Option<Found> {
+    let mut text = record.text.to_vec();
+    // Where each piece begins in the joined text, and in the report behind the start of the first line.
+    let mut starts = vec![(0, u64::from(record.at))];
+    for piece in pieces {
+        starts.push((text.len(), piece.start - record.line_start));
+        text.extend_from_slice(piece.text);
+    }
+    let mut found = bsd_frame::frame(&Record { text: &text, at: 0, ..*record })?;
+    let place = |at: u32| {
+        let (from, start) = starts.iter().rev().find(|(from, _)| *from <= at as usize).copied().unwrap_or_default();
+        u32::try_from(start + (at as usize - from) as u64).unwrap_or(u32::MAX)
+    };
+    let frame = &mut found.frame;
+    for span in [&mut frame.symbol, &mut frame.module, &mut frame.location, &mut frame.text] {
+        if !span.is_empty() {
+            *span = Span { start: place(span.start), end: place(span.end - 1).saturating_add(1) };
+        }
+    }
+    Some(found)
+}
+
+struct Log<'t> {
+    text: &'t [u8],
+    stacks: Vec<Stack>,
+    headlines: Vec<Headline>,
+    current: Option<Stack>,
+    frames: Vec<RawFrame>,
+    /// Number of the latest frame, where frames have one.
+    number: Option<u64>,
+    /// Whether the next frame is where a trap came in.
+    trapped: bool,
+    /// What was said of the next stack.
+    owner: bsd_heading::Owner,
+    /// Where the debugger stopped last.
+    stopped: Option<String>,
+    /// The line that begins the next stack, and what kind it is of.
+    heading: Option<(u32, Option<String>, StackKind)>,
+    /// The line of the latest message that says what happened, and the message.
+    crash: Option<(u32, String)>,
+    arch: Option<Arch>,
+    version: Option<String>,
+}
+
+impl<'t> Log<'t> {
+    fn new(text: &'t [u8]) -> Log<'t> {
+        Log {
+            text,
+            stacks: Vec::new(),
+            headlines: Vec::new(),
+            current: None,
+            frames: Vec::new(),
+            number: None,
+            trapped: false,
+            owner: bsd_heading::Owner::default(),
+            stopped: None,
+            heading: None,
+            crash: None,
+            arch: None,
+            version: None,
+        }
+    }
+
+    /// Takes a line in; gives back how many of the next ones belong to it.
+    fn line(&mut self, line: &Line<'t>, rest: &[Line<'t>]) -> usize {
+        let mut taken = 0;
+        linux_prefix::records(line, |record| match joined(record, rest) {
+            Some((found, lines)) => {
+                taken = lines;
+                self.frame(found);
+            }
+            None => self.other(record),
+        });
+        taken
+    }
+
+    fn frame(&mut self, found: Found) {
+        let Found { mut frame, number, .. } = found;
+        if number.is_some_and(|number| self.number.is_some_and(|last| number < last)) || number.is_some() != self.number.is_some() {
+            self.close();
+        }
+        self.number = number;
+        if std::mem::take(&mut self.trapped) && frame.role == Role::Call {
+            // The program counter that the trap saved, no return address.
+            (frame.lookup, frame.role) = (Lookup::Exact, Role::Regs);
+        }
+        // The address behind a call that never returns is that of another function: its name proves nothing.
+        if frame.role == Role::Call && frame.lookup == Lookup::Return && frame.offset == Some(0) {
+            frame.reliable = false;
+        }
+        let start = frame.line;
+        if self.current.is_none() {
+            self.current = Some(self.stack(start));
+            if self.is_stop(&frame) {
+                frame.lookup = Lookup::Exact;
+            }
+        }
+        self.frames.push(frame);
+    }
+
+    /// Whether a stack's first frame is the instruction at which the debugger stopped.
+    fn is_stop(&self, frame: &RawFrame) -> bool {
+        let name = frame.symbol.of(self.text, frame.line_start);
+        let place = format!("{}+{:#x}", lex::text(name), frame.offset.unwrap_or(0));
+        self.stopped.as_deref() == Some(&place) && frame.role == Role::Call
+    }
+
+    /// A stack that begins in that line, with what the lines before said about it.
+    fn stack(&mut self, line: u32) -> Stack {
+        let heading = self.heading.take().filter(|(at, ..)| line.saturating_sub(*at) <= HEADING_LINES);
+        let crash = self.crash.as_ref().filter(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
+        let (start, said, kind) = heading.unwrap_or((line, None, if crash.is_some() { StackKind::Crash } else { StackKind::Thread }));
+        let title = said.or(crash.filter(|_| kind == StackKind::Crash).map(|(_, message)| message.clone()));
+        let mut owner = std::mem::take(&mut self.owner);
+        self.stopped = owner.stopped.take().or(self.stopped.take());
+        Stack {
+            kind,
+            title,
+            pid: owner.pid,
+            tid: owner.tid,
+            process: owner.process,
+            cpu: owner.cpu,
+            count: 1,
+            line: start,
+            ..Stack::default()
+        }
+    }
+
+    fn close(&mut self) {
+        if let Some(stack) = self.current.take() {
+            self.stacks.push(Stack { frames: self.frames.to_vec().into(), ..stack });
+            self.frames.clear();
+        }
+        (self.trapped, self.number) = (false, None);
+    }
+
+    /// A line that is no frame: a boundary inside a stack, or its end and perhaps what begins the next.
+    fn other(&mut self, record: &Record<'t>) {
+        let text = record.text.trim_ascii();
+        if self.current.is_some() && self.boundary(text) {
+            return;
+        }
+        self.close();
+        if text.is_empty() {
+            return;
+        }
+        let facts = &mut self.owner;
+        match bsd_heading::read(text, facts) {
+            Heading::None => {}
+            Heading::Happened(from) => {
+                let start = record.at + (lex::indent(record.text) + from) as u32;
+                let end = start + (text.len() - from) as u32;
+                let headline = Headline { line: record.line, line_start: record.line_start, text: Span { start, end } };
+                self.headlines.push(headline);
+                self.crash = Some((record.line, lex::text(&text[from..])));
+            }
+            Heading::Stack(kind) => self.heading = Some((record.line, None, kind.unwrap_or(self.kind(record.line)))),
+            Heading::Titled(kind) => self.heading = Some((record.line, Some(lex::text(text)), kind)),
+            Heading::Version(version) => self.version = self.version.take().or(Some(version)),
+        }
+    }
+
+    /// A stack of no special kind is the crash's own, if one was told of.
+    fn kind(&self, line: u32) -> StackKind {
+        let near = self.crash.as_ref().is_some_and(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
+        if near { StackKind::Crash } else { StackKind::Thread }
+    }
+
+    /// Whether a line stands inside of a stack: `--- trap … ---` and the address that NetBSD prints below.
+    fn boundary(&mut self, text: &[u8]) -> bool {
+        if let Some(what) = text.strip_prefix(b"--- ") {
+            self.trapped = what.starts_with(b"trap") || what.starts_with(b"interrupt");
+            return true;
+        }
+        // `7ae76591c2ba:`, `netbsd:Xintr+0x1:`, and the `?` of a stack that begins nowhere.
+        let address = text.strip_suffix(b":").is_some_and(|word| !word.is_empty() && !word.contains(&b' '));
+        // A function that an earlier run found inlined into the frame above.
+        let inlined = text.ends_with(b" [inline]") && lex::words(text).count() == 3;
+        if let Some(last) = self.frames.last_mut().filter(|_| inlined) {
+            last.notes += 1;
+        }
+        address || inlined || text == b"?"
+    }
+
+    fn finish(mut self, format: &'static str, os: Os) -> Capture {
+        self.close();
+        let kernel_name = (os == Os::NetBsd).then(|| "netbsd".to_string());
+        let arch = self.arch.or_else(|| arch(&self.stacks, self.text));
+        Capture {
+            format,
+            os: Some(os),
+            arch,
+            kernel_version: self.version,
+            basis: Some(Basis::Runtime),
+            kernel_name,
+            stacks: self.stacks,
+            headlines: self.headlines,
+            ..Capture::default()
+        }
+    }
+}
+
+/// The architecture, by the functions through which its kernel is entered.
+fn arch(stacks: &[Stack], text: &[u8]) -> Option<Arch> {
+    let outermost = stacks.iter().filter_map(|stack| stack.frames.last());
+    outermost.take(64).find_map(|frame| match frame.symbol.of(text, frame.line_start) {
+        b"amd64_syscall" | b"fast_syscall_common" | b"Xfast_syscall" | b"Xsyscall" | b"Xsyscall_untramp" => Some(Arch::X86_64),
+        b"do_el0_sync" | b"handle_el0_sync" | b"el0_sync" => Some(Arch::Arm64),
+        _ => None,
+    })
+}
