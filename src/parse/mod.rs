@@ -4,6 +4,7 @@
 
 pub mod addresses;
 pub mod atos;
+pub mod crash_bt;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
@@ -31,6 +32,9 @@ pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
 mod darwin_waits;
+mod debugger_parts;
+pub mod drgn_bt;
+pub mod gdb_bt;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -53,6 +57,7 @@ pub mod linux_proc_stack;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+pub mod sdb_stacks;
 
 use crate::model::capture::Capture;
 
@@ -125,6 +130,10 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_modules::ProcModules,
     &linux_modules::Kallsyms,
     &linux_modules::CrashMod,
+    &crash_bt::CrashBt,
+    &sdb_stacks::SdbStacks,
+    &drgn_bt::DrgnBt,
+    &gdb_bt::GdbBt,
     &linux_proc_stack::LinuxProcStack,
     &linux_log::LinuxLog,
     &addresses::Addresses,
