@@ -35,6 +35,10 @@ mod darwin_waits;
 mod debugger_parts;
 pub mod drgn_bt;
 pub mod gdb_bt;
+pub mod illumos_dtrace;
+mod illumos_line;
+pub mod illumos_modinfo;
+pub mod illumos_stacks;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -134,6 +138,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &sdb_stacks::SdbStacks,
     &drgn_bt::DrgnBt,
     &gdb_bt::GdbBt,
+    &illumos_modinfo::IllumosModinfo,
+    &illumos_stacks::IllumosStacks,
+    &illumos_dtrace::IllumosDtrace,
     &linux_proc_stack::LinuxProcStack,
     &linux_log::LinuxLog,
     &addresses::Addresses,
