@@ -189,7 +189,9 @@ fn is_trap(symbol: &[u8]) -> bool {
 
 /// `panic[cpu3]/thread=fffffe000f4a3c20: MESSAGE`.
 fn panic(text: &[u8]) -> Option<Stack> {
-    let rest = text.trim_ascii_start().strip_prefix(b"panic[cpu")?;
+    // Syslog keeps the carriage return in front, as `^M`.
+    let rest = text.trim_ascii_start();
+    let rest = rest.strip_prefix(b"panic[cpu").or_else(|| Some(&rest[memmem::find(rest, b"^Mpanic[cpu")? + 11..]))?;
     let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
     let thread = rest[digits..].strip_prefix(b"]/thread=")?;
     let end = thread.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(thread.len());
