@@ -5,10 +5,14 @@ mod common;
 use std::fs;
 use std::path::Path;
 
+use kstack::model::stack::Role;
 use kstack::parse::{self, Confidence, Format, Holds};
 
 /// Folders of cases that are about something else than a format; their inputs are of formats that have folders of their own.
 const NO_FORMATS: [&str; 9] = ["captures", "flame", "group", "load-maps", "script", "source", "symbols", "truth", "report"];
+
+/// The formats of debuggers and of illumos.
+const OWN: [&str; 7] = ["crash-bt", "drgn-bt", "gdb-bt", "sdb-stacks", "illumos-stacks", "illumos-dtrace", "illumos-modinfo"];
 
 /// How a load map's name begins, and its format. Archives of `/sys/module` are no text of one format.
 const LOAD_MAPS: [(&str, &str); 9] = [
@@ -67,9 +71,7 @@ fn every_fixture_is_detected_as_its_own_format() {
 
 #[test]
 fn no_format_of_debuggers_or_illumos_claims_the_input_of_another() {
-    let own = |format: &&&dyn Format| {
-        format.id().starts_with("illumos-") || ["crash-bt", "drgn-bt", "gdb-bt", "sdb-stacks"].contains(&format.id())
-    };
+    let own = |format: &&&dyn Format| OWN.contains(&format.id());
     let formats: Vec<&&dyn Format> = parse::FORMATS.iter().filter(own).collect();
     assert_eq!(formats.len(), 7);
     for (name, format, bytes) in inputs() {
@@ -94,4 +96,24 @@ fn load_maps_give_images_and_reports_give_stacks() {
             Holds::Stacks => {}
         }
     }
+}
+
+/// What was written with symbols is read again as the same stacks of the same frames, inlined ones apart.
+#[test]
+fn rewritten_reports_keep_their_stacks() {
+    let shape = |capture: &kstack::model::capture::Capture| -> Vec<(u64, usize)> {
+        let own = |stack: &kstack::model::stack::Stack| stack.frames.iter().filter(|frame| frame.role != Role::Inline).count();
+        capture.stacks.iter().map(|stack| (stack.count, own(stack))).collect()
+    };
+    let mut seen = 0;
+    for (name, id, bytes) in inputs().into_iter().filter(|(_, id, _)| OWN.contains(&id.as_str())) {
+        let Some((folder, _)) = name.rsplit_once('/') else { continue };
+        let written = fs::read_to_string(common::fixtures().join(folder).join("expected.txt")).unwrap();
+        let written = written.split("\n---- standard error").next().unwrap();
+        let format = parse::by_id(&id).unwrap();
+        assert_eq!(parse::detect(written.as_bytes()).map(|found| found.id()), Some(format.id()), "{name}");
+        assert_eq!(shape(&format.parse(&bytes)), shape(&format.parse(written.as_bytes())), "{name}");
+        seen += 1;
+    }
+    assert!(seen > 8, "the golden cases are there");
 }

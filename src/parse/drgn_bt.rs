@@ -42,7 +42,7 @@ impl Format for DrgnBt {
         let frames =
             lex::lines(head).filter_map(|line| frame(&line)).filter(|(_, frame)| frame.role != Role::Inline || !frame.module.is_empty());
         let (located, named) = frames.fold((0, 0), |(located, named), (_, frame)| {
-            (located + usize::from(!frame.location.is_empty()), named + usize::from(frame.size.is_some()))
+            (located + usize::from(!frame.location.is_empty()), named + usize::from(frame.offset.is_some()))
         });
         match (located, named, memmem::find(head, b"stack_trace(").is_some()) {
             (2.., ..) | (1.., _, true) | (_, 1.., true) => Confidence::Certain,
@@ -159,18 +159,20 @@ fn short(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
 /// What follows `at 0x`: `ADDR (SYM) in NAME at FILE:LINE:COLUMN (inlined)`.
 fn long(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
     cursor.at -= 2;
-    let start = cursor.at;
+    // From `at` on, so that lines below a rewritten frame begin as it does.
+    let start = cursor.at - 3;
     let address = debugger_parts::address(cursor)?;
     let mut frame = cursor.frame(start, cursor.at);
     if cursor.eat(b" (") {
         if let Some(symbol) = cursor.symbol() {
-            (frame.symbol, frame.offset, frame.size) = (symbol.symbol, symbol.offset, symbol.size);
+            (frame.symbol, frame.offset) = (symbol.symbol, symbol.offset);
         } else {
             debugger_parts::address(cursor)?;
         }
         cursor.eat(b")").then_some(())?;
     }
-    frame.address = Some(address);
+    // Symbols of modules look like those of the kernel here: the address tells them apart, name and size do not.
+    (frame.address, frame.size) = (Some(address), None);
     if cursor.eat(b" in ") {
         function(cursor, &mut frame);
     }
@@ -185,7 +187,7 @@ fn function(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
     cursor.at += name_len(cursor.rest());
     let name = cursor.span(start, cursor.at);
     if cursor.eat(b" at ") && place(cursor, frame).is_some() && cursor.eat(b" (inlined)") {
-        (frame.role, frame.address, frame.offset, frame.size) = (Role::Inline, None, None, None);
+        (frame.role, frame.address, frame.offset) = (Role::Inline, None, None);
         frame.symbol = name;
     }
     if frame.symbol.is_empty() {

@@ -42,6 +42,7 @@ impl Format for IllumosModinfo {
     fn parse(&self, text: &[u8]) -> Capture {
         let row = |line: lex::Line<'_>| Some(ImageClaim { line: line.number, ..row(line.bytes)? });
         let images: Vec<ImageClaim> = lex::lines(text).filter_map(row).collect();
+        let images = clipped(images);
         let high = images.iter().filter_map(|image| image.load).any(|load| load.0 >> 32 == 0xffff_ffff);
         Capture {
             format: self.id(),
@@ -52,6 +53,18 @@ impl Format for IllumosModinfo {
             ..Capture::default()
         }
     }
+}
+
+/// Data lies elsewhere than text, but the printed size has both: an image ends where the next one begins, if not before.
+fn clipped(mut images: Vec<ImageClaim>) -> Vec<ImageClaim> {
+    let mut starts: Vec<u64> = images.iter().filter_map(|image| image.load).map(|load| load.0).collect();
+    starts.sort_unstable();
+    for image in &mut images {
+        let (Some(load), Some(size)) = (image.load, image.size) else { continue };
+        let next = starts.get(starts.partition_point(|start| *start <= load.0));
+        image.size = Some(next.map_or(size, |next| size.min(next - load.0)));
+    }
+    images
 }
 
 /// `195 fffffffff7e40000 1c7868 186   1  zfs (ZFS filesystem version 5)`; a module that serves several ends has a row for each.
@@ -86,6 +99,8 @@ mod tests {
         let seen: Vec<_> =
             IllumosModinfo.parse(text).images.into_iter().map(|i| (i.name, i.load.unwrap().0, i.size.unwrap(), i.kernel)).collect();
         assert_eq!(seen, [("unix".into(), 0xffff_ffff_fb80_0000, 0x136af8, true), ("zfs".into(), 0xffff_ffff_f7e4_0000, 0x1c_7868, false)]);
+        let near = b"  0 fffffffffb800000 136af8   -   0  unix ()\n  1 fffffffffb930000 2e1c18   -   0  genunix ()\n";
+        assert_eq!(IllumosModinfo.parse(near).images[0].size, Some(0x13_0000));
         assert_eq!(IllumosModinfo.sniff(b"  1 fffffe000f4a3c20 SLEEP CV\n"), Confidence::No);
     }
 }

@@ -128,7 +128,7 @@ impl Elf {
         }
         let kind = if relocatable { FileKind::Module } else { FileKind::Kernel };
         // What no program in user space has.
-        if !relocatable && ![".init.text", "__ksymtab", "__ex_table"].iter().any(|name| file.section_by_name(name).is_some()) {
+        if !relocatable && ![".init.text", "__ksymtab", "__ex_table", ".SUNW_ctf"].iter().any(|name| file.section_by_name(name).is_some()) {
             return Err("is a program or library of user space, not a kernel or module".to_string());
         }
         let has_debug_info = file.section_by_name(".debug_info").is_some();
