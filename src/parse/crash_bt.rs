@@ -17,6 +17,7 @@ use memchr::memmem;
 
 use super::debugger_parts::{self, Collector};
 use super::lex::{self, Line};
+use super::linux_prefix::Record;
 use super::linux_symbol::{Cursor, inlined, located, name_len, number};
 use super::{Confidence, Format, Holds};
 use crate::model::addr::{Arch, Avma};
@@ -167,7 +168,7 @@ fn frame(line: &Line<'_>) -> Option<(u32, RawFrame)> {
     frame.address = Some(debugger_parts::address(cursor)?);
     frame.text = cursor.span(start, cursor.at);
     cursor.module(&mut frame);
-    located(cursor, &mut frame);
+    debugger_parts::found_before(cursor, &mut frame);
     Some((number, frame))
 }
 
@@ -209,11 +210,14 @@ fn exception(line: &Line<'_>) -> Option<RawFrame> {
     if let Some(inline) = inlined(&mut Cursor { ..*cursor }) {
         return Some(inline);
     }
+    // A place that an earlier run added stands inside the bracket.
+    let inside = Record { text: line.bytes.trim_ascii_end().strip_suffix(b"]")?, ..record };
+    let cursor = &mut Cursor { record: &inside, at: cursor.at };
     let mut frame = named(cursor).filter(|frame| frame.offset.is_some())?;
     cursor.module(&mut frame);
     located(cursor, &mut frame);
     (frame.address, frame.role, frame.lookup) = (address, Role::Regs, Lookup::Exact);
-    cursor.eat(b"]").then_some(frame)
+    cursor.rest().is_empty().then_some(frame)
 }
 
 /// `    RIP: ffffffffc047ade5  RSP: …`.

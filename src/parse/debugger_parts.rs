@@ -42,6 +42,25 @@ pub(super) fn word<'t>(cursor: &mut Cursor<'_, 't>) -> &'t [u8] {
     &rest[..len]
 }
 
+/// ` SYM FILE:LINE` and ` FILE:LINE` that an earlier run of kstack added to a frame.
+pub(super) fn found_before(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
+    let before = cursor.at;
+    cursor.blanks();
+    match cursor.symbol().filter(|_| frame.symbol.is_empty()) {
+        Some(found) => (frame.symbol, frame.offset, frame.size, frame.module) = (found.symbol, found.offset, found.size, found.module),
+        None => cursor.at = before,
+    }
+    if frame.location.is_empty() {
+        linux_symbol::located(cursor, frame);
+    }
+    // `a.c:1 or b.c:2 (ambiguous)` is no location, but nothing is to be added to it.
+    let rest = cursor.rest().trim_ascii_end();
+    if !frame.location.is_empty() && rest.starts_with(b" or ") && rest.ends_with(b"(ambiguous)") {
+        cursor.at += rest.len();
+        frame.location.end = cursor.span(cursor.at, cursor.at).end;
+    }
+}
+
 /// The architecture that a frame tells of: by the function through which its task entered the kernel, or by where x86_64 has its code.
 pub(super) fn arch(frame: &RawFrame, text: &[u8]) -> Option<Arch> {
     let by_address = || frame.address.filter(|at| at.0 >> 31 == 0x1_ffff_ffff).map(|_| Arch::X86_64);

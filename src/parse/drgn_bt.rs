@@ -136,6 +136,8 @@ fn short(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
     let start = cursor.at;
     let mut frame = match cursor.symbol().or_else(|| bare_value(cursor)) {
         Some(frame) => frame,
+        // drgn knows nothing of it, and neither does anybody else.
+        None if cursor.rest().trim_ascii() == b"???" => return Some(RawFrame { reliable: false, ..cursor.frame(start, start + 3) }),
         None => {
             let len = name_len(cursor.rest());
             cursor.at += len;
@@ -150,7 +152,7 @@ fn short(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
         cursor.eat(b")").then_some(())?;
         frame.text = cursor.span(start, cursor.at);
     } else {
-        located(cursor, &mut frame);
+        debugger_parts::found_before(cursor, &mut frame);
     }
     let known = frame.offset.is_some() || frame.address.is_some() || !frame.location.is_empty();
     (known && cursor.rest().trim_ascii().is_empty()).then_some(frame)

@@ -16,7 +16,7 @@ use memchr::memmem;
 use super::debugger_parts::{self, Collector};
 use super::lex::{self, Line};
 use super::linux_proc_stack;
-use super::linux_symbol::{self, Cursor, inlined, located, place_len};
+use super::linux_symbol::{self, Cursor, inlined, place_len};
 use super::{Confidence, Format, Holds};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
@@ -214,20 +214,9 @@ fn rest(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> Option<()> {
             debugger_parts::word(cursor);
         }
         frame.text.end = cursor.span(cursor.at, cursor.at).start;
-        found_before(cursor, frame);
+        debugger_parts::found_before(cursor, frame);
     }
     Some(())
-}
-
-/// ` SYM FILE:LINE` and ` FILE:LINE` of an earlier run.
-fn found_before(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
-    cursor.blanks();
-    if frame.symbol.is_empty()
-        && let Some(found) = cursor.symbol()
-    {
-        (frame.symbol, frame.offset, frame.size, frame.module) = (found.symbol, found.offset, found.size, found.module);
-    }
-    located(cursor, frame);
 }
 
 /// One past the parenthesis that ends the arguments; `None` where they go on in the next line.

@@ -14,7 +14,7 @@
 
 use super::debugger_parts;
 use super::lex::{self, Line};
-use super::linux_symbol::{Cursor, inlined, located};
+use super::linux_symbol::{Cursor, inlined};
 use crate::model::addr::Avma;
 use crate::model::stack::RawFrame;
 
@@ -74,20 +74,9 @@ pub(super) fn frame(line: &Line<'_>) -> Option<(Form, RawFrame)> {
         false => return None,
     };
     frame.text = cursor.span(start, cursor.at);
-    found_before(cursor, &mut frame);
+    debugger_parts::found_before(cursor, &mut frame);
     let rest = cursor.rest().trim_ascii();
     (rest == if bracket { &b"]"[..] } else { b"" }).then_some((form, frame))
-}
-
-/// ` SYM FILE:LINE` and ` FILE:LINE` of an earlier run.
-fn found_before(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
-    let before = cursor.at;
-    cursor.blanks();
-    match cursor.symbol().filter(|_| frame.symbol.is_empty()) {
-        Some(found) => (frame.symbol, frame.offset, frame.size, frame.module) = (found.symbol, found.offset, found.size, found.module),
-        None => cursor.at = before,
-    }
-    located(cursor, frame);
 }
 
 /// The frame pointer, if there is one: 8 or 16 digits and a blank.

@@ -13,7 +13,7 @@
 
 use super::debugger_parts::{self, Collector};
 use super::lex::{self, Line};
-use super::linux_symbol::{Cursor, bare_value, inlined, located, name_len, number};
+use super::linux_symbol::{Cursor, bare_value, inlined, name_len, number};
 use super::{Confidence, Format, Holds};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
@@ -103,7 +103,7 @@ fn frame(line: &Line<'_>) -> Option<RawFrame> {
             RawFrame { symbol: cursor.span(start, start + len), offset: Some(offset), ..frame }
         }
     };
-    located(cursor, &mut frame);
+    debugger_parts::found_before(cursor, &mut frame);
     cursor.rest().trim_ascii().is_empty().then_some(frame)
 }
 
