@@ -191,7 +191,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -321,7 +321,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -481,7 +481,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -957,7 +957,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1083,7 +1083,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1217,7 +1217,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1355,7 +1355,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1501,7 +1501,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)

@@ -80,9 +80,11 @@ impl<'a> Report<'a> {
 
     /// `path:line` that an earlier tool had appended to the frame, taken apart.
     pub fn printed_location(&self, frame: &RawFrame) -> Option<(&'a str, Option<u32>)> {
-        let place = std::str::from_utf8(frame.location.of(self.text, frame.line_start)).ok().filter(|place| !place.is_empty())?;
+        let place = std::str::from_utf8(frame.location.of(self.text, frame.line_start)).ok()?;
+        let place = Some(place).filter(|place| !place.is_empty() && !place.ends_with("(ambiguous)"))?;
         let (file, line) = place.rsplit_once(':')?;
-        Some((file, line.parse().ok()))
+        // crash writes a blank before the line.
+        Some((file, line.trim_start().parse().ok()))
     }
 
     /// The source file that a frame stands in, innermost inlined function first: as looked up, else as the report says.

@@ -285,7 +285,7 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
     let module = if module.is_empty() && size.is_some() { kernel() } else { module };
     let mut found = symbols(layout, module, symbol, size);
     let any = found.first().map(|candidate| candidate.image);
-    found.retain(|candidate| candidate.fits);
+    found.retain(|candidate| candidate.fits && (size.is_some() || holds(layout, candidate, offset, lookup)));
     // Several names of one place are one place.
     found.sort_unstable_by_key(|candidate| (candidate.image, candidate.start));
     found.dedup_by_key(|candidate| (candidate.image, candidate.start));
@@ -310,6 +310,15 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
         several if several.len() <= MOST_PLACES => Placed::Several(several.iter().map(job).collect()),
         _ => Placed::Not(Answer::unresolved(any, Unresolved::Ambiguous)),
     }
+}
+
+/// Whether `offset` stays within a function whose size the report does not print. A function at an offset of 0 is one that was only named,
+/// or follows a call that never returns.
+fn holds(layout: &Layout, candidate: &Candidate, offset: u64, lookup: Lookup) -> bool {
+    let Some(program) = layout.images[candidate.image].program.as_ref().filter(|_| offset > 0) else { return true };
+    let probe = candidate.start.0.wrapping_add(offset).wrapping_sub(u64::from(lookup == Lookup::Return));
+    let found = program.symbols().table().at(program.in_symbols(Svma(probe)));
+    found.is_some_and(|found| program.from_symbols(found.start) == candidate.start && found.reach != Reach::Behind)
 }
 
 /// Answers to jobs of one image, sorted by probe.

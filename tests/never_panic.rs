@@ -113,6 +113,17 @@ fn reports() {
         "darwin-stackshot-json/deadlock/input.ips",
         "darwin-stackshot-json/x86-pretty/input.ips",
         "darwin-kcdata/x86/input.kcdata",
+        "crash-bt/addresses/input.txt",
+        "crash-bt/lines/input.txt",
+        "drgn-bt/long/input.txt",
+        "drgn-bt/short/input.txt",
+        "gdb-bt/tasks/input.txt",
+        "gdb-bt/threads/input.txt",
+        "sdb-stacks/groups/input.txt",
+        "illumos-stacks/groups/input.txt",
+        "illumos-stacks/mdb/input.txt",
+        "illumos-stacks/panic/input.txt",
+        "illumos-dtrace/aggregated/input.txt",
         "kstack-json/groups/input.ndjson",
         "kstack-json/report/input.json",
     ];
@@ -131,6 +142,7 @@ fn load_maps() {
         "load-maps/kslab-hang-modules",
         "load-maps/kldstat-14.txt",
         "load-maps/modstat-10.txt",
+        "load-maps/illumos-modinfo.txt",
     ];
     over(&maps, 200, fuzzing::report);
 }

@@ -224,6 +224,12 @@ fn owner(line: &[u8]) -> Owner {
     Owner { pid, tid: None, comm: comm.map(lex::text) }
 }
 
+/// Process and name that a heading above a stack tells; `None` where it tells no process.
+pub(super) fn task(line: &[u8]) -> Option<(Option<i64>, Option<String>)> {
+    let owner = owner(line);
+    owner.pid.map(|pid| (Some(pid), owner.comm))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

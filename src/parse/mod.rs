@@ -8,6 +8,7 @@ mod bsd_frame;
 mod bsd_heading;
 mod bsd_log;
 pub mod bsd_maps;
+pub mod crash_bt;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
@@ -35,8 +36,15 @@ pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
 mod darwin_waits;
+mod debugger_parts;
+pub mod drgn_bt;
 pub mod freebsd;
 mod freebsd_procstat;
+pub mod gdb_bt;
+pub mod illumos_dtrace;
+mod illumos_line;
+pub mod illumos_modinfo;
+pub mod illumos_stacks;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -59,6 +67,7 @@ pub mod linux_proc_stack;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+pub mod sdb_stacks;
 
 pub mod netbsd;
 pub mod openbsd;
@@ -136,6 +145,13 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_modules::ProcModules,
     &linux_modules::Kallsyms,
     &linux_modules::CrashMod,
+    &crash_bt::CrashBt,
+    &sdb_stacks::SdbStacks,
+    &drgn_bt::DrgnBt,
+    &gdb_bt::GdbBt,
+    &illumos_modinfo::IllumosModinfo,
+    &illumos_stacks::IllumosStacks,
+    &illumos_dtrace::IllumosDtrace,
     &linux_proc_stack::LinuxProcStack,
     &freebsd::FreeBsd,
     &netbsd::NetBsd,

@@ -131,6 +131,32 @@ pub fn sizes(capture: &Capture, text: &[u8], image: &Image, program: &Program) -
     (agree, wrong)
 }
 
+/// Distinct frames that print an address and its function without an offset, as debuggers do, and whether the placed file has that function
+/// there: how many agree, and the first line that does not with their number. A function that the file lacks says nothing.
+pub fn functions(capture: &Capture, text: &[u8], image: &Image, program: &Program) -> (usize, Option<(u32, usize)>) {
+    let mut seen = FxHashSet::default();
+    let (mut agree, mut wrong) = (0, None);
+    for frame in capture.stacks.iter().flat_map(|stack| &stack.frames) {
+        let (Some(probe), None, true) = (frame.probe(), frame.offset, frame.location.is_empty()) else { continue };
+        let symbol = frame.symbol.of(text, frame.line_start);
+        let within = |(segment, start): &&(Segment, Avma)| probe.0.wrapping_sub(start.0) < segment.size;
+        let Some((segment, start)) = image.segments.iter().find(within).filter(|_| !symbol.is_empty()) else { continue };
+        if seen.len() >= MAX_PAIRS || !seen.insert((probe, symbol)) {
+            continue;
+        }
+        let svma = Svma(segment.svma.0.wrapping_add(probe.0.wrapping_sub(start.0)));
+        let table = program.symbols().table();
+        let (there, named) = (table.at(program.in_symbols(svma)), table.named(&lex::text(symbol)));
+        if named.iter().any(|named| there.is_some_and(|there| there.start == named.start)) {
+            agree += 1;
+        } else if !named.is_empty() {
+            let (_, count) = wrong.get_or_insert((frame.line, 0));
+            *count += 1;
+        }
+    }
+    (agree, wrong)
+}
+
 /// What pairs and sizes, each agreeing and contradicting, say about a file.
 pub fn counted(pairs: (usize, usize), sizes: (usize, usize)) -> Vec<Evidence> {
     let kinds = [(EvidenceKind::Pairs, "frames with symbol and address", pairs), (EvidenceKind::Sizes, "function sizes", sizes)];

@@ -278,9 +278,11 @@ impl Placer<'_> {
         let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
         let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
         let (fitting, misfit) = evidence::sizes(self.capture, self.text, image, &program);
-        image.evidence.extend(evidence::counted((agree, wrong.len()), (fitting, misfit.map_or(0, |(_, count)| count))));
-        let (agree, line) = (agree + fitting, wrong.first().map(|pair| pair.line).or(misfit.map(|(line, _)| line)));
-        let wrong = wrong.len() + misfit.map_or(0, |(_, count)| count);
+        let (there, elsewhere) = evidence::functions(self.capture, self.text, image, &program);
+        let count = |found: Option<(u32, usize)>| found.map_or(0, |(_, count)| count);
+        image.evidence.extend(evidence::counted((agree + there, wrong.len() + count(elsewhere)), (fitting, count(misfit))));
+        let line = wrong.first().map(|pair| pair.line).or(misfit.or(elsewhere).map(|(line, _)| line));
+        let (agree, wrong) = (agree + fitting + there, wrong.len() + count(misfit) + count(elsewhere));
         if agree + wrong > 0 {
             image.pairs = Some((agree, agree + wrong));
         }

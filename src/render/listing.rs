@@ -72,10 +72,10 @@ pub fn idiom(report: &Report<'_>, style: Style) -> Idiom {
     style.frames.unwrap_or(if is_linux(report) { Idiom::Linux } else { Idiom::Atos })
 }
 
-/// Whether the report is of Linux or a BSD, whose own words stay, or of no system and its symbols are.
+/// Whether frames are written as Linux writes them: the report is of a system with ELF files, or of none and its symbols are.
 pub fn is_linux(report: &Report<'_>) -> bool {
     let by_symbols = || report.layout.images.iter().any(Image::is_linux);
-    report.capture.os.map_or_else(by_symbols, |os| matches!(os, Os::Linux | Os::FreeBsd | Os::NetBsd | Os::OpenBsd))
+    report.capture.os.map_or_else(by_symbols, |os| os != Os::Darwin)
 }
 
 /// Frame `n` of stack `stack` as one line and lines below it.

@@ -129,7 +129,7 @@ impl Elf {
         }
         let kind = if relocatable || shared { FileKind::Module } else { FileKind::Kernel };
         // What no program in user space has.
-        let linux = || [".init.text", "__ksymtab", "__ex_table"].iter().any(|name| file.section_by_name(name).is_some());
+        let linux = || [".init.text", "__ksymtab", "__ex_table", ".SUNW_ctf"].iter().any(|name| file.section_by_name(name).is_some());
         if kind == FileKind::Kernel && !linux() && !is_bsd_kernel(&file) {
             return Err("is a program or library of user space, not a kernel or module".to_string());
         }
