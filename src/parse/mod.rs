@@ -31,6 +31,8 @@ pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
 mod darwin_waits;
+pub mod darwin_zone_log;
+pub mod darwin_zprint;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -119,6 +121,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_stackshot::DarwinStackshot,
     &darwin_spindump::DarwinSpindump,
     &darwin_showallstacks::DarwinShowallstacks,
+    &darwin_zone_log::DarwinZoneLog,
+    &darwin_zprint::DarwinZprint,
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
