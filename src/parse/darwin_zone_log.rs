@@ -116,7 +116,11 @@ impl Reader {
         let body = line.bytes.trim_ascii();
         self.zones.line(line);
         if let Some(heading) = heading(body) {
-            self.open(line, heading);
+            // kgmacros shows a slot of the log that was never used as a record of the element 0, without frames.
+            self.inside = !lex::words(&heading.record).next().is_some_and(|element| lex::hex(element) == Some(0));
+            if self.inside {
+                self.open(line, heading);
+            }
         } else if let Some(asked) = countpcs(line) {
             (self.inside, self.asked) = (false, Some((asked, line.number)));
         } else if let Some(rest) = body.strip_prefix(b"occurred ") {
@@ -141,7 +145,6 @@ impl Reader {
         let title = Some(lex::text(&record.1));
         let aside = !self.seen.insert(record);
         self.repeated += usize::from(aside);
-        self.inside = true;
         self.frame_line = line.number;
         self.stacks.push(Stack { kind: heading.kind, title, count: heading.count, line: line.number, aside, ..Stack::default() });
     }

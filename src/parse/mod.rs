@@ -44,14 +44,17 @@ pub mod linux_code;
 pub mod linux_context;
 pub mod linux_frame;
 pub mod linux_headings;
+pub mod linux_kmemleak;
 pub mod linux_locks;
 pub mod linux_log;
 pub mod linux_modules;
 pub mod linux_owners;
+pub mod linux_page_owner;
 pub mod linux_parts;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
+pub mod linux_slub;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
@@ -130,6 +133,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_modules::Kallsyms,
     &linux_modules::CrashMod,
     &linux_proc_stack::LinuxProcStack,
+    &linux_kmemleak::Kmemleak,
+    &linux_page_owner::PageOwner,
+    &linux_slub::SlubTraces,
     &linux_log::LinuxLog,
     &addresses::Addresses,
 ];
