@@ -10,8 +10,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-const SYMBOLS: [&str; 6] =
-    ["-k", "symbols/darwin/legacy/mach_kernel", "-m", "symbols/darwin/legacy/spl.kext", "-m", "symbols/darwin/legacy/zfs.kext"];
+const SYMBOLS: [&str; 8] = [
+    "-k",
+    "symbols/darwin/legacy/mach_kernel",
+    "-m",
+    "symbols/darwin/legacy/spl.kext",
+    "-m",
+    "symbols/darwin/legacy/zfs.kext",
+    "-l",
+    "load-maps/gdb-showallkmods-10.7.txt",
+];
 
 /// The reference data: below `KSTACK_SHARED`, else beside the repository.
 fn shared() -> Option<PathBuf> {
@@ -43,9 +51,10 @@ fn chain(frame: &Value) -> String {
 fn every_row_of_the_table() {
     let Some(folder) = shared() else { return };
     let input = folder.join("inputs/zoneleak-10.7-gdb.txt").display().to_string();
+    let map = folder.join("inputs/gdb-showallkmods-10.7.txt").display().to_string();
     let build = |file: &str| folder.join("build/a/legacy").join(file).display().to_string();
     let (kernel, spl, zfs) = (build("mach_kernel"), build("spl.kext"), build("zfs.kext"));
-    let args = ["symbolicate", "-q", "--no-demangle", "--format", "json", &input, "-k", &kernel, "-m", &spl, "-m", &zfs];
+    let args = ["symbolicate", "-q", "--no-demangle", "--format", "json", &input, "-k", &kernel, "-m", &spl, "-m", &zfs, "-l", &map];
     let report = common::json(&common::run(&args));
     let stacks = report["reports"][0]["stacks"].as_array().unwrap();
     let frames: BTreeMap<u64, &Value> =

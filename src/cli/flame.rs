@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::output;
 use super::session::Session;
 use crate::group::naming::Naming;
@@ -29,6 +29,8 @@ pub struct Args {
     filters: FilterArgs,
     #[command(flatten)]
     titles: TitleArgs,
+    #[command(flatten)]
+    weight: WeightArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded
@@ -85,7 +87,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
     let session = Session::open(input, &args.symbols, &args.filters, &args.titles, true)?;
     let style = FRAME_STYLES.iter().find(|(name, _)| *name == args.frames).map_or(FrameStyle::default(), |(_, style)| *style);
-    let folding = Folding { style, by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone() };
+    let weight = args.weight.of(session.inputs.reports.iter().map(|input| &input.capture))?;
+    let folding = Folding { style, by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone(), weight };
     let reports = session.reports();
     let folded = Folded::of(&reports, &Naming::of(&reports, &Plumbing::default()), &folding);
     drop(reports);
