@@ -123,6 +123,8 @@ impl Reader {
             }
         } else if let Some(asked) = countpcs(line) {
             (self.inside, self.asked) = (false, Some((asked, line.number)));
+        } else if let Some((said, (asked, _))) = said(line).zip(self.asked.as_mut()) {
+            *asked = said;
         } else if let Some(rest) = body.strip_prefix(b"occurred ") {
             self.answer(line, rest);
         } else if self.inside && line.number == self.frame_line + 1 && atos::is_location(line.bytes) {
@@ -232,6 +234,27 @@ fn countpcs(line: &Line<'_>) -> Option<RawFrame> {
         text: span(from..from + word.len()),
         reliable: true,
         ..RawFrame::default()
+    })
+}
+
+/// The line that kstack wrote below `countpcs`: `countpcs: f (in kernel) + 24 (0xADDR) PLACE`. It stands for the address above it.
+fn said(line: &Line<'_>) -> Option<RawFrame> {
+    const LABEL: &[u8] = b"countpcs: ";
+    let start = lex::indent(line.bytes);
+    let from = start + LABEL.len();
+    let rest = line.bytes[start..].strip_prefix(LABEL)?.trim_ascii_end();
+    let open = memmem::find(rest, b" (0x")?;
+    let close = open + memchr::memchr(b')', &rest[open..])?;
+    let frame = atos::frame(&rest[..=close]).filter(|frame| frame.address.is_some() && !frame.module.is_empty())?;
+    let moved = |span: Span| if span.is_empty() { span } else { Span { start: span.start + from as u32, end: span.end + from as u32 } };
+    Some(RawFrame {
+        line: line.number,
+        line_start: line.start,
+        label: Span { start: start as u32, end: from as u32 - 2 },
+        text: Span { start: from as u32, end: (from + rest.len()) as u32 },
+        symbol: moved(frame.symbol),
+        module: moved(frame.module),
+        ..frame
     })
 }
 
