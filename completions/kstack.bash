@@ -139,7 +139,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -258,14 +258,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__flame)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --frames --by-thread --only --diff --no-inline --title --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --weight --output --color --quiet --format --frames --by-thread --only --diff --no-inline --title --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -360,6 +360,10 @@ _kstack() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -414,14 +418,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__group)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --weight --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -526,6 +530,10 @@ _kstack() {
                     ;;
                 --links)
                     COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                --weight)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --output)
@@ -875,7 +883,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -997,7 +1005,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1127,7 +1135,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1261,7 +1269,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1396,14 +1404,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__top)
-            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --pc --function --rows --format --help"
+            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --weight --output --color --quiet --pc --function --rows --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack kmemleak page-owner slub-traces linux-log addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1495,6 +1503,10 @@ _kstack() {
                     return 0
                     ;;
                 --skip-list)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --weight)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -10,6 +10,7 @@ use super::output;
 use super::session::Session;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
+use crate::group::weight::{Weight, size};
 use crate::note::Note;
 use crate::render::folded::{self, FRAME_STYLES, Folded, Folding, FrameStyle};
 
@@ -92,7 +93,7 @@ fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
     let reports = session.reports();
     let folded = Folded::of(&reports, &Naming::of(&reports, &Plumbing::default()), &folding);
     drop(reports);
-    let note = note(&folded, &args.only);
+    let note = note(&folded, &args.only, weight);
     let mut side = Side { session, folded };
     let sources = side.sources();
     side.session.notes.extend(note.map(|text| Note::warning(sources, text)));
@@ -100,11 +101,12 @@ fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
 }
 
 /// What a user would otherwise wonder about.
-fn note(folded: &Folded, only: &[String]) -> Option<String> {
+fn note(folded: &Folded, only: &[String], weight: Weight) -> Option<String> {
     match (folded.stacks.is_empty(), folded.without_frames) {
         (true, _) if !only.is_empty() => Some(format!("no stack runs through {}", only.join(" or "))),
         (true, _) => Some("there is no stack to draw".to_string()),
         (false, 0) => None,
+        (false, bytes) if weight == Weight::Bytes => Some(format!("{} of stacks without kernel frames are not in the graph", size(bytes))),
         (false, count) => Some(format!("{count} threads without kernel frames are not in the graph")),
     }
 }

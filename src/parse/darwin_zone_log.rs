@@ -4,7 +4,7 @@
 //! oldest record is at log index 393:
 //!
 //! --------------- ALLOC  0xffffff8032787500 : index 393  :  ztime 21650505 -------------
-//! 0xffffff80002077c5 <zalloc_canblock+53>:	movq   %rax, (%rbx)          x/i of gdb
+//! 0xffffff80002077c5 <zalloc_canblock+53>:    movq   %rax, (%rbx)       x/i of gdb, with a tab before the instruction
 //! --------ALLOC  0xffffff8032787500 : Index 393 --------                     lldb, 10.9
 //! 0xffffff80002077c5 <mach_kernel`zalloc_canblock + 53>
 //! --------ALLOC.  Stack Index 7 with active refs 12 of 40 --------           lldb, since 10.12: a stack for many elements
@@ -117,7 +117,7 @@ impl Reader {
         self.zones.line(line);
         if let Some(heading) = heading(body) {
             // kgmacros shows a slot of the log that was never used as a record of the element 0, without frames.
-            self.inside = !lex::words(&heading.record).next().is_some_and(|element| lex::hex(element) == Some(0));
+            self.inside = lex::words(&heading.record).next().is_none_or(|element| lex::hex(element) != Some(0));
             if self.inside {
                 self.open(line, heading);
             }
