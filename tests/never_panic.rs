@@ -94,14 +94,6 @@ fn reports() {
         "darwin-panic/keepsyms/input.txt",
         "darwin-panic/quoted/input.txt",
         "darwin-panic/arm64-fault/input.txt",
-        "darwin-zone-log/gdb/input.txt",
-        "darwin-zone-log/lldb/input.txt",
-        "darwin-zprint/new.txt",
-        "darwin-zprint/tool.txt",
-        "kmemleak/objects/input.txt",
-        "page-owner/full/input.txt",
-        "page-owner/stacks/input.txt",
-        "slub-traces/caches/input.txt",
         "linux-log/hung-task/input.txt",
         "linux-log/oops-caller-ids/input.txt",
         "linux-log/null-in-timer/input.txt",
@@ -114,6 +106,21 @@ fn reports() {
         "kstack-json/report/input.json",
     ];
     over(&reports, 100, fuzzing::report);
+}
+
+#[test]
+fn reports_of_memory() {
+    let reports = [
+        "darwin-zone-log/gdb/input.txt",
+        "darwin-zone-log/lldb/input.txt",
+        "darwin-zprint/new.txt",
+        "darwin-zprint/tool.txt",
+        "kmemleak/objects/input.txt",
+        "page-owner/full/input.txt",
+        "page-owner/stacks/input.txt",
+        "slub-traces/caches/input.txt",
+    ];
+    over(&reports, 60, fuzzing::report);
 }
 
 #[test]

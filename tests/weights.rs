@@ -69,6 +69,28 @@ fn without_bytes_there_is_no_weight() {
 }
 
 #[test]
+fn every_report_of_memory_is_taken_for_what_it_is() {
+    let kinds = [
+        ("darwin-zone-log/gdb/input.txt", "darwin-zone-log"),
+        ("darwin-zone-log/lldb/input.txt", "darwin-zone-log"),
+        ("darwin-zprint/old.txt", "darwin-zprint"),
+        ("darwin-zprint/tool.txt", "darwin-zprint"),
+        ("kmemleak/objects/input.txt", "kmemleak"),
+        ("page-owner/full/input.txt", "page-owner"),
+        ("page-owner/stacks/input.txt", "page-owner"),
+        ("slub-traces/caches/input.txt", "slub-traces"),
+        ("linux-log/hung-task/input.txt", "linux-log"),
+        ("darwin-showallstacks/gdb/input.txt", "darwin-showallstacks"),
+        ("load-maps/gdb-showallkmods-10.7.txt", "darwin-gdb-kmods"),
+    ];
+    for (file, kind) in kinds {
+        let text = std::fs::read(common::fixtures().join(file)).unwrap();
+        let found = kstack::parse::detect(&text).map(|format| format.id());
+        assert_eq!(found, Some(kind), "{file}");
+    }
+}
+
+#[test]
 fn zones_are_in_json_and_in_diffs() {
     let zones = json(&["group", "-q", "--format", "json", "darwin-zprint/new.txt"]);
     let first = &zones["reports"][0]["zones"][0];

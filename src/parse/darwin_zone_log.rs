@@ -11,8 +11,8 @@
 //! (gdb) countpcs 0xffffff7f80e50458
 //! occurred 3999 times in log (100% of records)
 //! ```
-//! Sources: kgmacros' `zstack`, `findoldest`, `countpcs` and lldbmacros' memory.py of xnu. Innermost first, all return addresses, at run time.
-//! A table of `zprint` in the same session is read too.
+//! Sources: kgmacros' `zstack`, `findoldest`, `countpcs` and lldbmacros' memory.py of xnu. Innermost first, all return addresses, at run
+//! time. A table of `zprint` in the same session is read too.
 
 use std::ops::Range;
 

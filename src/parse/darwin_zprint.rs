@@ -1,18 +1,18 @@
 //! Tables of the zones of macOS's kernel allocator: gdb's and lldb's `zprint`, and zprint(1).
 //!
 //! ```text
-//! ZONE                   COUNT   TOT_SZ   MAX_SZ   ELT_SZ ALLOC_SZ         TOT_ALLOC         TOT_FREE NAME       gdb: three sizes hexadecimal
+//! ZONE                   COUNT   TOT_SZ   MAX_SZ   ELT_SZ ALLOC_SZ         TOT_ALLOC         TOT_FREE NAME       gdb
 //! 0xffffff8006306c50   1620133  18b8000  3170000       16     1000          81006650         79386517 kalloc.16 CX
 //!
-//!        ZONE            TOT_SZ PAGE_COUNT ALLOC_ELTS  FREE_ELTS    FREE_SZ     ELT_SZ      ALLOC(  ELTS    PGS  WASTE)      FLAGS      NAME   lldb
+//! ZONE   TOT_SZ PAGE_COUNT ALLOC_ELTS  FREE_ELTS    FREE_SZ  ELT_SZ  ALLOC(  ELTS  PGS  WASTE)  FLAGS  NAME      lldb
 //!
 //!                             elem         cur         max        cur         max         cur  alloc  alloc           zprint(1)
 //! zone name                   size        size        size      #elts       #elts       inuse   size  count
 //! ---------------------------------------------------------------------------------------------------------
 //! vm.objects                   224      17182K      19683K      78547       89980       75842     8K     36  C
 //! ```
-//! Sources: kgmacros and tools/lldbmacros/memory.py of xnu 2050 to 4570, zprint.c of system_cmds 597. Names of zprint(1) have `.` for blanks; `----` is
-//! a limit that is none.
+//! gdb prints the sizes TOT_SZ, MAX_SZ and ALLOC_SZ in hexadecimal without `0x`. Names of zprint(1) have `.` for blanks; `----` is a limit that
+//! is none. Sources: kgmacros and tools/lldbmacros/memory.py of xnu, zprint(1) of system_cmds 597.
 
 use super::lex::{self, Line};
 use super::{Confidence, Format, Holds};
