@@ -81,7 +81,7 @@ fn every_report_of_memory_is_taken_for_what_it_is() {
         ("slub-traces/caches/input.txt", "slub-traces"),
         ("linux-log/hung-task/input.txt", "linux-log"),
         ("darwin-showallstacks/gdb/input.txt", "darwin-showallstacks"),
-        ("load-maps/gdb-showallkmods-10.7.txt", "darwin-gdb-kmods"),
+        ("load-maps/gdb-showallkmods-10.7.txt", "darwin-gdb-showallkmods"),
     ];
     for (file, kind) in kinds {
         let text = std::fs::read(common::fixtures().join(file)).unwrap();
