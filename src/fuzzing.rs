@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use crate::disassembly;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
-use crate::group::{By, Groups, diff, top};
+use crate::group::{By, Groups, Weight, diff, top, zones};
 use crate::input::{archive, unpack};
 use crate::model::addr::Svma;
 use crate::model::capture::Capture;
@@ -109,7 +109,8 @@ fn groups(report: &Report<'_>, style: Style) {
             let diff = diff::diff(&groups, 1);
             assert!(diff.threads.iter().all(|thread| thread.old.is_some() && thread.new.is_some()), "nothing came or went");
             render::diff::text(&groups, &diff, true, &mut Vec::new()).expect("a Vec takes everything");
-            let _ = top::functions(&groups);
+            let _ = top::functions(&groups, Weight::Bytes);
+            render::zones::text(&zones::ranked(&report.capture.zones), &mut Vec::new()).expect("a Vec takes everything");
             triage::graphs(&groups).for_each(|graph| drop(graph.dot()));
         }
     }

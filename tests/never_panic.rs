@@ -131,6 +131,21 @@ fn reports() {
 }
 
 #[test]
+fn reports_of_memory() {
+    let reports = [
+        "darwin-zone-log/gdb/input.txt",
+        "darwin-zone-log/lldb/input.txt",
+        "darwin-zprint/new.txt",
+        "darwin-zprint/tool.txt",
+        "kmemleak/objects/input.txt",
+        "page-owner/full/input.txt",
+        "page-owner/stacks/input.txt",
+        "slub-traces/caches/input.txt",
+    ];
+    over(&reports, 60, fuzzing::report);
+}
+
+#[test]
 fn load_maps() {
     let maps = [
         "load-maps/kextstat-10.6.txt",

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::exit::Exit;
 use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
-use super::output;
 use super::session::Session;
+use super::{output, zones};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::{By, Groups, diff};
@@ -51,9 +51,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let reports = [&old[..], &new[..]].concat();
     let groups = Groups::of(&reports, Naming::of(&reports, &Plumbing::default()), By::Functions);
     let diff = diff::diff(&groups, old.len());
+    let growth = zones::growth(&old, &new);
     output::write(&args.output, |out| match args.format.as_str() {
-        "json" => render::diff::json(&groups, &diff, out),
-        _ => render::diff::text(&groups, &diff, args.all_members, out),
+        "json" => render::diff::json(&groups, &diff, &growth, out),
+        _ if zones::alone(&reports) => render::zones::growth_text(&growth, out),
+        _ => {
+            render::diff::text(&groups, &diff, args.all_members, out)?;
+            if growth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| render::zones::growth_text(&growth, out)) }
+        }
     })?;
     let failed: Vec<bool> = sessions.iter().map(|session| session.complain(args.output.quiet)).collect();
     Ok(Exit::of(failed.contains(&true), false))

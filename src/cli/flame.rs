@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::output;
 use super::session::Session;
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
+use crate::group::weight::{Weight, size};
 use crate::note::Note;
 use crate::render::folded::{self, FRAME_STYLES, Folded, Folding, FrameStyle};
 
@@ -29,6 +30,8 @@ pub struct Args {
     filters: FilterArgs,
     #[command(flatten)]
     titles: TitleArgs,
+    #[command(flatten)]
+    weight: WeightArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded
@@ -85,11 +88,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
     let session = Session::open(input, &args.symbols, &args.filters, &args.titles, true)?;
     let style = FRAME_STYLES.iter().find(|(name, _)| *name == args.frames).map_or(FrameStyle::default(), |(_, style)| *style);
-    let folding = Folding { style, by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone() };
+    let weight = args.weight.of(session.inputs.reports.iter().map(|input| &input.capture))?;
+    let folding = Folding { style, by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone(), weight };
     let reports = session.reports();
     let folded = Folded::of(&reports, &Naming::of(&reports, &Plumbing::default()), &folding);
     drop(reports);
-    let note = note(&folded, &args.only);
+    let note = note(&folded, &args.only, weight);
     let mut side = Side { session, folded };
     let sources = side.sources();
     side.session.notes.extend(note.map(|text| Note::warning(sources, text)));
@@ -97,11 +101,12 @@ fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
 }
 
 /// What a user would otherwise wonder about.
-fn note(folded: &Folded, only: &[String]) -> Option<String> {
+fn note(folded: &Folded, only: &[String], weight: Weight) -> Option<String> {
     match (folded.stacks.is_empty(), folded.without_frames) {
         (true, _) if !only.is_empty() => Some(format!("no stack runs through {}", only.join(" or "))),
         (true, _) => Some("there is no stack to draw".to_string()),
         (false, 0) => None,
+        (false, bytes) if weight == Weight::Bytes => Some(format!("{} of stacks without kernel frames are not in the graph", size(bytes))),
         (false, count) => Some(format!("{count} threads without kernel frames are not in the graph")),
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
+use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::session::Session;
 use super::sources::SourceArgs;
-use super::{output, term};
+use super::{output, term, zones};
 use crate::group::naming::Naming;
 use crate::group::plumbing::{NameList, Plumbing};
 use crate::group::{By, Groups};
@@ -26,6 +26,8 @@ pub struct Args {
     titles: TitleArgs,
     #[command(flatten)]
     sources: SourceArgs,
+    #[command(flatten)]
+    weight: WeightArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process
@@ -67,7 +69,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let style = args.sources.style(output::style(&args.output, None));
     session.show_sources(&args.sources, style)?;
     let reports = session.reports();
-    let groups = Groups::of(&reports, Naming::of(&reports, &plumbing), args.by);
+    let weight = args.weight.of(reports.iter().map(|report| report.capture))?;
+    let mut groups = Groups::of(&reports, Naming::of(&reports, &plumbing), args.by);
+    groups.sort_by_weight(weight);
     let view = View {
         style,
         width: term::width().unwrap_or(100),
@@ -79,7 +83,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let format = groups::by_id(&args.format).unwrap_or(GROUP_OUTPUTS[0]);
     output::write(&args.output, |out| match args.dot {
         true => triage::graphs(&groups).try_for_each(|graph| write!(out, "{}", graph.dot())),
-        false => format.write(&groups, &session.notes, view, out),
+        false if zones::alone(&reports) && args.format != "json" => zones::write(&reports, &args.format, out),
+        false => {
+            format.write(&groups, &session.notes, view, out)?;
+            // A debugger's session can show both.
+            if zones::any(&reports) && args.format == "text" {
+                writeln!(out).and_then(|()| zones::write(&reports, "text", out))
+            } else {
+                Ok(())
+            }
+        }
     })?;
     std::mem::forget(groups);
     Ok(Exit::of(session.complain(args.output.quiet), false))

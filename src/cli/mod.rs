@@ -23,6 +23,7 @@ mod sources;
 mod symbolicate;
 mod term;
 mod top;
+mod zones;
 
 use std::process::ExitCode;
 

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::debuginfod::DebuginfodArgs;
+use crate::group::Weight;
 use crate::model::addr::{Avma, Slide, parse_hex};
+use crate::model::capture::Capture;
 use crate::place::PlaceOptions;
 use crate::symbols::find::{GivenAddress, GivenFile};
 use crate::title::SkipList;
@@ -94,6 +96,29 @@ fn slide(text: &str) -> Result<SlideArg, String> {
     }
     let value = parse_hex(text).ok_or_else(|| format!("`{text}` is neither hexadecimal nor `auto`"))?;
     Ok(SlideArg(Some(Slide(value))))
+}
+
+/// What stacks count for.
+#[derive(Args, Debug)]
+pub struct WeightArgs {
+    /// What stacks count for: count (threads, samples, records, objects) or bytes, in reports of memory
+    #[arg(long, value_name = "WHAT", default_value = "count")]
+    weight: Weight,
+}
+
+impl WeightArgs {
+    /// The weight, which the reports must have.
+    ///
+    /// # Errors
+    /// When bytes are wanted and no stack has any.
+    pub fn of<'a>(&self, mut captures: impl Iterator<Item = &'a Capture>) -> Result<Weight, Usage> {
+        let mut counted = || captures.any(|capture| capture.stacks.iter().any(|stack| stack.bytes.is_some()));
+        if self.weight == Weight::Bytes && !counted() {
+            let why = "--weight bytes: no stack here has bytes; kmemleak, page_owner and slub traces of caches named by size count them";
+            return Err(Usage(why.to_string()));
+        }
+        Ok(self.weight)
+    }
 }
 
 /// Which frame of a crash is guilty.

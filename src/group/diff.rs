@@ -141,7 +141,7 @@ fn compare(groups: &Groups<'_, '_>, old: StackRef, new: StackRef) -> Change {
 fn growth(groups: &Groups<'_, '_>, old: usize) -> Vec<Growth> {
     let count = |group: &super::Group, is_old: bool| {
         let members = group.members.iter().filter(|at| ((at.report as usize) < old) == is_old);
-        members.map(|at| groups.stack(*at).count).sum()
+        members.map(|at| groups.stack(*at).count).fold(0, u64::saturating_add)
     };
     let one = |(number, group)| Growth { group: number, old: count(group, true), new: count(group, false) };
     let mut all: Vec<Growth> = groups.list.iter().enumerate().map(one).collect();

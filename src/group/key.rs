@@ -56,14 +56,18 @@ pub fn chain<'s>(stack: &'s Stack, marks: impl Fn(usize) -> Mark + 's) -> impl I
     marked.filter(|(_, frame, mark)| counts(frame, mark)).map(|(n, _, mark)| (n, mark))
 }
 
-/// Index of the first frame that tells more than that a thread waits, or elsewhere than that something is reported; else of the first
-/// of the chain.
+/// Index of the first frame that tells more than that a thread waits, or elsewhere than that something is reported or allocated; else of
+/// the first of the chain.
 pub fn interesting(stack: &Stack, marks: impl Fn(usize) -> Mark) -> Option<usize> {
     if let Some(blamed) = stack.blamed.as_ref().filter(|blamed| blamed.frame < stack.frames.len()) {
         return Some(blamed.frame);
     }
     let chain = || stack.frames.iter().enumerate().filter(|(_, frame)| frame.reliable && frame.role != Role::Inline);
-    let says_nothing = |mark: Mark| if stack.kind == StackKind::Thread { mark.plumbing } else { mark.plumbing || mark.reporting };
+    let says_nothing = |mark: Mark| match stack.kind {
+        StackKind::Thread => mark.plumbing,
+        StackKind::Alloc | StackKind::Free => mark.plumbing || mark.reporting || mark.allocator,
+        _ => mark.plumbing || mark.reporting,
+    };
     let telling = chain().find(|(n, _)| !says_nothing(marks(*n)));
     telling.or_else(|| chain().next()).map(|(n, _)| n)
 }

@@ -11,6 +11,8 @@ pub mod naming;
 pub mod plumbing;
 pub mod similar;
 pub mod top;
+pub mod weight;
+pub mod zones;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -18,6 +20,7 @@ use rustc_hash::FxHashMap;
 pub use key::By;
 use key::Texts;
 use naming::{FrameName, Mark, Naming};
+pub use weight::Weight;
 
 use crate::model::crash::Blamed;
 use crate::model::group::{Member, Tally, count_in};
@@ -42,6 +45,8 @@ pub struct Group {
     pub fingerprint: String,
     /// How many threads stand there: members, each as often as its report counts it.
     pub count: u64,
+    /// Bytes that stand for the group where its reports count memory: those of its members together.
+    pub bytes: Option<u64>,
     /// In the order of the reports.
     pub members: Vec<StackRef>,
     /// The member whose frames stand for all: the one about which most is known.
@@ -83,6 +88,13 @@ impl<'r, 'a> Groups<'r, 'a> {
         let mut list: Vec<Group> = found.into_par_iter().map(|(_, members)| group(reports, &naming, members)).collect();
         list.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.fingerprint.cmp(&b.fingerprint)).then_with(|| a.shown.cmp(&b.shown)));
         Groups { reports, naming, list }
+    }
+
+    /// Puts the groups in the order of their weights, the heaviest first.
+    pub fn sort_by_weight(&mut self, weight: Weight) {
+        if weight == Weight::Bytes {
+            self.list.sort_by_key(|group| std::cmp::Reverse(group.bytes));
+        }
     }
 
     /// The stack itself.
@@ -180,6 +192,7 @@ fn group(reports: &[Report<'_>], naming: &Naming, members: Vec<StackRef>) -> Gro
         kind: stack(shown).kind,
         fingerprint: fingerprint::fingerprint(key::chain(stack(shown), marks).map(|(_, mark)| naming.name(mark.name))),
         count: members.iter().map(|at| stack(*at).count).fold(0, u64::saturating_add),
+        bytes: members.iter().filter_map(|at| stack(*at).bytes).reduce(u64::saturating_add),
         shown,
         interesting: key::interesting(stack(shown), marks),
         members,

@@ -41,6 +41,8 @@ pub struct Mark {
     pub plumbing: bool,
     /// Whether it belongs to the report of a crash.
     pub reporting: bool,
+    /// Whether it belongs to an allocator.
+    pub allocator: bool,
 }
 
 /// The names of all frames of some reports.
@@ -50,8 +52,8 @@ pub struct Naming {
     index: FxHashMap<FrameName, NameId>,
     exact: FxHashMap<Box<str>, u32>,
     exact_texts: Vec<Box<str>>,
-    /// For each name, whether it is of the scheduler, plumbing, reporting.
-    classes: Vec<Option<[bool; 3]>>,
+    /// For each name, whether it is of the scheduler, plumbing, reporting, an allocator.
+    classes: Vec<Option<[bool; 4]>>,
     /// For each name, the lowest number of a name in its module.
     firsts: Vec<NameId>,
     modules: FxHashMap<Box<str>, NameId>,
@@ -94,9 +96,12 @@ impl Naming {
             self.classes.resize(name as usize + 1, None);
         }
         let function = &self.names[name as usize].function;
-        let classify = || [plumbing.is_scheduler(function), plumbing.is_plumbing(function), plumbing.is_reporting(function)];
-        let [scheduler, plumbing, reporting] = *self.classes[name as usize].get_or_insert_with(classify);
-        Mark { name, exact, scheduler, plumbing, reporting }
+        let classify = || {
+            let is_plumbing = plumbing.is_plumbing(function);
+            [plumbing.is_scheduler(function), is_plumbing, plumbing.is_reporting(function), plumbing.is_allocator(function)]
+        };
+        let [scheduler, plumbing, reporting, allocator] = *self.classes[name as usize].get_or_insert_with(classify);
+        Mark { name, exact, scheduler, plumbing, reporting, allocator }
     }
 
     fn id(&mut self, name: FrameName) -> NameId {

@@ -9,6 +9,8 @@ use crate::title::SkipList;
 const SCHEDULER: &str = include_str!("scheduler.txt");
 /// Functions below the one that made a thread wait.
 const PLUMBING: &str = include_str!("plumbing.txt");
+/// Functions below the one that asked for memory, beside those of the skip list.
+const ALLOCATORS: &str = include_str!("allocators.txt");
 
 /// A list of function names, some with any rest.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +53,7 @@ impl NameList {
 pub struct Plumbing {
     scheduler: NameList,
     plumbing: NameList,
+    allocators: NameList,
     skip: SkipList,
 }
 
@@ -63,7 +66,8 @@ impl Default for Plumbing {
 impl Plumbing {
     /// The scheduler's functions and those of `list`.
     pub fn new(list: NameList) -> Plumbing {
-        Plumbing { scheduler: NameList::parse(SCHEDULER).unwrap_or_default(), plumbing: list, skip: SkipList::default() }
+        let read = |text| NameList::parse(text).unwrap_or_default();
+        Plumbing { scheduler: read(SCHEDULER), plumbing: list, allocators: read(ALLOCATORS), skip: SkipList::default() }
     }
 
     /// Whether some kinds of report leave the function out.
@@ -74,6 +78,11 @@ impl Plumbing {
     /// Whether the function belongs to the report of a crash rather than to the crash.
     pub fn is_reporting(&self, function: &str) -> bool {
         matches!(self.skip.class(base_name(function), ""), Some("reporting" | "exception"))
+    }
+
+    /// Whether the function belongs to the allocator rather than to who asked it for memory.
+    pub fn is_allocator(&self, function: &str) -> bool {
+        self.allocators.holds(base_name(function)) || self.skip.class(base_name(function), "") == Some("allocator")
     }
 
     /// Whether the function says only that a thread waits.
@@ -88,14 +97,17 @@ mod tests {
 
     #[test]
     fn the_lists_of_the_repository_are_well_formed() {
-        for text in [SCHEDULER, PLUMBING] {
+        for text in [SCHEDULER, PLUMBING, ALLOCATORS] {
             let list = NameList::parse(text).unwrap();
-            assert!(list.exact.len() > 20);
+            assert!(list.exact.len() + list.begins.len() > 20);
         }
         let plumbing = Plumbing::default();
         assert!(plumbing.is_scheduler("rwsem_down_write_slowpath.isra.0"));
         assert!(plumbing.is_plumbing("__cv_wait_sig") && !plumbing.is_scheduler("__cv_wait_sig"));
         assert!(!plumbing.is_plumbing("txg_wait_synced"));
+        assert!(
+            plumbing.is_allocator("__kmalloc_node") && plumbing.is_allocator("zalloc_canblock") && !plumbing.is_allocator("zio_create")
+        );
     }
 
     #[test]

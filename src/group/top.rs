@@ -1,7 +1,7 @@
 //! In how many stacks a function occurs: gdb's `countpcs` for any report.
 
-use super::Groups;
 use super::naming::NameId;
+use super::{Groups, Weight};
 use crate::model::addr::Avma;
 use crate::model::stack::Role;
 
@@ -16,8 +16,8 @@ pub struct Occurs {
     pub leaf: u64,
 }
 
-/// Every function of the reports, the most frequent first.
-pub fn functions(groups: &Groups<'_, '_>) -> Vec<Occurs> {
+/// Every function of the reports, the most frequent first. Weighed by bytes, numbers of stacks are numbers of their bytes.
+pub fn functions(groups: &Groups<'_, '_>, weight: Weight) -> Vec<Occurs> {
     let mut all: Vec<Occurs> = (0..groups.naming.names().len() as u32).map(|name| Occurs { name, stacks: 0, leaf: 0 }).collect();
     // Stacks of a group that was made by functions share their names; those of other groups need not.
     for member in groups.list.iter().flat_map(|group| &group.members) {
@@ -28,10 +28,12 @@ pub fn functions(groups: &Groups<'_, '_>) -> Vec<Occurs> {
         seen.sort_unstable();
         seen.dedup();
         for name in seen {
-            all[name as usize].stacks += stack.count;
+            let sum = &mut all[name as usize].stacks;
+            *sum = sum.saturating_add(weight.of(stack));
         }
         if let Some(n) = super::key::interesting(stack, marks) {
-            all[marks(n).name as usize].leaf += stack.count;
+            let sum = &mut all[marks(n).name as usize].leaf;
+            *sum = sum.saturating_add(weight.of(stack));
         }
     }
     all.retain(|occurs| occurs.stacks > 0);
@@ -40,23 +42,23 @@ pub fn functions(groups: &Groups<'_, '_>) -> Vec<Occurs> {
 }
 
 /// How many stacks hold a frame with that very address.
-pub fn with_pc(groups: &Groups<'_, '_>, pc: Avma) -> u64 {
-    count(groups, |member| groups.stack(member).frames.iter().any(|frame| frame.address == Some(pc)))
+pub fn with_pc(groups: &Groups<'_, '_>, pc: Avma, weight: Weight) -> u64 {
+    count(groups, weight, |member| groups.stack(member).frames.iter().any(|frame| frame.address == Some(pc)))
 }
 
 /// How many stacks run through a function of that base name, in the module if one is given.
-pub fn with_function(groups: &Groups<'_, '_>, function: &str, module: Option<&str>) -> u64 {
+pub fn with_function(groups: &Groups<'_, '_>, function: &str, module: Option<&str>, weight: Weight) -> u64 {
     let named = |name: &super::naming::FrameName| *name.function == *function && module.is_none_or(|module| *name.module == *module);
     let matching: Vec<bool> = groups.naming.names().iter().map(named).collect();
-    count(groups, |member| {
+    count(groups, weight, |member| {
         let frames = groups.stack(member).frames.iter().enumerate().filter(|(_, frame)| frame.reliable);
         frames.into_iter().any(|(n, _)| matching[groups.mark(member, n).name as usize])
     })
 }
 
-fn count(groups: &Groups<'_, '_>, holds: impl Fn(super::StackRef) -> bool) -> u64 {
+fn count(groups: &Groups<'_, '_>, weight: Weight, holds: impl Fn(super::StackRef) -> bool) -> u64 {
     let members = groups.list.iter().flat_map(|group| &group.members);
-    members.filter(|member| holds(**member)).map(|member| groups.stack(*member).count).sum()
+    members.filter(|member| holds(**member)).map(|member| weight.of(groups.stack(*member))).fold(0, u64::saturating_add)
 }
 
 /// `count` of `all` in percent, rounded down as `countpcs` did.

@@ -6,6 +6,7 @@ use super::frame::Answer;
 use super::image::{Basis, ImageClaim};
 use super::lock::TaskLocks;
 use super::stack::{Span, Stack};
+use super::zone::Zone;
 use crate::note::Note;
 
 /// The operating system a report comes from.
@@ -74,6 +75,8 @@ pub struct Capture {
     pub images: Vec<ImageClaim>,
     /// Stacks, in the order of the report.
     pub stacks: Vec<Stack>,
+    /// Zones of the kernel's allocator, in the order of the report.
+    pub zones: Vec<Zone>,
     /// Lines that announce a crash or hang, in the order of the report.
     pub headlines: Vec<Headline>,
     /// The crash that an earlier run of kstack found, where its output is the report.

@@ -10,3 +10,4 @@ pub mod group;
 pub mod image;
 pub mod lock;
 pub mod stack;
+pub mod zone;

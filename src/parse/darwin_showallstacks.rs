@@ -258,7 +258,12 @@ fn frame(line: &[u8]) -> Option<(RawFrame, Option<u64>)> {
     let pointer = lex::words(&line[start..]).next().filter(|word| lex::hex(word).is_some())?;
     let from = start + pointer.len() + lex::indent(&line[start + pointer.len()..]);
     let rest = line[from..].trim_ascii_end();
-    let text = from..from + rest.len();
+    address_and_name(line, from..from + rest.len())
+}
+
+/// `0xRA WHAT` in `text`, a part of `line`, and the offset into the image where `WHAT` gives one; also what kstack wrote in its place.
+pub(super) fn address_and_name(line: &[u8], text: Range<usize>) -> Option<(RawFrame, Option<u64>)> {
+    let rest = line.get(text.clone())?;
     let word = lex::words(rest).next()?;
     let Some(address) = lex::hex(word) else { return Some((own(line, text)?, None)) };
     let what = rest[word.len()..].trim_ascii();

@@ -32,6 +32,7 @@ pub struct Document<'t> {
     pub stack: Option<JsonStack<'t>>,
     // One group.
     pub count: Option<u64>,
+    pub bytes: Option<u64>,
     pub kind: Option<String>,
     pub title: Option<String>,
     pub guilty: Option<JsonGuilty>,
@@ -68,6 +69,7 @@ pub struct Head<'t> {
 #[derive(Deserialize)]
 pub struct Group<'t> {
     pub count: Option<u64>,
+    pub bytes: Option<u64>,
     pub kind: Option<String>,
     pub title: Option<String>,
     pub blamed: Option<JsonBlamed>,

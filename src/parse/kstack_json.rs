@@ -116,8 +116,8 @@ impl<'t> Reader<'t> {
             let Document { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, .. } = document;
             self.report(Head { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, stacks: vec![stack] });
         } else if let Some(frames) = document.frames {
-            let Document { count, kind, title, blamed, os, states, wait_channels, processes, members, .. } = document;
-            self.group(Group { count, kind, title, blamed, os, states, wait_channels, processes, members, frames });
+            let Document { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, .. } = document;
+            self.group(Group { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, frames });
         }
     }
 
@@ -222,6 +222,7 @@ impl<'t> Reader<'t> {
             wait_channel: only(&tally.wait_channels),
             process: only(&tally.processes),
             count: group.count.unwrap_or(1),
+            bytes: group.bytes,
             line: 1,
             frames: group.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             tally: Some(Box::new(tally)),

@@ -62,6 +62,12 @@ pub fn decimal(word: &[u8]) -> Option<u64> {
     })
 }
 
+/// As [`decimal`], but the highest value for what is larger, and whether that was so.
+pub fn saturating(word: &[u8]) -> Option<(u64, bool)> {
+    let number = !word.is_empty() && word.iter().all(u8::is_ascii_digit);
+    number.then(|| decimal(word).map_or((u64::MAX, true), |value| (value, false)))
+}
+
 /// The text of `bytes`, with U+FFFD for what is no UTF-8.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

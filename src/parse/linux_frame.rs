@@ -13,8 +13,8 @@
 //! Sources: `printk_stack_address` and its like in arch/*/kernel (6.12), kernels 2.6.32 to 6.12. `name+0xOFFSET/0xSIZE`, here
 //! called a symbol, is what vsprintf.c writes for `%pS` and `%pB`; the address in brackets was `%p`, which is a hash since 4.15.
 
-use super::lex;
-use super::linux_prefix::Record;
+use super::lex::{self, Line};
+use super::linux_prefix::{Context, Record};
 use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len, place_len};
 use crate::model::addr::Avma;
 use crate::model::stack::{Lookup, RawFrame, Role};
@@ -47,6 +47,15 @@ pub fn trace(record: &Record<'_>) -> Option<Trace> {
         frame.reliable = false;
     }
     Some(found)
+}
+
+/// The frame that stands alone in `line` from byte `from` to byte `to`, where no prefix of a log can be.
+pub fn alone(line: &Line<'_>, from: usize, to: usize) -> Option<RawFrame> {
+    let (at, text) = (from as u32, line.bytes.get(from..to)?);
+    match trace(&Record { context: Context::Bare, line: line.number, line_start: line.start, at, text }) {
+        Some(Trace::One(frame)) => Some(frame),
+        _ => None,
+    }
 }
 
 /// The place where execution was, behind the name of its register: `[<A>]  [<A>] SYM`, `[A] SYM`, `SYM`, `A SYM` or `0xA`.

@@ -36,6 +36,8 @@ pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
 mod darwin_waits;
+pub mod darwin_zone_log;
+pub mod darwin_zprint;
 mod debugger_parts;
 pub mod drgn_bt;
 pub mod freebsd;
@@ -56,14 +58,17 @@ pub mod linux_code;
 pub mod linux_context;
 pub mod linux_frame;
 pub mod linux_headings;
+pub mod linux_kmemleak;
 pub mod linux_locks;
 pub mod linux_log;
 pub mod linux_modules;
 pub mod linux_owners;
+pub mod linux_page_owner;
 pub mod linux_parts;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
+pub mod linux_slub;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
@@ -137,6 +142,8 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_stackshot::DarwinStackshot,
     &darwin_spindump::DarwinSpindump,
     &darwin_showallstacks::DarwinShowallstacks,
+    &darwin_zone_log::DarwinZoneLog,
+    &darwin_zprint::DarwinZprint,
     &darwin_kexts::Kextstat,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
@@ -156,6 +163,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &freebsd::FreeBsd,
     &netbsd::NetBsd,
     &openbsd::OpenBsd,
+    &linux_kmemleak::Kmemleak,
+    &linux_page_owner::PageOwner,
+    &linux_slub::SlubTraces,
     &linux_log::LinuxLog,
     &addresses::Addresses,
 ];

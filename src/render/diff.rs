@@ -8,7 +8,9 @@ use serde::Serialize;
 use super::groups::{heading, ranked};
 use super::json::SCHEMA;
 use super::sanitize::visible_line;
+use super::zones::{JsonZoneGrowth, grown};
 use crate::group::diff::{Change, Diff, Thread};
+use crate::group::zones::ZoneGrowth;
 use crate::group::{Groups, StackRef};
 
 /// Names of functions or processes shown of one change.
@@ -107,7 +109,7 @@ fn place(groups: &Groups<'_, '_>, thread: &Thread) -> Option<String> {
 ///
 /// # Errors
 /// When writing fails.
-pub fn json(groups: &Groups<'_, '_>, diff: &Diff, out: &mut dyn Write) -> io::Result<()> {
+pub fn json(groups: &Groups<'_, '_>, diff: &Diff, zones: &[ZoneGrowth], out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct All<'a> {
         schema: &'static str,
@@ -115,15 +117,22 @@ pub fn json(groups: &Groups<'_, '_>, diff: &Diff, out: &mut dyn Write) -> io::Re
         changes: BTreeMap<&'static str, usize>,
         groups: Vec<JsonGrowth<'a>>,
         threads: Vec<JsonThread<'a>>,
+        /// Zones of the kernel's allocator, where the captures have them; those that grew most first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        zones: Vec<JsonZoneGrowth<'a>>,
     }
     let fingerprints: rustc_hash::FxHashMap<StackRef, &str> =
         groups.list.iter().flat_map(|group| group.members.iter().map(|at| (*at, group.fingerprint.as_str()))).collect();
     let all = All {
         schema: SCHEMA,
-        answer: answer(groups, diff),
+        answer: match zones {
+            [_, ..] if diff.threads.is_empty() => grown(zones),
+            _ => answer(groups, diff),
+        },
         changes: Change::ALL.iter().map(|change| (change.name(), of(diff, *change).count())).collect(),
         groups: diff.groups.iter().map(|growth| JsonGrowth::of(groups, *growth)).collect(),
         threads: diff.threads.iter().map(|thread| JsonThread::of(groups, thread, &fingerprints)).collect(),
+        zones: zones.iter().map(JsonZoneGrowth::of).collect(),
     };
     serde_json::to_writer(&mut *out, &all)?;
     out.write_all(b"\n")

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use super::Report;
 use super::sanitize::visible_line;
+use crate::group::Weight;
 use crate::group::naming::{FrameName, Naming};
 use crate::model::stack::{Role, Stack};
 use crate::names::base_name;
@@ -43,6 +44,8 @@ pub struct Folding {
     pub by_thread: bool,
     /// Whether inlined calls are frames.
     pub inlined: bool,
+    /// What the number behind a stack counts.
+    pub weight: Weight,
     /// Functions one of which a stack has to run through; none for all stacks.
     pub only: Vec<String>,
 }
@@ -167,7 +170,7 @@ impl<'r, 'a> Folder<'r, 'a> {
                 list.push((at, 0));
                 list.len() - 1
             });
-            list[known].1 = list[known].1.saturating_add(stack.count);
+            list[known].1 = list[known].1.saturating_add(self.folding.weight.of(stack));
         }
         list
     }

@@ -9,7 +9,9 @@ use serde::ser::SerializeSeq;
 
 use super::code::JsonCode;
 use super::locks::{JsonLock, JsonTask, JsonWait};
+use super::zones::JsonZone;
 use super::{Output, Report, Style};
+use crate::group::zones::ranked;
 use crate::model::addr::Avma;
 use crate::model::crash::{Blamed, Crash};
 use crate::model::frame::{Answer, Excerpt, Location};
@@ -143,6 +145,9 @@ pub struct Head<'a> {
     crashes: Vec<JsonCrash<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     remarks: Vec<JsonRemark<'a>>,
+    /// Zones of the kernel's allocator, the most suspect first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    zones: Vec<JsonZone<'a>>,
 }
 
 /// What is said below a line of the report.
@@ -210,6 +215,7 @@ impl<'a> Head<'a> {
             guilty: report.crash.and_then(|crash| crash.guilty.as_ref()).map(JsonGuilty::of),
             crashes: report.crash.map(JsonCrash::all).unwrap_or_default(),
             remarks: capture.remarks.iter().map(|remark| JsonRemark { line: remark.line, text: &remark.text }).collect(),
+            zones: ranked(&capture.zones).into_iter().map(JsonZone::of).collect(),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod summary;
 pub mod svg;
 pub mod table;
 pub mod text;
+pub mod zones;
 
 use std::io::{self, Write};
 

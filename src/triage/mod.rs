@@ -162,7 +162,7 @@ impl<'g, 'a> Facts<'g, 'a> {
             let members: Vec<&StackRef> = group.members.iter().filter(here).collect();
             if let Some(first) = members.first() {
                 let mut line = self.at_stack(first.stack as usize);
-                let count: u64 = members.iter().map(|at| self.groups.stack(**at).count).sum();
+                let count: u64 = members.iter().map(|at| self.groups.stack(**at).count).fold(0, u64::saturating_add);
                 if count > 1 {
                     line.text.push_str(&format!(" (and {} more like it)", count - 1));
                 }

@@ -197,7 +197,7 @@ fn lockup(facts: &Facts<'_, '_>) -> Said {
     let mut seen = rustc_hash::FxHashSet::default();
     let mut fresh = |stack: &Stack| stack.pid.is_none() || seen.insert((stack.pid, stack.tid.clone(), stack.process.clone()));
     let all = facts.stacks().map(|(_, stack)| stack).filter(|stack| blocked(stack));
-    let count: u64 = all.filter(|stack| fresh(stack)).map(|stack| stack.count).sum();
+    let count: u64 = all.filter(|stack| fresh(stack)).map(|stack| stack.count).fold(0, u64::saturating_add);
     evidence.extend(facts.one_of_each(blocked));
     let why = match count {
         0 => "the kernel found a CPU or task that makes no progress".to_string(),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::table::{HEAD, cells};
+use super::table::{cells, head};
 use super::{GroupOutput, View};
 use crate::group::{Groups, key};
 use crate::note::Note;
@@ -19,7 +19,7 @@ impl GroupOutput for Csv {
         "one row for each group, its functions in one cell, innermost first"
     }
     fn write(&self, groups: &Groups<'_, '_>, _: &[Note], _: View, out: &mut dyn Write) -> io::Result<()> {
-        let head: Vec<&str> = HEAD.into_iter().chain(["Frames"]).collect();
+        let head: Vec<&str> = head(groups).into_iter().chain(["Frames"]).collect();
         let row = |group| -> Vec<String> {
             let group: &crate::group::Group = group;
             let at = group.shown;

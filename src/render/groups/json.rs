@@ -134,6 +134,9 @@ impl<'a> JsonSimilar<'a> {
 struct JsonGroup<'a> {
     fingerprint: &'a str,
     count: u64,
+    /// Of all members, where reports count memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
     kind: &'static str,
     os: Option<&'static str>,
     /// The interesting frame.
@@ -159,6 +162,7 @@ impl<'a> JsonGroup<'a> {
         JsonGroup {
             fingerprint: &group.fingerprint,
             count: group.count,
+            bytes: group.bytes,
             kind: group.kind.name(),
             os: report.capture.os.map(|os| os.name()),
             name: heading(groups, group),

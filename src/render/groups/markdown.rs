@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::table::{HEAD, cells};
+use super::table::{cells, head};
 use super::{GroupOutput, View, frame, heading};
 use crate::group::Groups;
 use crate::group::naming::NameId;
@@ -30,7 +30,7 @@ impl GroupOutput for Markdown {
         if view.triage {
             verdicts(groups, out)?;
         }
-        write_markdown(&HEAD, &rows, out)?;
+        write_markdown(&head(groups), &rows, out)?;
         let alone = |head| Cluster { head, others: Vec::new() };
         let order = if view.similar { clusters(groups) } else { (0..groups.list.len()).map(alone).collect() };
         for cluster in &order {

@@ -78,7 +78,7 @@ pub fn numbered(counts: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     }
     let one = |(pattern, names): (String, Vec<(&String, u64)>)| match &names[..] {
         [(name, count)] => ((*name).clone(), *count),
-        several => (pattern, several.iter().map(|(_, count)| count).sum()),
+        several => (pattern, several.iter().map(|(_, count)| *count).fold(0, u64::saturating_add)),
     };
     alike.into_iter().map(one).collect()
 }

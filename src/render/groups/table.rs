@@ -11,8 +11,20 @@ use crate::render::table::{Align, write_table};
 /// The output.
 pub struct Table;
 
-/// The head of the rows; those of Markdown and CSV are the same.
-pub const HEAD: [&str; 7] = ["Count", "Kind", "State", "Waiting in", "Processes", "Wait channel", "Fingerprint"];
+const HEAD: [&str; 7] = ["Count", "Kind", "State", "Waiting in", "Processes", "Wait channel", "Fingerprint"];
+
+/// The head of the rows; those of Markdown and CSV are the same. Bytes have a column where reports count them.
+pub fn head(groups: &Groups<'_, '_>) -> Vec<&'static str> {
+    let mut head = HEAD.to_vec();
+    if counts_bytes(groups) {
+        head.insert(1, "Bytes");
+    }
+    head
+}
+
+fn counts_bytes(groups: &Groups<'_, '_>) -> bool {
+    groups.list.iter().any(|group| group.bytes.is_some())
+}
 
 impl GroupOutput for Table {
     fn id(&self) -> &'static str {
@@ -22,14 +34,15 @@ impl GroupOutput for Table {
         "one row for each group"
     }
     fn write(&self, groups: &Groups<'_, '_>, _: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
+        let head = head(groups);
         let rows: Vec<Vec<String>> =
             groups.list.iter().map(|group| cells(groups, group).into_iter().map(|cell| visible_line(&cell)).collect()).collect();
-        write_table(&HEAD, &rows, &[(0, Align::Right), (6, Align::Whole)], view.style.terminal.then_some(view.width), out)
+        write_table(&head, &rows, &[(0, Align::Right), (head.len() - 1, Align::Whole)], view.style.terminal.then_some(view.width), out)
     }
 }
 
 /// The cells of one group; empty where nothing is known.
-pub fn cells(groups: &Groups<'_, '_>, group: &Group) -> [String; 7] {
+pub fn cells(groups: &Groups<'_, '_>, group: &Group) -> Vec<String> {
     const FEW: usize = 3;
     let tally = groups.tally(group);
     let list = |counts: &std::collections::BTreeMap<String, u64>| {
@@ -38,13 +51,14 @@ pub fn cells(groups: &Groups<'_, '_>, group: &Group) -> [String; 7] {
         let shown: Vec<String> = ranked.iter().take(FEW).map(|(name, count)| format!("{name} ×{count}")).collect();
         shown.join(", ") + &more
     };
-    [
-        group.count.to_string(),
+    let bytes = counts_bytes(groups).then(|| group.bytes.map(|bytes| bytes.to_string()).unwrap_or_default());
+    let other = [
         group.kind.name().to_string(),
         ranked(&tally.states).iter().map(|(state, _)| *state).collect::<Vec<_>>().join(" "),
         heading(groups, group).unwrap_or_default(),
         list(&numbered(&tally.processes)),
         list(&tally.wait_channels),
         group.fingerprint.clone(),
-    ]
+    ];
+    std::iter::once(group.count.to_string()).chain(bytes).chain(other).collect()
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::{GroupOutput, View, frame, heading, numbered, ranked, thread_id};
 use crate::group::similar::{Cluster, MOST, Step, chain, clusters, steps};
+use crate::group::weight::size;
 use crate::group::{Group, Groups};
 use crate::model::group::Tally;
 use crate::model::stack::{Role, StackKind};
@@ -47,7 +48,7 @@ fn near(groups: &Groups<'_, '_>, cluster: &Cluster, view: View, out: &mut dyn Wr
     let head = &groups.list[cluster.head];
     writeln!(out)?;
     if !cluster.others.is_empty() {
-        let all: u64 = cluster.others.iter().map(|other| groups.list[*other].count).sum::<u64>() + head.count;
+        let all: u64 = cluster.others.iter().map(|other| groups.list[*other].count).fold(head.count, u64::saturating_add);
         writeln!(out, "{all} in {} similar groups", cluster.others.len() + 1)?;
     }
     one(groups, head, view, out)?;
@@ -73,7 +74,7 @@ pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
         let facts =
             [report.capture.os.map(|os| os.name()), report.capture.kernel_version.as_deref(), report.capture.arch.map(|arch| arch.name())];
         let facts: Vec<&str> = facts.into_iter().flatten().collect();
-        let stacks: u64 = report.capture.stacks.iter().filter(|stack| !stack.aside).map(|stack| stack.count).sum();
+        let stacks: u64 = report.capture.stacks.iter().filter(|stack| !stack.aside).map(|stack| stack.count).fold(0, u64::saturating_add);
         let text = format!("{}: {} {}, {stacks} stacks", report.source, report.capture.format, facts.join(" "));
         writeln!(out, "{}", visible_line(&text))?;
         if let Some(crash) = report.crash {
@@ -83,7 +84,7 @@ pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
     if groups.reports.len() > SOURCES {
         writeln!(out, "and {} more reports", groups.reports.len() - SOURCES)?;
     }
-    let all: u64 = groups.list.iter().map(|group| group.count).sum();
+    let all: u64 = groups.list.iter().map(|group| group.count).fold(0, u64::saturating_add);
     let plural = |count: u64| if count == 1 { "" } else { "s" };
     let count = groups.list.len();
     writeln!(out, "{all} stack{} in {count} group{}{}", plural(all), plural(count as u64), standing_out(groups, all))
@@ -110,8 +111,11 @@ fn verdicts(groups: &Groups<'_, '_>, view: View, out: &mut dyn Write) -> io::Res
 /// The largest group of threads, and how many cannot be interrupted.
 fn standing_out(groups: &Groups<'_, '_>, all: u64) -> String {
     let threads = || groups.list.iter().filter(|group| group.kind == StackKind::Thread);
-    let blocked: u64 =
-        threads().flat_map(|group| groups.tally(group).states).filter(|(state, _)| is_blocked(state)).map(|(_, count)| count).sum();
+    let blocked: u64 = threads()
+        .flat_map(|group| groups.tally(group).states)
+        .filter(|(state, _)| is_blocked(state))
+        .map(|(_, count)| count)
+        .fold(0, u64::saturating_add);
     let mut text = String::new();
     if blocked > 0 {
         text.push_str(&format!("; {blocked} in uninterruptible sleep"));
@@ -133,9 +137,10 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     };
     let states: Vec<String> = ranked(&tally.states).iter().map(|(state, count)| count_of(state, *count, group.count)).collect();
     let states = if states.is_empty() { String::new() } else { format!(" [{}]", visible_line(&states.join(", "))) };
+    let bytes = group.bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
     let name = heading(groups, group)
         .map_or("without kernel frames".to_string(), |name| format!("in {}{}{}", paint.symbol, visible_line(&name), paint.reset));
-    writeln!(out, "{} {what}{states} {name}  {}{}{}", group.count, paint.location, group.fingerprint, paint.reset)?;
+    writeln!(out, "{} {what}{bytes}{states} {name}  {}{}{}", group.count, paint.location, group.fingerprint, paint.reset)?;
     if let Some(blamed) = groups.blamed(group) {
         writeln!(out, "    {}", visible_line(&blamed.title))?;
     }

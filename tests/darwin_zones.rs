@@ -1,0 +1,122 @@
+//! Zone logs of macOS: every row of the table beside the input, and the figures that `countpcs` gave on the OpenZFS on OS X page, on a
+//! log of that shape made here.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+const SYMBOLS: [&str; 8] = [
+    "-k",
+    "symbols/darwin/legacy/mach_kernel",
+    "-m",
+    "symbols/darwin/legacy/spl.kext",
+    "-m",
+    "symbols/darwin/legacy/zfs.kext",
+    "-l",
+    "load-maps/gdb-showallkmods-10.7.txt",
+];
+
+/// The reference data: below `KSTACK_SHARED`, else beside the repository.
+fn shared() -> Option<PathBuf> {
+    let root = std::env::var_os("KSTACK_SHARED").map(PathBuf::from);
+    let folder = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("darwin");
+    if !folder.is_dir() {
+        eprintln!("skipped: {} is absent", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines = text.lines();
+    let head: Vec<&str> = lines.next().unwrap().split('\t').collect();
+    lines.map(|line| head.iter().map(|name| (*name).to_string()).zip(line.split('\t').map(str::to_string)).collect()).collect()
+}
+
+fn chain(frame: &Value) -> String {
+    let one = |location: &Value| {
+        let file = location["file"].as_str().unwrap_or_default();
+        format!("{}@{}:{}", location["function"].as_str().unwrap_or("?"), file.rsplit('/').next().unwrap(), location["line"])
+    };
+    frame["locations"].as_array().unwrap().iter().map(one).collect::<Vec<_>>().join(" < ")
+}
+
+#[test]
+fn every_row_of_the_table() {
+    let Some(folder) = shared() else { return };
+    let input = folder.join("inputs/zoneleak-10.7-gdb.txt").display().to_string();
+    let map = folder.join("inputs/gdb-showallkmods-10.7.txt").display().to_string();
+    let build = |file: &str| folder.join("build/a/legacy").join(file).display().to_string();
+    let (kernel, spl, zfs) = (build("mach_kernel"), build("spl.kext"), build("zfs.kext"));
+    let args = ["symbolicate", "-q", "--no-demangle", "--format", "json", &input, "-k", &kernel, "-m", &spl, "-m", &zfs, "-l", &map];
+    let report = common::json(&common::run(&args));
+    let stacks = report["reports"][0]["stacks"].as_array().unwrap();
+    let frames: BTreeMap<u64, &Value> =
+        stacks.iter().flat_map(|stack| stack["frames"].as_array().unwrap()).map(|frame| (frame["line"].as_u64().unwrap(), frame)).collect();
+    let rows = rows(Path::new(&format!("{input}.truth.tsv")));
+    assert_eq!(frames.len(), rows.len(), "as many frames as the table has");
+    let mut right = 0;
+    for row in &rows {
+        let frame = frames[&row["line"].parse().unwrap()];
+        let offset = u64::from_str_radix(&row["symoff"][2..], 16).unwrap();
+        let module = frame["module"].as_str().unwrap_or_default();
+        let image = module == row["image"] || row["image"] == "__kernel__" && module == "mach_kernel";
+        let same = frame["address"] == *row["addr"] && frame["symbol"] == *row["symbol"] && frame["offset"] == offset;
+        assert!(same && image && chain(frame) == row["chain"], "{row:?}\nbut {frame}");
+        right += 1;
+    }
+    println!("zoneleak-10.7-gdb.txt: {right} of {} rows", rows.len());
+    let counts: Vec<u64> = stacks.iter().filter(|stack| stack["aside"] == true).map(|stack| stack["count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [3999, 2390], "what countpcs answered is kept");
+}
+
+/// A log of 4,000 slots, all but one in use. 3,999 records run through `zfs_kmem_alloc` and 2,390 of those through `arc_buf_alloc`:
+/// `countpcs` cut what is behind the point, so that 100 % of records means that no record is without the first.
+fn log() -> String {
+    let mut text = "(gdb) findoldest\noldest record is at log index 0:\n".to_string();
+    for index in 0..4000u64 {
+        if index > 0 {
+            let _ = writeln!(text, "(gdb) zstack {index}");
+        }
+        // Spread over the log: the records of one caller are no run.
+        let spread = index * 1_717 % 4000;
+        if spread == 0 {
+            let _ = writeln!(text, "\n--------------- FREE   0x0 : index {index}  :  ztime 0 -------------");
+            continue;
+        }
+        let element = 0xffff_ff80_3278_7500u64 + index * 0x100;
+        let _ = writeln!(text, "\n--------------- ALLOC  {element:#x} : index {index}  :  ztime {} -------------", 21_650_505 + index * 17);
+        text.push_str("0xffffff80002077c5 <zalloc_canblock+53>:\tmovq   %rax, (%rbx)\n");
+        text.push_str("0xffffff800020789d <kalloc_canblock+45>:\tmovl   8(%rbx), %ecx\n");
+        text.push_str("0xffffff80002078d6 <OSMalloc+22>:\ttestq  %r14, %r14\n0xffffff7f80e50458 <zfs_kmem_alloc+24>:\tmovslq %ebx, %rcx\n");
+        text.push_str(match spread {
+            1..=2390 => "0xffffff7f80ef6938 <arc_buf_alloc+24>:\tmovq   %rax, %r15\n",
+            _ => "0xffffff7f80e5104e <taskq_create+30>:\tmovq   %rax, %r14\n",
+        });
+    }
+    text
+}
+
+#[test]
+fn the_figures_of_countpcs_come_out_again() {
+    let text = log();
+    let asked = [
+        (vec!["--pc", "0xffffff7f80e50458"], "3999 times in log (100% of records)"),
+        (vec!["--pc", "0xffffff7f80ef6938"], "2390 times in log (59% of records)"),
+        (vec!["--function", "zfs_kmem_alloc"], "3999 times in log (100% of records)"),
+        (vec!["--function", "arc_buf_alloc"], "2390 times in log (59% of records)"),
+    ];
+    for symbols in [&SYMBOLS[..], &[]] {
+        for (question, answer) in &asked {
+            let args: Vec<&str> = ["top", "-q"].iter().chain(question).chain(symbols).copied().collect();
+            let output = common::stdout(&common::run_with(&args, text.as_bytes()));
+            assert_eq!(output, format!("{} occurred {answer}\n", question[1]));
+        }
+    }
+}
