@@ -41,7 +41,9 @@ impl Placer<'_> {
     /// Places one kext: by the address given with it, by the report or a load map, by its own addresses if it was linked at them, or by frames
     /// that name both symbol and address.
     pub(super) fn kext(&mut self, image: &mut Image, maps: MapSlide) {
-        let mut anchors = self.anchors(image, maps).unwrap_or_default();
+        let stated = self.anchors(image, maps);
+        let contradicted = stated.is_none();
+        let mut anchors = stated.unwrap_or_default();
         if let Some(given) = image.given.as_ref().filter(|given| given.segment.is_none()) {
             anchors.text = Some(Anchor { at: given.at, size: None, source: "the address given with -m".to_string() });
         }
@@ -56,7 +58,7 @@ impl Placer<'_> {
             return self.given_kext(image, &program, &given, &anchors);
         }
         if let Some(cache) = &info.prelinked {
-            if self.prelinked(image, &program, cache, &anchors) {
+            if contradicted || self.prelinked(image, &program, cache, &anchors) {
                 return;
             }
         } else if info.linked_at_runtime && self.linked(image, &program, maps) {
