@@ -16,6 +16,7 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod collapse;
 pub mod disassembly;
 pub mod error;
 pub mod fuzzing;

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::memory;
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
+use crate::collapse;
 use crate::input::{self, Source, collect};
 use crate::model::capture::Capture;
 use crate::note::Note;
@@ -35,6 +36,8 @@ pub struct Inputs {
     pub library: Library,
     /// What went wrong so far.
     pub notes: Vec<Note>,
+    /// Whether profiles that can be folded from their text are opened and not read.
+    leave_profiles: bool,
 }
 
 /// Files of a directory that are open at a time.
@@ -47,7 +50,7 @@ impl Inputs {
     /// # Errors
     /// Only when the command line makes no sense; what cannot be opened becomes a note.
     pub fn open(input: &InputArgs, symbols: &SymbolArgs, need_report: bool, filters: bool) -> anyhow::Result<Inputs> {
-        let mut inputs = Inputs::default();
+        let mut inputs = Inputs { leave_profiles: input.leave_profiles, ..Inputs::default() };
         let progress = Progress::new("reading");
         let forced = input.format_in.as_deref().and_then(parse::by_id);
         if input.reports.is_empty() && need_report {
@@ -149,6 +152,9 @@ impl Inputs {
             Some(format) if format.holds() == Holds::LoadMap => {
                 let capture = self.parse(format, &source);
                 self.maps.push((source.name, capture));
+            }
+            Some(format) if self.leave_profiles && collapse::of(format.id()).is_some() => {
+                self.reports.push(Input { source, capture: Capture { format: format.id(), ..Capture::default() } });
             }
             Some(format) => {
                 for part in format.parts(&source.data) {

@@ -14,6 +14,7 @@ mod memory;
 mod modules;
 mod offsets;
 mod options;
+mod profiles;
 mod output;
 mod report;
 mod script;

@@ -31,6 +31,8 @@ pub mod darwin_thread_heading;
 pub mod darwin_tree;
 pub mod darwin_tree_line;
 mod darwin_waits;
+pub mod dtrace;
+pub mod folded;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -53,6 +55,8 @@ pub mod linux_proc_stack;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+pub mod perf_line;
+pub mod perf_script;
 
 use crate::model::capture::Capture;
 
@@ -125,8 +129,11 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_modules::ProcModules,
     &linux_modules::Kallsyms,
     &linux_modules::CrashMod,
+    &perf_script::PerfScript,
+    &dtrace::Dtrace,
     &linux_proc_stack::LinuxProcStack,
     &linux_log::LinuxLog,
+    &folded::Folded,
     &addresses::Addresses,
 ];
 
