@@ -16,7 +16,8 @@ use crate::render::sanitize::visible_line;
 /// Folds all reports; `by_text` says that nothing but their text counts.
 pub fn fold(reports: &[Report<'_>], args: &Args, by_text: bool) -> Folded {
     let style = args.frames.as_ref().and_then(|wanted| FRAME_STYLES.iter().find(|(name, _)| name == wanted)).map(|(_, style)| *style);
-    let folding = Folding { style: style.unwrap_or_default(), by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone() };
+    let folding =
+        Folding { style: style.unwrap_or_default(), by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone() };
     let plain = Folding { style: FrameStyle::Plain, by_thread: true, ..folding.clone() };
     let (mut ordinary, mut samples, mut folded) = (Vec::new(), Vec::new(), Folded::default());
     for report in reports {
@@ -50,7 +51,8 @@ fn add(folded: &mut Folded, more: Folded) {
 fn collapsed(report: &Report<'_>, collapse: Collapse, folding: &Folding, by_text: bool) -> Folded {
     let mut modules = std::collections::BTreeMap::new();
     let known = (!by_text).then(|| known(report, folding, &mut modules));
-    let wanted = |stack: &str| folding.only.is_empty() || stack.split(';').any(|name| folding.only.iter().any(|only| is_called(name, only)));
+    let wanted =
+        |stack: &str| folding.only.is_empty() || stack.split(';').any(|name| folding.only.iter().any(|only| is_called(name, only)));
     let harmless = |stack: String| if stack.contains(|c: char| !matches!(c, ' '..='~')) { visible_line(&stack) } else { stack };
     let stacks = collapse(report.text, known.as_ref()).into_iter().filter(|(stack, _)| wanted(stack));
     let mut folded = Folded { modules, ..Folded::default() };

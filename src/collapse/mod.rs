@@ -112,6 +112,6 @@ mod tests {
         assert_eq!(parts.concat(), text);
         let parts = pieces(&text, 4, |line| line.trim_ascii().is_empty());
         assert_eq!(parts.concat(), text);
-        assert!(parts.len() >= 4 && parts.iter().all(|part| part.starts_with(b"head\n") && part.ends_with(b"\n\n")) , "{}", parts.len());
+        assert!(parts.len() >= 4 && parts.iter().all(|part| part.starts_with(b"head\n") && part.ends_with(b"\n\n")), "{}", parts.len());
     }
 }

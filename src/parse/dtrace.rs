@@ -130,7 +130,8 @@ impl Reader<'_> {
 
     fn finish(mut self) -> Capture {
         let cut = self.frames.first().map(|frame| frame.line);
-        let notes = cut.map(|line| Note::warning("", format!("the stack in line {line} has no count, as if the end were missing; counted 0 times")));
+        let notes = cut
+            .map(|line| Note::warning("", format!("the stack in line {line} has no count, as if the end were missing; counted 0 times")));
         // Its frames are worth a name all the same.
         self.close(0);
         let frames = || self.stacks.iter().flat_map(|stack| &stack.frames);

@@ -4,6 +4,8 @@
 
 pub mod addresses;
 pub mod atos;
+pub mod bcc;
+pub mod bpftrace;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
@@ -33,6 +35,7 @@ pub mod darwin_tree_line;
 mod darwin_waits;
 pub mod dtrace;
 pub mod folded;
+pub mod ftrace_stack;
 mod json_text;
 mod json_walk;
 mod kstack_code;
@@ -57,6 +60,8 @@ pub mod linux_task;
 pub mod linux_tree;
 pub mod perf_line;
 pub mod perf_script;
+pub mod samples;
+pub mod systemtap;
 
 use crate::model::capture::Capture;
 
@@ -131,6 +136,10 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_modules::CrashMod,
     &perf_script::PerfScript,
     &dtrace::Dtrace,
+    &bpftrace::Bpftrace,
+    &bcc::Bcc,
+    &systemtap::SystemTap,
+    &ftrace_stack::FtraceStack,
     &linux_proc_stack::LinuxProcStack,
     &linux_log::LinuxLog,
     &folded::Folded,

@@ -229,7 +229,10 @@ mod tests {
         assert_eq!(PerfScript.sniff(SAMPLE), Confidence::Certain);
         let capture = PerfScript.parse(SAMPLE);
         let [first, second] = &capture.stacks[..] else { panic!("{:?}", capture.stacks) };
-        assert_eq!((first.process.as_deref(), first.pid, first.tid.as_deref(), first.cpu), (Some("txg sync"), Some(257), Some("300"), Some(2)));
+        assert_eq!(
+            (first.process.as_deref(), first.pid, first.tid.as_deref(), first.cpu),
+            (Some("txg sync"), Some(257), Some("300"), Some(2))
+        );
         assert_eq!((first.count, first.frames.len(), first.user_frames.len(), first.line), (250_000, 2, 1, 2));
         let said = |frame: &RawFrame, span: Span| String::from_utf8_lossy(span.of(SAMPLE, frame.line_start)).into_owned();
         let frames: Vec<_> =

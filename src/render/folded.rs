@@ -234,7 +234,8 @@ impl<'r, 'a> Folder<'r, 'a> {
 
     /// A frame of a program, as the report prints it.
     fn user(&self, frame: &RawFrame) -> Call<'r> {
-        let printed = |span: crate::model::stack::Span| std::str::from_utf8(span.of(self.report.text, frame.line_start)).unwrap_or_default();
+        let printed =
+            |span: crate::model::stack::Span| std::str::from_utf8(span.of(self.report.text, frame.line_start)).unwrap_or_default();
         let (function, module) = (printed(frame.symbol), printed(frame.module));
         let module = module.rsplit('/').next().unwrap_or(module).trim_matches(['[', ']']);
         let module = if module == "unknown" { "" } else { module };
