@@ -85,7 +85,10 @@ fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
     let first = lex::words(body).next()?;
     let value = lex::hex(first).or_else(|| lex::bare_hex(first).filter(|_| first.len() >= 8 && first.len() < body.len()));
     let rest = if value.is_some() { body[first.len()..].trim_ascii() } else { body };
-    let file = rest.strip_suffix(b")").and_then(|rest| memchr::memmem::rfind(rest, b" (").map(|at| (&rest[..at], &rest[at + 2..])));
+    let file = rest.strip_suffix(b")").and_then(|rest| match memchr::memmem::rfind(rest, b" (") {
+        Some(at) => Some((&rest[..at], &rest[at + 2..])),
+        None => rest.strip_prefix(b"(").map(|file| (&rest[..0], file)),
+    });
     let (word, file) = file.map_or((rest, None), |(word, file)| (word, Some(file)));
     let mut frame = match (value, word.is_empty()) {
         (Some(value), true) => samples::address(line, first, value),

@@ -46,8 +46,11 @@ impl Format for Dtrace {
                     return Confidence::Certain;
                 }
             } else if let Some(frame) = frame(line.bytes) {
+                let own = memchr::memmem::find(line.bytes, b" (in ").is_some();
                 named += usize::from(line.bytes.contains(&b'`'));
-                raw += usize::from(frame.address.is_some());
+                raw += usize::from(frame.address.is_some() || own);
+                continue;
+            } else if named + raw > 0 && atos::is_location(line.bytes) {
                 continue;
             }
             (named, raw) = (0, 0);
@@ -75,7 +78,7 @@ fn frame(line: &[u8]) -> Option<RawFrame> {
     if !line.starts_with(b" ") || body.is_empty() {
         return None;
     }
-    let Some(tick) = memchr::memchr(b'`', body).filter(|tick| !body[..*tick].contains(&b' ')) else { return atos::frame(line) };
+    let Some(tick) = memchr::memchr(b'`', body).filter(|tick| !body[..*tick].contains(&b' ')) else { return rewritten(line, body) };
     let (module, rest) = (&body[..tick], &body[tick + 1..]);
     let plus = memchr::memrchr(b'+', rest).and_then(|at| Some((at, lex::hex(&rest[at + 1..])?)));
     let (name, offset) = plus.map_or((rest, 0), |(at, offset)| (&rest[..at], offset));
@@ -91,6 +94,13 @@ fn frame(line: &[u8]) -> Option<RawFrame> {
         reliable: true,
         ..RawFrame::default()
     })
+}
+
+/// A frame as kstack writes it, which ends in ` (file 0xADDR)` where the image lies nowhere; or an address.
+fn rewritten(line: &[u8], body: &[u8]) -> Option<RawFrame> {
+    let file = memchr::memmem::rfind(line, b" (file 0x").filter(|_| body.ends_with(b")"));
+    let frame = atos::frame(file.map_or(line, |at| &line[..at]))?;
+    Some(RawFrame { text: atos::span(line, body), ..frame })
 }
 
 /// Modules whose names say which system it is.

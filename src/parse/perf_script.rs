@@ -5,6 +5,7 @@
 
 use super::lex::{self, Line};
 use super::perf_line::{self, Heading, Owner};
+use super::samples::{self, Offset};
 use super::{Confidence, Format, Holds, atos};
 use crate::model::addr::{Arch, Avma};
 use crate::model::capture::{Capture, Os};
@@ -178,14 +179,19 @@ fn arch(address: Avma) -> Option<Arch> {
 /// Reads a frame from `part` of `line`, and whether it is the kernel's.
 fn frame(line: &[u8], part: &[u8]) -> Option<(RawFrame, bool)> {
     let text = std::str::from_utf8(part).ok()?.trim_end();
-    let (text, location) = split_location(text);
+    let (text, added) = split_added(text);
     let frame = perf_line::frame(text)?;
     let address = lex::bare_hex(frame.address.as_bytes())?;
     let span = |part: &str| atos::span(line, part.as_bytes());
     let (mut name, inlined) = (frame.function(), frame.module == "inlined");
     let offset = frame.name.get(name.len() + 3..).and_then(|digits| lex::bare_hex(digits.as_bytes()));
+    let (mut offset, mut size) = (offset, None);
     if matches!(name, "[unknown]" | " ") {
         name = &text[..0];
+        if let Some(found) = added.split_once(' ').and_then(|(word, _)| samples::symbol(line, word.as_bytes(), Offset::Hex)) {
+            (offset, size) = (found.offset, found.size);
+            name = std::str::from_utf8(found.symbol.of(line, 0)).ok()?;
+        }
     }
     let owner = perf_line::owner(frame.module, Some(address));
     let module = match owner {
@@ -197,9 +203,10 @@ fn frame(line: &[u8], part: &[u8]) -> Option<(RawFrame, bool)> {
         address: (!inlined).then_some(Avma(address)),
         offset: offset.filter(|_| !name.is_empty()),
         text: span(text.trim_start()),
-        symbol: if name.is_empty() { Span::default() } else { span(name) },
+        symbol: if name.is_empty() { Span::default() } else { atos::span(line, name.as_bytes()) },
         module: if inlined { Span::default() } else { module },
-        location: location.map_or(Span::default(), span),
+        size,
+        location: added.rsplit(' ').next().filter(|place| !place.is_empty()).map_or(Span::default(), span),
         role: if inlined { Role::Inline } else { Role::Call },
         reliable: true,
         ..RawFrame::default()
@@ -207,13 +214,14 @@ fn frame(line: &[u8], part: &[u8]) -> Option<(RawFrame, bool)> {
     Some((raw, owner != Owner::User))
 }
 
-/// Takes the ` FILE:LINE` off that kstack appends.
-fn split_location(text: &str) -> (&str, Option<&str>) {
-    let found = text.rsplit_once(") ").filter(|(_, place)| {
-        let line = place.rsplit_once(':').map(|(_, line)| line);
-        !place.contains(' ') && line.is_some_and(|line| !line.is_empty() && is_decimal(line))
-    });
-    found.map_or((text, None), |(frame, place)| (&text[..frame.len() + 1], Some(place)))
+/// Takes off what kstack appends: ` FILE:LINE`, before it the function where perf named none.
+fn split_added(text: &str) -> (&str, &str) {
+    let is_place = |word: &str| word.rsplit_once(':').is_some_and(|(_, line)| !line.is_empty() && is_decimal(line));
+    if text.ends_with(')') || !text.rsplit(' ').next().is_some_and(is_place) {
+        return (text, "");
+    }
+    let cut = text.match_indices(") ").map(|(at, _)| at + 1).find(|at| is_frame(&text[..*at]));
+    cut.map_or((text, ""), |at| (&text[..at], text[at..].trim_start()))
 }
 
 #[cfg(test)]

@@ -29,7 +29,9 @@ impl Format for SystemTap {
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
-        match lex::lines(head).filter(|line| frame(line.bytes).is_some()).take(2).count() {
+        // Panics of macOS pair two addresses in this way, without a name and a module in brackets.
+        let named = |line: &[u8]| frame(line).is_some_and(|(frame, _)| !frame.symbol.is_empty()) && memchr::memchr(b'[', line).is_some();
+        match lex::lines(head).filter(|line| named(line.bytes)).take(2).count() {
             0 => Confidence::No,
             1 => Confidence::Likely,
             _ => Confidence::Certain,

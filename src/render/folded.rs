@@ -190,7 +190,9 @@ impl<'r, 'a> Folder<'r, 'a> {
         if count == 0 || calls.is_empty() || !(self.folding.only.is_empty() || self.folding.only.iter().any(wanted)) {
             return;
         }
-        let root = self.folding.by_thread.then(|| harmless(thread(stack)).into_owned());
+        // Samples of a whole system can be of no process.
+        let nobody = stack.kind == StackKind::Sample && thread(stack).is_empty();
+        let root = (self.folding.by_thread && !nobody).then(|| harmless(thread(stack)).into_owned());
         let mut frames: Vec<String> = root.into_iter().collect();
         for call in calls.iter().rev() {
             let text = call.written(self.folding.style);
