@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Times `kstack flame` on perf script text against inferno-collapse-perf, in one run, and compares what they write.
+# KSTACK_PERF_KIND=distinct makes a profile in which no address recurs.
 # usage: [KSTACK_PERF_MB=100] [RUNS=5] benches/collapse.sh   (inferno-collapse-perf has to be on PATH: cargo install inferno)
 set -euo pipefail
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -7,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 [[ -n ${KSTACK:-} ]] || cargo build --release --quiet --manifest-path "$here/Cargo.toml"
 kstack=${KSTACK:-${CARGO_TARGET_DIR:-$here/target}/release/kstack}
-"$here/benches/make-perf.py" "${KSTACK_PERF_MB:-100}" >"$work/perf.txt"
+"$here/benches/make-perf.py" "${KSTACK_PERF_MB:-100}" ${KSTACK_PERF_KIND:-} >"$work/perf.txt"
 echo "$(stat -c %s "$work/perf.txt") bytes, $(grep -c cpu-clock "$work/perf.txt") samples"
 
 "$kstack" flame "$work/perf.txt" >"$work/ours"

@@ -1,6 +1,7 @@
 //! Output of `perf script`: the samples of its first event, weighed by their periods, with the command as root.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -13,7 +14,8 @@ pub fn collapse(text: &[u8], known: Option<&Known>) -> Counts {
     if known.is_some() {
         return merged(vec![Folder::new(wanted.as_deref(), known).piece(text)]);
     }
-    let parts = pieces(text, rayon::current_num_threads() * 4, |line| line.trim_ascii().is_empty());
+    // Large pieces: what one learns about callers is of no use to another.
+    let parts = pieces(text, rayon::current_num_threads(), |line| line.trim_ascii().is_empty());
     merged(parts.into_par_iter().map(|part| Folder::new(wanted.as_deref(), None).piece(part)).collect())
 }
 
@@ -49,7 +51,17 @@ struct Folder<'t, 'k> {
     /// Innermost first.
     stack: Vec<Cow<'t, str>>,
     line: String,
+    /// The frames below the innermost one, as they stand in the text and as they are written: callers recur with another instruction
+    /// of the innermost function each time.
+    tails: FxHashMap<&'t [u8], String>,
+    /// Where the callers of this sample stand, if they are new.
+    tail: Option<Range<usize>>,
 }
+
+/// Callers that are remembered, at most.
+const MOST_TAILS: usize = 1 << 16;
+/// Longest text of one sample that is looked through for its end, in bytes.
+const LONGEST_TAIL: usize = 1 << 16;
 
 impl<'t, 'k: 't> Folder<'t, 'k> {
     fn new(wanted: Option<&'k str>, known: Option<&'k Known>) -> Folder<'t, 'k> {
@@ -63,11 +75,18 @@ impl<'t, 'k: 't> Folder<'t, 'k> {
             period: None,
             stack: Vec::new(),
             line: String::new(),
+            tails: FxHashMap::default(),
+            tail: None,
         }
     }
 
     fn piece(mut self, text: &'t [u8]) -> FxHashMap<String, u64> {
         let mut number = 0u32;
+        if let (Ok(text), None) = (std::str::from_utf8(text), self.known) {
+            self.text(text);
+            self.end();
+            return self.counts;
+        }
         // Checking a whole piece at once is much cheaper than each line.
         match std::str::from_utf8(text) {
             Ok(text) => each_line(text.as_bytes(), |at, end| {
@@ -84,6 +103,50 @@ impl<'t, 'k: 't> Folder<'t, 'k> {
         }
         self.end();
         self.counts
+    }
+
+    /// Reads a whole piece of text, callers that are known at once.
+    fn text(&mut self, text: &'t str) {
+        let (bytes, mut at, mut try_tails) = (text.as_bytes(), 0, true);
+        while at < bytes.len() {
+            let callers = try_tails && self.inside && self.stack.len() == 1 && self.tail.is_none() && bytes[at] != b'\n';
+            if callers && !self.command.starts_with("java") {
+                let window = &bytes[at..bytes.len().min(at + LONGEST_TAIL)];
+                let Some(length) = memchr::memmem::find(window, b"\n\n") else {
+                    try_tails = false;
+                    continue;
+                };
+                if self.known_tail(&bytes[at..at + length]) {
+                    at += length + 2;
+                    continue;
+                }
+                self.tail = Some(at..at + length);
+            }
+            let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |n| at + n);
+            // Only what ends there was all of the sample.
+            if let Some(tail) = self.tail.take_if(|tail| end == at && tail.end + 1 == at) {
+                self.learn(&bytes[tail]);
+            }
+            self.line(0, &text[at..end]);
+            at = end + 1;
+        }
+    }
+
+    /// Ends the sample whose callers stand in `tail`, if they are known.
+    fn known_tail(&mut self, tail: &'t [u8]) -> bool {
+        let (Some(written), [leaf]) = (self.tails.get(tail), &self.stack[..]) else { return false };
+        self.line.clear();
+        [&self.command, ";", written, ";", leaf].iter().for_each(|part| self.line.push_str(part));
+        add(&mut self.counts, &self.line, self.period.unwrap_or(1));
+        self.reset();
+        true
+    }
+
+    fn learn(&mut self, tail: &'t [u8]) {
+        if self.stack.len() > 1 && self.tails.len() < MOST_TAILS {
+            let frames: Vec<&str> = self.stack[1..].iter().rev().map(|name| &**name).collect();
+            self.tails.insert(tail, frames.join(";"));
+        }
     }
 
     /// A line that does not live as long as the text.
@@ -145,7 +208,7 @@ impl<'t, 'k: 't> Folder<'t, 'k> {
             return self.stack.extend(names.iter().rev().map(|name| Cow::Borrowed(name.as_str())));
         }
         match tidy::rust(name) {
-            Cow::Borrowed(name) if !name.contains("->") => {
+            Cow::Borrowed(name) if !has_arrow(name) => {
                 let name = self.tidy(&frame, name);
                 self.stack.push(name);
             }
@@ -189,9 +252,18 @@ impl<'t, 'k: 't> Folder<'t, 'k> {
             }
             add(&mut self.counts, &self.line, self.period.unwrap_or(1));
         }
-        self.stack.clear();
-        (self.inside, self.skipped, self.period) = (false, false, None);
+        self.reset();
     }
+
+    fn reset(&mut self) {
+        self.stack.clear();
+        (self.inside, self.skipped, self.period, self.tail) = (false, false, None, None);
+    }
+}
+
+/// Whether `->` parts a name, as Java's inlined calls are.
+fn has_arrow(name: &str) -> bool {
+    memchr::memchr_iter(b'>', name.as_bytes()).any(|at| name[..at].ends_with('-'))
 }
 
 /// Tells `one` where each line lies, without its line feed.
