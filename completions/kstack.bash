@@ -139,7 +139,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -265,7 +265,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -421,7 +421,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -875,7 +875,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -997,7 +997,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1127,7 +1127,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1261,7 +1261,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1403,7 +1403,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)

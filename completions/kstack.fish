@@ -53,8 +53,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -112,8 +119,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -171,8 +185,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -232,8 +253,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -278,8 +306,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -329,8 +364,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -358,7 +400,7 @@ always\t''
 never\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l format -d 'Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded' -r -f -a "folded\t''
 svg\t''"
-complete -c kstack -n "__fish_kstack_using_subcommand flame" -l frames -d 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait' -r -f -a "perf\t''
+complete -c kstack -n "__fish_kstack_using_subcommand flame" -l frames -d 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait; by default the first, and for profiles as their collapsers do' -r -f -a "perf\t''
 dtrace\t''
 plain\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l only -d 'Keep the stacks that run through this function, inlined or not; repeatable, one is enough' -r
@@ -382,8 +424,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -428,8 +477,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
@@ -521,8 +577,15 @@ darwin-lldb-showallkexts\t''
 linux-proc-modules\t''
 linux-kallsyms\t''
 linux-crash-mod\t''
+perf-script\t''
+dtrace\t''
+bpftrace\t''
+bcc\t''
+systemtap\t''
+ftrace-stack\t''
 linux-proc-stack\t''
 linux-log\t''
+folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s m -l module -d 'One kext or module: a .kext or .dSYM bundle, a Mach-O or .sym file, a .ko, packed or not' -r
