@@ -91,8 +91,9 @@ fn perf_text() -> impl Strategy<Value = String> {
         (perf_heading(), prop::collection::vec(perf_frame(), 0..8)).prop_map(|(head, frames)| [vec![head], frames].concat().join("\n"));
     let ends = prop_oneof![Just(""), Just("\n"), Just("\n\n"), Just("\n\n\n")];
     let first = "# header\nswapper     0 [000] 1.5: 7 cycles:\n\tffffffff8103ce3b first ([kernel.kallsyms])\n\n";
-    (prop::collection::vec(sample, 0..12), ends, any::<bool>()).prop_map(move |(samples, end, crlf)| {
-        let text = format!("{first}{}{end}", samples.join("\n\n"));
+    // Samples that recur are not read twice.
+    (prop::collection::vec(sample, 0..12), ends, any::<bool>(), 1usize..4).prop_map(move |(samples, end, crlf, times)| {
+        let text = format!("{first}{}{end}", samples.repeat(times).join("\n\n"));
         if crlf { text.replace('\n', "\r\n") } else { text }
     })
 }
