@@ -87,9 +87,11 @@ impl Reader {
     fn line(&mut self, line: &Line<'_>) {
         let text = String::from_utf8_lossy(line.bytes);
         let text = text.trim_end();
+        if text.starts_with('#') {
+            return;
+        }
         if text.is_empty() {
             self.close();
-        } else if text.starts_with('#') {
         } else if self.current.is_some() && text.starts_with([' ', '\t']) && self.frame(line, line.bytes) {
         } else if let Some(heading) = heading(text) {
             self.head(line, &heading);
