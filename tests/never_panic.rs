@@ -102,6 +102,15 @@ fn reports() {
         "darwin-stackshot-json/deadlock/input.ips",
         "darwin-stackshot-json/x86-pretty/input.ips",
         "darwin-kcdata/x86/input.kcdata",
+        "kstack-json/groups/input.ndjson",
+        "kstack-json/report/input.json",
+    ];
+    over(&reports, 100, fuzzing::report);
+}
+
+#[test]
+fn profiles() {
+    let profiles = [
         "perf-script/zfs/input.txt",
         "dtrace/illumos/input.txt",
         "dtrace/addresses/expected.txt",
@@ -110,10 +119,8 @@ fn reports() {
         "systemtap/zfs/input.txt",
         "ftrace-stack/trace/input.txt",
         "folded/perf/input.txt",
-        "kstack-json/groups/input.ndjson",
-        "kstack-json/report/input.json",
     ];
-    over(&reports, 100, fuzzing::report);
+    over(&profiles, 100, fuzzing::report);
 }
 
 #[test]
