@@ -296,7 +296,7 @@ Register-ArgumentCompleter -Native -CommandName 'kstack' -ScriptBlock {
             [CompletionResult]::new('--output', '--output', [CompletionResultType]::ParameterName, 'Write to FILE, which appears whole or not at all')
             [CompletionResult]::new('--color', '--color', [CompletionResultType]::ParameterName, 'Colour')
             [CompletionResult]::new('--format', '--format', [CompletionResultType]::ParameterName, 'Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded')
-            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait')
+            [CompletionResult]::new('--frames', '--frames', [CompletionResultType]::ParameterName, 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait; by default the first, and for profiles as their collapsers do')
             [CompletionResult]::new('--only', '--only', [CompletionResultType]::ParameterName, 'Keep the stacks that run through this function, inlined or not; repeatable, one is enough')
             [CompletionResult]::new('--diff', '--diff', [CompletionResultType]::ParameterName, 'Compare with this report: two counts for each stack, or a graph whose red frames grew and whose blue ones shrank')
             [CompletionResult]::new('--title', '--title', [CompletionResultType]::ParameterName, 'Heading of the graph')

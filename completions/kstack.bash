@@ -191,7 +191,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -314,14 +314,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__flame)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --format --frames --by-thread --only --diff --no-inline --title --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --weight --output --color --quiet --format --frames --by-thread --only --diff --no-inline --title --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -478,14 +478,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__group)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --weight --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -965,7 +965,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1091,7 +1091,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1225,7 +1225,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1363,7 +1363,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1502,14 +1502,14 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__top)
-            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --output --color --quiet --pc --function --rows --format --help"
+            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --weight --output --color --quiet --pc --function --rows --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace linux-proc-stack linux-log addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks illumos-dtrace perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces linux-log folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)

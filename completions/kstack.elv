@@ -287,7 +287,7 @@ set edit:completion:arg-completer[kstack] = {|@words|
             cand --output 'Write to FILE, which appears whole or not at all'
             cand --color 'Colour'
             cand --format 'Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded'
-            cand --frames 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait'
+            cand --frames 'How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait; by default the first, and for profiles as their collapsers do'
             cand --only 'Keep the stacks that run through this function, inlined or not; repeatable, one is enough'
             cand --diff 'Compare with this report: two counts for each stack, or a graph whose red frames grew and whose blue ones shrank'
             cand --title 'Heading of the graph'

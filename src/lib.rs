@@ -19,6 +19,7 @@
 pub mod capture;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod collapse;
 pub mod disassembly;
 pub mod error;
 pub mod fuzzing;

@@ -16,7 +16,7 @@ fn command(case: &str) -> String {
 /// `fixtures/flame/CASE`: the words in `command` give `expected.txt`, standard error behind. `KSTACK_BLESS=1` writes it anew.
 #[test]
 fn the_committed_lines() {
-    for case in ["hung-task", "by-thread", "inlines", "diff"] {
+    for case in ["hung-task", "by-thread", "inlines", "diff", "perf-script", "perf-styles", "dtrace-resolved", "bpftrace"] {
         let output = run(&command(case).split_whitespace().collect::<Vec<_>>());
         assert!(output.status.success(), "{case}: {}", stderr(&output));
         let path = common::fixtures().join("flame").join(case).join("expected.txt");

@@ -146,6 +146,21 @@ fn reports_of_memory() {
 }
 
 #[test]
+fn profiles() {
+    let profiles = [
+        "perf-script/zfs/input.txt",
+        "dtrace/illumos/input.txt",
+        "dtrace/addresses/expected.txt",
+        "bpftrace/kstack/input.txt",
+        "bcc/profile/input.txt",
+        "systemtap/zfs/input.txt",
+        "ftrace-stack/trace/input.txt",
+        "folded/perf/input.txt",
+    ];
+    over(&profiles, 100, fuzzing::report);
+}
+
+#[test]
 fn load_maps() {
     let maps = [
         "load-maps/kextstat-10.6.txt",

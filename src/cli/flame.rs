@@ -7,12 +7,11 @@ use super::exit::Exit;
 use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::output;
+use super::profiles;
 use super::session::Session;
-use crate::group::naming::Naming;
-use crate::group::plumbing::Plumbing;
 use crate::group::weight::{Weight, size};
 use crate::note::Note;
-use crate::render::folded::{self, FRAME_STYLES, Folded, Folding, FrameStyle};
+use crate::render::folded::{self, FRAME_STYLES, Folded};
 
 /// The forms, by name.
 #[cfg(feature = "flamegraph")]
@@ -37,21 +36,23 @@ pub struct Args {
     /// Form of the output: lines for flamegraph.pl, inferno or speedscope, or the graph itself; svg when -o names a .svg file, else folded
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(FORMATS))]
     format: Option<String>,
-    /// How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait
-    #[arg(long, value_name = "STYLE", default_value = FRAME_STYLES[0].0, value_parser = clap::builder::PossibleValuesParser::new(FRAME_STYLES.iter().map(|(name, _)| *name)))]
-    frames: String,
+    /// How frames are written: zio_wait_[k], zfs`zio_wait, or zio_wait; by default the first, and for profiles as their collapsers do
+    ///
+    /// Without it, perf script comes out as `inferno-collapse-perf` writes it, DTrace as `inferno-collapse-dtrace`, folded stacks as they are, and other profiles plain with the process as root. Names of symbol files take the place of the profile's.
+    #[arg(long, value_name = "STYLE", value_parser = clap::builder::PossibleValuesParser::new(FRAME_STYLES.iter().map(|(name, _)| *name)))]
+    pub(super) frames: Option<String>,
     /// Put the thread's name, or its process's, below its stacks as their root
     #[arg(long)]
-    by_thread: bool,
+    pub(super) by_thread: bool,
     /// Keep the stacks that run through this function, inlined or not; repeatable, one is enough
     #[arg(long, value_name = "FUNCTION")]
-    only: Vec<String>,
+    pub(super) only: Vec<String>,
     /// Compare with this report: two counts for each stack, or a graph whose red frames grew and whose blue ones shrank
     #[arg(long, value_name = "OLD")]
     diff: Option<PathBuf>,
     /// Leave out the inlined calls that debug info knows
     #[arg(long)]
-    no_inline: bool,
+    pub(super) no_inline: bool,
     /// Heading of the graph
     #[cfg(feature = "flamegraph")]
     #[arg(long, value_name = "TEXT")]
@@ -77,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("--diff - and the report cannot both be standard input".to_string()).into());
     }
     let new = side(args, &args.input)?;
-    let old = InputArgs { reports: args.diff.iter().cloned().collect(), format_in: args.input.format_in.clone() };
+    let old = InputArgs { reports: args.diff.iter().cloned().collect(), format_in: args.input.format_in.clone(), leave_profiles: false };
     let old = if args.diff.is_some() { Some(side(args, &old)?) } else { None };
     let lines = old.as_ref().map_or_else(|| new.folded.lines(), |old| new.folded.differences(&old.folded));
     output::write(&args.output, |out| write(args, &new, old.as_ref(), &lines, out))?;
@@ -86,12 +87,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
+    let by_text = args.frames.is_none() && args.symbols.is_empty() && !args.filters.any(&args.symbols);
+    let input = &InputArgs { reports: input.reports.clone(), format_in: input.format_in.clone(), leave_profiles: by_text };
     let session = Session::open(input, &args.symbols, &args.filters, &args.titles, true)?;
-    let style = FRAME_STYLES.iter().find(|(name, _)| *name == args.frames).map_or(FrameStyle::default(), |(_, style)| *style);
     let weight = args.weight.of(session.inputs.reports.iter().map(|input| &input.capture))?;
-    let folding = Folding { style, by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone(), weight };
     let reports = session.reports();
-    let folded = Folded::of(&reports, &Naming::of(&reports, &Plumbing::default()), &folding);
+    let folded = profiles::fold(&reports, args, by_text, weight);
     drop(reports);
     let note = note(&folded, &args.only, weight);
     let mut side = Side { session, folded };

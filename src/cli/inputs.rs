@@ -10,6 +10,7 @@ use super::memory;
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
 use crate::capture::manifest::{self, Manifest};
+use crate::collapse;
 use crate::input::{self, Source, collect};
 use crate::model::capture::Capture;
 use crate::note::Note;
@@ -44,6 +45,8 @@ pub struct Inputs {
     depth: usize,
     /// Releases of kernels that trees name.
     releases: BTreeSet<String>,
+    /// Whether profiles that can be folded from their text are opened and not read.
+    leave_profiles: bool,
 }
 
 /// Archives within archives within archives are opened so far, and no further.
@@ -59,7 +62,7 @@ impl Inputs {
     /// # Errors
     /// Only when the command line makes no sense; what cannot be opened becomes a note.
     pub fn open(input: &InputArgs, symbols: &SymbolArgs, need_report: bool, filters: bool) -> anyhow::Result<Inputs> {
-        let mut inputs = Inputs::default();
+        let mut inputs = Inputs { leave_profiles: input.leave_profiles, ..Inputs::default() };
         let progress = Progress::new("reading");
         let forced = input.format_in.as_deref().and_then(parse::by_id);
         if input.reports.is_empty() && need_report {
@@ -192,6 +195,9 @@ impl Inputs {
             Some(format) if format.holds() == Holds::LoadMap => {
                 let capture = self.parse(format, &source);
                 self.maps.push((source.name, capture));
+            }
+            Some(format) if self.leave_profiles && collapse::of(format.id()).is_some() => {
+                self.reports.push(Input { source, sample: None, capture: Capture { format: format.id(), ..Capture::default() } });
             }
             Some(format) => {
                 for part in format.parts(&source.data) {

@@ -16,6 +16,7 @@ mod modules;
 mod offsets;
 mod options;
 mod output;
+mod profiles;
 mod report;
 mod script;
 mod session;

@@ -26,6 +26,9 @@ pub struct InputArgs {
     /// Read every report as this format instead of detecting it (see `kstack formats`)
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(format_ids()))]
     pub format_in: Option<String>,
+    /// Whether profiles that can be folded from their text are opened and not read.
+    #[arg(skip)]
+    pub leave_profiles: bool,
 }
 
 /// The formats that can be forced.
@@ -71,6 +74,11 @@ impl SymbolArgs {
     /// What the user decides about placing images.
     pub fn place_options(&self) -> PlaceOptions {
         PlaceOptions { slide: self.slide.0, allow_mismatch: self.allow_mismatch }
+    }
+
+    /// Whether nothing says anything about images.
+    pub fn is_empty(&self) -> bool {
+        self.kernel.is_none() && self.modules.is_empty() && self.load_maps.is_empty() && self.symbols.is_empty()
     }
 
     /// The files given with `-k` and `-m`; with `filters`, what `-m` names by a bare word is none.

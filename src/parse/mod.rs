@@ -4,6 +4,8 @@
 
 pub mod addresses;
 pub mod atos;
+pub mod bcc;
+pub mod bpftrace;
 mod bsd_frame;
 mod bsd_heading;
 mod bsd_log;
@@ -40,8 +42,11 @@ pub mod darwin_zone_log;
 pub mod darwin_zprint;
 mod debugger_parts;
 pub mod drgn_bt;
+pub mod dtrace;
+pub mod folded;
 pub mod freebsd;
 mod freebsd_procstat;
+pub mod ftrace_stack;
 pub mod gdb_bt;
 pub mod illumos_dtrace;
 mod illumos_line;
@@ -76,6 +81,10 @@ pub mod sdb_stacks;
 
 pub mod netbsd;
 pub mod openbsd;
+pub mod perf_line;
+pub mod perf_script;
+pub mod samples;
+pub mod systemtap;
 
 use crate::model::capture::Capture;
 
@@ -159,6 +168,12 @@ pub static FORMATS: &[&dyn Format] = &[
     &illumos_modinfo::IllumosModinfo,
     &illumos_stacks::IllumosStacks,
     &illumos_dtrace::IllumosDtrace,
+    &perf_script::PerfScript,
+    &dtrace::Dtrace,
+    &bpftrace::Bpftrace,
+    &bcc::Bcc,
+    &systemtap::SystemTap,
+    &ftrace_stack::FtraceStack,
     &linux_proc_stack::LinuxProcStack,
     &freebsd::FreeBsd,
     &netbsd::NetBsd,
@@ -167,6 +182,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_page_owner::PageOwner,
     &linux_slub::SlubTraces,
     &linux_log::LinuxLog,
+    &folded::Folded,
     &addresses::Addresses,
 ];
 

@@ -17,7 +17,7 @@ use super::Report;
 use super::sanitize::visible_line;
 use crate::group::Weight;
 use crate::group::naming::{FrameName, Naming};
-use crate::model::stack::{Role, Stack};
+use crate::model::stack::{RawFrame, Role, Stack, StackKind};
 use crate::names::base_name;
 
 /// How frames are written.
@@ -124,6 +124,8 @@ struct Call<'a> {
     module: &'a str,
     named: bool,
     inlined: bool,
+    /// Whether it is of a program.
+    user: bool,
 }
 
 impl Call<'_> {
@@ -134,6 +136,10 @@ impl Call<'_> {
             (false, "") => Cow::Borrowed("[unknown]"),
             (false, module) => Cow::Owned(format!("[{}]", harmless(module))),
         };
+        if self.user {
+            let module = if style == FrameStyle::Dtrace && self.named { self.module } else { "" };
+            return if module.is_empty() { function.into_owned() } else { format!("{}`{function}", harmless(module)) };
+        }
         // An address that lies in no image is not the kernel's.
         let module = if self.module.is_empty() && (self.named || self.function.starts_with('+')) { "kernel" } else { self.module };
         match style {
@@ -165,7 +171,9 @@ impl<'r, 'a> Folder<'r, 'a> {
             let frame = |(frame, answer): (&crate::model::stack::RawFrame, &u32)| {
                 u64::from(*answer) << 2 | u64::from(frame.reliable) << 1 | u64::from(frame.role == Role::Inline)
             };
-            let key: Box<[u64]> = std::iter::once(root).chain(frames.map(frame)).collect();
+            // Frames of programs have no answers to be compared by.
+            let own = Some(at as u64 | 1 << 63).filter(|_| has_user(stack));
+            let key: Box<[u64]> = std::iter::once(root).chain(own).chain(frames.map(frame)).collect();
             let known = *found.entry(key).or_insert_with(|| {
                 list.push((at, 0));
                 list.len() - 1
@@ -185,7 +193,9 @@ impl<'r, 'a> Folder<'r, 'a> {
         if count == 0 || calls.is_empty() || !(self.folding.only.is_empty() || self.folding.only.iter().any(wanted)) {
             return;
         }
-        let root = self.folding.by_thread.then(|| harmless(thread(stack)).into_owned());
+        // Samples of a whole system can be of no process.
+        let nobody = stack.kind == StackKind::Sample && thread(stack).is_empty();
+        let root = (self.folding.by_thread && !nobody).then(|| harmless(thread(stack)).into_owned());
         let mut frames: Vec<String> = root.into_iter().collect();
         for call in calls.iter().rev() {
             let text = call.written(self.folding.style);
@@ -213,7 +223,7 @@ impl<'r, 'a> Folder<'r, 'a> {
                 continue;
             }
             let locations = report.resolved.answers[*answer as usize].locations.iter().filter(|location| location.inlined);
-            let of_file = |function| Call { function: base_name(function), inlined: true, named: true, module: &name.module };
+            let of_file = |function| Call { function: base_name(function), inlined: true, named: true, module: &name.module, user: false };
             let known: Vec<Call<'r>> = locations.filter_map(|location| location.function.as_deref()).map(of_file).collect();
             let marked = std::mem::take(&mut marked);
             if folding.inlined {
@@ -222,12 +232,29 @@ impl<'r, 'a> Folder<'r, 'a> {
             calls.push(call(name));
         }
         calls.extend(marked.into_iter().filter(|_| folding.inlined));
+        let stack = &report.capture.stacks[at];
+        calls.extend(stack.user_frames.iter().filter(|_| has_user(stack)).map(|frame| self.user(frame)));
         calls
+    }
+
+    /// A frame of a program, as the report prints it.
+    fn user(&self, frame: &RawFrame) -> Call<'r> {
+        let printed =
+            |span: crate::model::stack::Span| std::str::from_utf8(span.of(self.report.text, frame.line_start)).unwrap_or_default();
+        let (function, module) = (printed(frame.symbol), printed(frame.module));
+        let module = module.rsplit('/').next().unwrap_or(module).trim_matches(['[', ']']);
+        let module = if module == "unknown" { "" } else { module };
+        Call { function, module, named: !function.is_empty(), inlined: false, user: true }
     }
 }
 
+/// Whether a stack is a sample with frames of a program, which belong into a profile.
+fn has_user(stack: &Stack) -> bool {
+    stack.kind == StackKind::Sample && !stack.user_frames.is_empty()
+}
+
 fn call(name: &FrameName) -> Call<'_> {
-    Call { function: &name.function, module: &name.module, named: name.named, inlined: false }
+    Call { function: &name.function, module: &name.module, named: name.named, inlined: false, user: false }
 }
 
 /// What a thread is called: its own name, else that of its process.

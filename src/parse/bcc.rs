@@ -1,0 +1,164 @@
+//! What bcc's tools (`profile`, `offcputime`, `stackcount`, `wakeuptime`) write with full stacks.
+//!
+//! ```text
+//! Sampling at 49 Hertz of all threads by user + kernel stack... Hit Ctrl-C to end.
+//!
+//!     native_safe_halt
+//!     default_idle
+//!     -                swapper/0 (0)
+//!         12
+//! ```
+//! Old versions of Python write names as `b'name'`. With `-d`, a line `--` parts the kernel's frames from the program's; without it
+//! nothing does, and all are taken for the kernel's unless they are marked. Form from bcc's `tools/*_example.txt`.
+
+use super::lex::{self, Line};
+use super::samples::{self, Offset, Samples};
+use super::{Confidence, Format, Holds, atos};
+use crate::model::capture::Capture;
+use crate::model::stack::{RawFrame, Span, Stack};
+
+/// The format.
+pub struct Bcc;
+
+impl Format for Bcc {
+    fn id(&self) -> &'static str {
+        "bcc"
+    }
+    fn about(&self) -> &'static str {
+        "bcc tools: profile, offcputime, stackcount and their like, with full stacks"
+    }
+    fn holds(&self) -> Holds {
+        Holds::Stacks
+    }
+
+    /// Certain with the line that names the process, then the count, below a frame.
+    fn sniff(&self, head: &[u8]) -> Confidence {
+        let (mut frames, mut owned) = (0, false);
+        let heading = lex::lines(head).take(32).any(|line| is_heading(line.bytes));
+        for line in lex::lines(head) {
+            if owned && count(line.bytes).is_some() {
+                return Confidence::Certain;
+            }
+            let was = frames;
+            owned = owner(line.bytes).is_some() && frames > 0;
+            if heading && count(line.bytes).is_some() && was > 1 {
+                return Confidence::Certain;
+            }
+            frames = if frame(line.bytes).is_some() || owned { frames + 1 } else { 0 };
+        }
+        Confidence::No
+    }
+
+    fn parse(&self, text: &[u8]) -> Capture {
+        let mut reader = Reader::default();
+        for line in lex::lines(text) {
+            reader.line(&line);
+        }
+        reader.samples.finish(self.id())
+    }
+}
+
+/// What the tools say first.
+fn is_heading(line: &[u8]) -> bool {
+    let starts =
+        [&b"Sampling at "[..], b"Sampling every ", b"Tracing off-CPU time", b"Tracing blocked time", b"Tracing wakeup", b"Tracing "];
+    let ends = [&b"Hit Ctrl-C to end."[..], b"seconds."];
+    starts.iter().any(|start| line.starts_with(start)) && ends.iter().any(|end| line.trim_ascii_end().ends_with(end))
+}
+
+/// `-                COMM (PID)`.
+fn owner(line: &[u8]) -> Option<(&[u8], i64)> {
+    let rest = line.trim_ascii().strip_prefix(b"-")?;
+    let body = rest.trim_ascii_start().strip_suffix(b")")?;
+    let open = memchr::memrchr(b'(', body)?;
+    let pid = std::str::from_utf8(&body[open + 1..]).ok()?.parse().ok()?;
+    Some((body[..open].trim_ascii_end(), pid)).filter(|_| rest.starts_with(b" ") && line.starts_with(b" "))
+}
+
+/// The count of a stack, alone in its line.
+fn count(line: &[u8]) -> Option<u64> {
+    lex::decimal(line.trim_ascii()).filter(|_| line.starts_with(b"  "))
+}
+
+/// Reads a frame, and whose it is if it says.
+fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
+    if lex::indent(line) < 2 {
+        return None;
+    }
+    let (body, place) = samples::location(line.trim_ascii());
+    let body = body.strip_prefix(b"b'").and_then(|body| body.strip_suffix(b"'")).unwrap_or(body);
+    // `-v` puts the address first.
+    let first = lex::words(body).next()?;
+    let value = lex::bare_hex(first).filter(|_| first.len() == 16 && first.len() < body.len());
+    let body = if value.is_some() { body[first.len()..].trim_ascii() } else { body };
+    let module = body.strip_suffix(b"]").and_then(|rest| memchr::memmem::rfind(rest, b" [").map(|at| (&rest[..at], &rest[at + 2..])));
+    let (word, module) = module.map_or((body, None), |(word, module)| (word, Some(module)));
+    let marked = word.strip_suffix(b"_[k]").or(word.strip_suffix(b" [k]"));
+    let word = marked.unwrap_or(word);
+    if word.contains(&b' ') && !word.contains(&b'(') && !word.contains(&b'<') {
+        return None;
+    }
+    let mut frame = samples::symbol(line, word, Offset::Hex)?;
+    let kernel = match (module, value) {
+        (Some(b"kernel" | b"k"), _) => Some(true),
+        (Some(module), _) => {
+            frame.module = atos::span(line, module);
+            None
+        }
+        (None, value) => value.map(|value| value >= samples::KERNEL),
+    };
+    frame.address = value.map(crate::model::addr::Avma);
+    frame.location = place.map_or(Span::default(), |place| atos::span(line, place));
+    Some((frame, kernel.or(marked.map(|_| true))))
+}
+
+#[derive(Default)]
+struct Reader {
+    samples: Samples,
+    owner: Option<(String, i64)>,
+    /// The kernel's frames are over.
+    below: bool,
+}
+
+impl Reader {
+    fn line(&mut self, line: &Line<'_>) {
+        if let Some((name, pid)) = owner(line.bytes) {
+            self.owner = Some((lex::text(name), pid));
+        } else if let Some(count) = count(line.bytes) {
+            let (process, pid) = self.owner.take().unzip();
+            self.samples.close(Stack { process, pid, count, ..Stack::default() });
+            self.below = false;
+        } else if matches!(line.bytes.trim_ascii(), b"--") {
+            self.below = self.samples.is_open();
+        } else if !self.samples.note(line)
+            && let Some((frame, kernel)) = frame(line.bytes)
+        {
+            self.samples.push(line, frame, kernel.unwrap_or(true) && !self.below);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_and_counts_end_stacks() {
+        let text = b"Sampling at 49 Hertz of all threads by user + kernel stack... Hit Ctrl-C to end.\n\n    b'zio_wait+0x63'\n    b'taskq_thread'\n    \
+            --\n    main\n    -                txg sync (257)\n        12\n\n    native_safe_halt [kernel]\n    -                swapper/0 (0)\n        7\n";
+        assert_eq!(Bcc.sniff(text), Confidence::Certain);
+        let capture = Bcc.parse(text);
+        let seen: Vec<_> = capture
+            .stacks
+            .iter()
+            .map(|stack| (stack.count, stack.process.as_deref(), stack.pid, stack.frames.len(), stack.user_frames.len()))
+            .collect();
+        assert_eq!(seen, [(12, Some("txg sync"), Some(257), 2, 1), (7, Some("swapper/0"), Some(0), 1, 0)]);
+        assert_eq!(capture.stacks[0].frames[0].offset, Some(0x63));
+    }
+
+    #[test]
+    fn lists_are_none() {
+        assert_eq!(Bcc.sniff(b"  one\n  two\n  - three\n  12\n"), Confidence::No);
+    }
+}

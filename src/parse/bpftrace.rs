@@ -1,0 +1,191 @@
+//! Maps of bpftrace whose keys are stacks.
+//!
+//! ```text
+//! @[
+//!     tcp_transmit_skb+1308
+//!     tcp_write_xmit+424
+//! ]: 12
+//! @stacks[iperf,
+//!     0xffffffff8103ce3b
+//! ,
+//!     main+20
+//! ]: 3
+//! ```
+//! Offsets are decimal (bpftrace's reference guide); `kstack(perf)` puts the address in front, `kstack(raw)` writes nothing else. Nothing
+//! says whether a stack is `kstack` or `ustack`: the first of a key is taken for the kernel's unless its addresses or files are a
+//! program's, the second for the program's.
+
+use super::lex::{self, Line};
+use super::samples::{self, Offset, Samples};
+use super::{Confidence, Format, Holds, atos};
+use crate::model::addr::Avma;
+use crate::model::capture::Capture;
+use crate::model::stack::{RawFrame, Stack};
+
+/// The format.
+pub struct Bpftrace;
+
+impl Format for Bpftrace {
+    fn id(&self) -> &'static str {
+        "bpftrace"
+    }
+    fn about(&self) -> &'static str {
+        "bpftrace maps with stacks as keys: @[kstack], @stacks[comm, kstack, ustack]"
+    }
+    fn holds(&self) -> Holds {
+        Holds::Stacks
+    }
+
+    fn sniff(&self, head: &[u8]) -> Confidence {
+        let (mut opened, mut frames) = (false, 0);
+        for line in lex::lines(head) {
+            if opens(line.bytes).is_some() {
+                (opened, frames) = (true, 0);
+            } else if opened && closes(line.bytes).is_some() && frames > 0 {
+                return Confidence::Certain;
+            } else if opened && frame(line.bytes).is_some() {
+                frames += 1;
+            }
+        }
+        // A key longer than what was shown.
+        if opened && frames > 2 { Confidence::Likely } else { Confidence::No }
+    }
+
+    fn parse(&self, text: &[u8]) -> Capture {
+        let mut reader = Reader::default();
+        for line in lex::lines(text) {
+            reader.line(&line);
+        }
+        reader.samples.finish(self.id())
+    }
+}
+
+/// What stands in front of the first stack of a key: `@`, `@name`, and other keys.
+fn opens(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let line = line.trim_ascii_end();
+    let open = memchr::memchr(b'[', line).filter(|_| line.starts_with(b"@"))?;
+    let named = line[1..open].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let keys = &line[open + 1..];
+    (named && (keys.is_empty() || keys.ends_with(b",")) && memchr::memmem::find(keys, b"]:").is_none()).then_some((&line[1..open], keys))
+}
+
+/// What stands in front of `]: N`, and the count.
+fn closes(line: &[u8]) -> Option<(&[u8], u64)> {
+    let at = memchr::memmem::rfind(line, b"]:")?;
+    let value = line[at + 2..].trim_ascii();
+    Some((&line[..at], lex::decimal(value)?)).filter(|_| !line.starts_with(b"@"))
+}
+
+/// Reads a frame, and whose it is if it says.
+fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
+    let (body, place) = samples::location(line.trim_ascii());
+    if lex::indent(line) < 1 || body.is_empty() || body.starts_with(b",") {
+        return None;
+    }
+    let first = lex::words(body).next()?;
+    let value = lex::hex(first).or_else(|| lex::bare_hex(first).filter(|_| first.len() >= 8 && first.len() < body.len()));
+    let rest = if value.is_some() { body[first.len()..].trim_ascii() } else { body };
+    let file = rest.strip_suffix(b")").and_then(|rest| match memchr::memmem::rfind(rest, b" (") {
+        Some(at) => Some((&rest[..at], &rest[at + 2..])),
+        None => rest.strip_prefix(b"(").map(|file| (&rest[..0], file)),
+    });
+    let (word, file) = file.map_or((rest, None), |(word, file)| (word, Some(file)));
+    let mut frame = match (value, word.is_empty()) {
+        (Some(value), true) => samples::address(line, first, value),
+        (value, _) => RawFrame { address: value.map(Avma), text: atos::span(line, body), ..samples::symbol(line, word, Offset::Decimal)? },
+    };
+    // A name with blanks is C++'s, with a comma and a colon a histogram's.
+    if word.contains(&b'|') || (value.is_none() && file.is_none() && word.contains(&b' ') && !word.contains(&b'(') && !word.contains(&b'<'))
+    {
+        return None;
+    }
+    frame.location = place.map(|place| atos::span(line, place)).unwrap_or_default();
+    let path = file.filter(|file| file.contains(&b'/') && !file.ends_with(b".ko"));
+    if let Some(file) = file {
+        let name = file.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(file);
+        frame.module = if name == b"unknown" || name.starts_with(b"kernel") { frame.module } else { atos::span(line, name) };
+    }
+    let kernel = value.map(|value| value >= samples::KERNEL).or(path.map(|_| false));
+    Some((frame, kernel))
+}
+
+#[derive(Default)]
+struct Reader {
+    samples: Samples,
+    open: bool,
+    name: Option<String>,
+    /// Keys that are no stacks.
+    keys: Vec<String>,
+    /// How many stacks of the key are over.
+    parts: u32,
+    /// Line where the key began.
+    start: u32,
+}
+
+impl Reader {
+    fn line(&mut self, line: &Line<'_>) {
+        if let Some((name, keys)) = opens(line.bytes) {
+            self.close(0);
+            (self.open, self.parts, self.start) = (true, 0, line.number);
+            self.name = (!name.is_empty()).then(|| format!("@{}", lex::text(name)));
+            self.take(keys);
+        } else if !self.open {
+        } else if let Some((keys, count)) = closes(line.bytes) {
+            self.take(keys);
+            self.close(count);
+            self.open = false;
+        } else if line.bytes.starts_with(b",") || line.bytes.trim_ascii_end().ends_with(b",") {
+            self.parts += u32::from(self.samples.is_open());
+            self.take(line.bytes);
+        } else if !self.samples.note(line)
+            && let Some((frame, kernel)) = frame(line.bytes)
+        {
+            self.samples.push(line, frame, kernel.unwrap_or(self.parts == 0 && !self.samples.has_user()));
+        }
+    }
+
+    /// Keeps keys between commas.
+    fn take(&mut self, keys: &[u8]) {
+        let keys = keys.split(|b| *b == b',').map(<[u8]>::trim_ascii).filter(|key| !key.is_empty());
+        self.keys.extend(keys.map(lex::text));
+    }
+
+    fn close(&mut self, count: u64) {
+        let keys = std::mem::take(&mut self.keys);
+        let number = |key: &&String| key.parse::<i64>().is_ok();
+        let stack = Stack {
+            title: self.name.take(),
+            process: keys.iter().find(|key| !number(key)).cloned(),
+            pid: keys.iter().find(number).and_then(|key| key.parse().ok()),
+            line: self.start,
+            count,
+            ..Stack::default()
+        };
+        self.samples.close(stack);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_every_form_are_read() {
+        let text = b"Attaching 1 probe...\n@[\n    tcp_transmit_skb+1308\n    tcp_write_xmit+424\n]: 12\n\
+            @stacks[iperf, 7,\n    0xffffffff8103ce3b\n,\n    main+20\n]: 3\n@[\n    a+1\n, \n    f+2 (/bin/x)\n, two words]: 5\n";
+        assert_eq!(Bpftrace.sniff(text), Confidence::Certain);
+        let capture = Bpftrace.parse(text);
+        let seen: Vec<_> = capture
+            .stacks
+            .iter()
+            .map(|stack| (stack.count, stack.process.as_deref(), stack.pid, stack.frames.len(), stack.user_frames.len()))
+            .collect();
+        assert_eq!(seen, [(12, None, None, 2, 0), (3, Some("iperf"), Some(7), 1, 1), (5, Some("two words"), None, 1, 1)]);
+        assert_eq!(capture.stacks[0].frames[0].offset, Some(1308));
+    }
+
+    #[test]
+    fn maps_without_stacks_are_none() {
+        assert_eq!(Bpftrace.sniff(b"@[bash]: 12\n@us:\n[1]                     3 |@@@   |\n"), Confidence::No);
+    }
+}
