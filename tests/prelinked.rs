@@ -31,7 +31,10 @@ fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
 /// Rows of the truth that come out with image, symbol and offset, and the first that does not.
 fn score(report: &Value, rows: &[BTreeMap<String, String>]) -> (usize, Option<String>) {
     let by_line = |row: &BTreeMap<String, String>| {
-        frames(report).into_iter().find(|frame| frame["line"].to_string() == row["line"] && frame["address"] == row["addr"]).cloned()
+        frames(report)
+            .into_iter()
+            .find(|frame| frame["line"].as_u64() == row["line"].parse().ok() && frame["address"] == row["addr"])
+            .cloned()
     };
     let is_right = |row: &&BTreeMap<String, String>| {
         let Some(frame) = by_line(row) else { return false };

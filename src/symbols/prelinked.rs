@@ -175,7 +175,9 @@ mod tests {
 
     use super::*;
 
-    fn said(plist: &str) -> Vec<(String, Option<u64>, Option<u64>, Option<u64>)> {
+    type Said = (String, Option<u64>, Option<u64>, Option<u64>);
+
+    fn said(plist: &str) -> Vec<Said> {
         let text = |name: Option<&[u8]>| String::from_utf8_lossy(name.unwrap_or_default()).into_owned();
         let value = |text: Option<&[u8]>| text.and_then(number);
         listed(plist.as_bytes()).iter().map(|kext| (text(kext.name), value(kext.load), value(kext.source), value(kext.size))).collect()
