@@ -10,6 +10,7 @@ pub mod frames;
 pub mod groups;
 pub mod html;
 pub mod json;
+mod json_frame;
 mod link;
 pub mod listing;
 mod locks;

@@ -1,7 +1,6 @@
 //! The symbol files of one run: those given by name, and those found in symbol folders by UUID first and by name second.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -9,137 +8,15 @@ use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::bundle::{self, Bundle};
+use super::entry::{Entry, entry, is_kernel, names};
+pub use super::program::Program;
 use super::remember;
-use super::{DebugLink, FileInfo, FileKind, OPENERS, Symbols};
+use super::{DebugLink, FileKind, Symbols};
 use crate::error::Error;
-use crate::input::{collect, unpack};
-use crate::model::addr::{Arch, Avma, Svma};
-use crate::model::frame::Location;
+use crate::input::collect;
+use crate::model::addr::{Arch, Avma};
 use crate::model::image::ImageId;
 use crate::note::Note;
-
-/// Everything known about one build of one image for one architecture: its binary and its dSYM, in either order or alone.
-pub struct Program {
-    files: Vec<Arc<dyn Symbols>>,
-    /// Index of the file with the most symbols.
-    fullest: OnceLock<usize>,
-    /// Bundle identifier, from Info.plist or from inside the binary.
-    pub bundle_id: Option<String>,
-    /// File or bundle name without extension.
-    pub stem: String,
-}
-
-impl Program {
-    /// The file that says where things are: the binary, else the dSYM.
-    pub fn info(&self) -> &FileInfo {
-        self.binary().unwrap_or(&*self.files[0]).info()
-    }
-
-    /// What each of its files says about itself.
-    pub fn infos(&self) -> impl Iterator<Item = &FileInfo> {
-        self.files.iter().map(|file| file.info())
-    }
-
-    /// The UUID, which all its files share.
-    pub fn id(&self) -> Option<ImageId> {
-        self.info().id
-    }
-
-    fn binary(&self) -> Option<&dyn Symbols> {
-        self.files.iter().map(|file| &**file).find(|file| file.info().kind != FileKind::Dsym)
-    }
-
-    /// The file with the most symbols: a stripped binary leaves that to its dSYM.
-    pub fn symbols(&self) -> &dyn Symbols {
-        let fullest = || (0..self.files.len()).max_by_key(|at| (self.files[*at].symbol_count(), std::cmp::Reverse(*at))).unwrap_or(0);
-        let at = if self.files.len() == 1 { 0 } else { *self.fullest.get_or_init(fullest) };
-        &*self.files[at]
-    }
-
-    /// The file with DWARF, if there is one.
-    fn debug(&self) -> Option<&dyn Symbols> {
-        self.files.iter().map(|file| &**file).find(|file| file.info().has_debug_info)
-    }
-
-    /// Whether another file of the same UUID could add to what is known: DWARF to a binary, or code to a dSYM.
-    fn is_incomplete(&self) -> bool {
-        self.id().is_some() && (self.debug().is_none() || self.binary().is_none())
-    }
-
-    /// What could not be read of its debug info in the lookups so far.
-    pub fn damage(&self) -> Option<Note> {
-        let debug = self.debug()?;
-        let count = debug.damaged_units();
-        let text = format!("{count} units of its debug info are damaged; their frames have names, but no file and line");
-        (count > 0).then(|| Note::warning(debug.info().path.display().to_string(), text))
-    }
-
-    /// The file with DWARF that is not [`Program::info`]'s own: a dSYM's inner file, as a rule.
-    pub fn companion(&self) -> Option<&FileInfo> {
-        self.debug().map(|debug| debug.info()).filter(|debug| debug.path != self.info().path)
-    }
-
-    /// Whether source lines can be had.
-    pub fn has_debug_info(&self) -> bool {
-        self.debug().is_some()
-    }
-
-    /// Code bytes between two addresses of [`Program::info`]'s file.
-    pub fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
-        self.binary()?.code(from, to)
-    }
-
-    /// As [`Symbols::patched`], for addresses of [`Program::info`]'s file.
-    pub fn patched(&self, from: Svma, to: Svma) -> Vec<super::patched::Site> {
-        self.binary().map_or_else(Vec::new, |binary| binary.patched(from, to))
-    }
-
-    /// As [`Symbols::callee`].
-    pub fn callee(&self, end: Svma) -> Option<super::Callee> {
-        self.binary()?.callee(end)
-    }
-
-    /// As [`Symbols::banners`].
-    pub fn banners(&self) -> Vec<String> {
-        self.binary().map_or_else(Vec::new, |binary| binary.banners())
-    }
-
-    /// As [`Symbols::release`].
-    pub fn release(&self) -> Option<String> {
-        self.binary()?.release()
-    }
-
-    /// Source locations, as [`Symbols::locate`], for addresses of [`Program::info`]'s file.
-    pub fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
-        let Some(debug) = self.debug() else { return vec![Vec::new(); probes.len()] };
-        let probes: Vec<Svma> = probes.iter().map(|probe| translate(self.info(), debug.info(), *probe)).collect();
-        debug.locate(&probes)
-    }
-
-    /// The function that debug info says covers an address of [`Program::info`]'s file, its start as such an address too.
-    pub fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {
-        let debug = self.debug()?;
-        let (name, start) = debug.debug_function(translate(self.info(), debug.info(), at))?;
-        Some((name, translate(debug.info(), self.info(), start)))
-    }
-
-    /// `at` in the file that [`Program::symbols`] answers from.
-    pub fn in_symbols(&self, at: Svma) -> Svma {
-        translate(self.info(), self.symbols().info(), at)
-    }
-
-    /// The inverse of [`Program::in_symbols`].
-    pub fn from_symbols(&self, at: Svma) -> Svma {
-        translate(self.symbols().info(), self.info(), at)
-    }
-}
-
-/// An address of one file of a program in another, which a `kextutil -s` file and its dSYM state differently: segment by segment.
-fn translate(from: &FileInfo, to: &FileInfo, at: Svma) -> Svma {
-    let holds = |segment: &&super::Segment| at.0.wrapping_sub(segment.svma.0) < segment.size;
-    let target = from.segments.iter().find(holds).and_then(|segment| Some((segment.svma, to.segment(&segment.name)?.svma)));
-    target.map_or(at, |(old, new)| Svma(at.0.wrapping_sub(old.0).wrapping_add(new.0)))
-}
 
 /// A file that the user names.
 #[derive(Clone, Debug)]
@@ -182,15 +59,6 @@ pub struct Library {
     collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
     local: Vec<PathBuf>,
-}
-
-/// What the index of the symbol folders keeps of a file; the file itself is opened when an image wants it.
-pub(super) struct Entry {
-    pub(super) path: PathBuf,
-    pub(super) ids: Vec<Option<ImageId>>,
-    pub(super) kernel: bool,
-    pub(super) bundle_id: Option<String>,
-    pub(super) stem: String,
 }
 
 impl Library {
@@ -518,52 +386,4 @@ fn join(builds: &mut Vec<Program>, by_id: &mut FxHashMap<(ImageId, Arch), usize>
         }
         (None, None) => {}
     }
-}
-
-/// Whether a file is a kernel or its dSYM.
-fn is_kernel(info: &FileInfo) -> bool {
-    info.kind == FileKind::Kernel || (info.kind == FileKind::Dsym && info.base().0 >> 63 == 1)
-}
-
-/// Bundle identifier and short name; the entries of a collection or cache have their own, and its kernel is called `kernel`.
-fn names(file: &dyn Symbols, bundle: &Bundle) -> (Option<String>, String) {
-    if !file.info().is_entry() {
-        return (bundle.bundle_id.clone().or_else(|| file.bundle_id()), bundle.stem.clone());
-    }
-    let id = file.bundle_id();
-    let last = id.as_ref().and_then(|id| id.rsplit('.').next()).unwrap_or("kernel").to_string();
-    (id, last)
-}
-
-/// What the index keeps of one file, if it is a symbol file at all. Only its first bytes are read unless it is.
-pub(super) fn entry(path: &Path) -> Vec<Entry> {
-    whole_entry(path).unwrap_or_default()
-}
-
-fn whole_entry(path: &Path) -> Option<Vec<Entry>> {
-    let name = path.file_name()?.to_string_lossy();
-    // Unpacking every module of a system to learn its build id would take minutes; it is checked when an image wants the file.
-    if [".ko.xz", ".ko.gz", ".ko.zst"].iter().any(|packed| name.ends_with(packed)) {
-        return Some(vec![Entry { path: path.to_path_buf(), ids: Vec::new(), kernel: false, bundle_id: None, stem: bundle::stem(path) }]);
-    }
-    let mut head = [0; 64];
-    let count = std::fs::File::open(path).ok()?.read(&mut head).ok()?;
-    if !OPENERS.iter().any(|opener| opener.sniff(&head[..count])) && !unpack::is_kernelcache(&head[..count]) {
-        return None;
-    }
-    let files = super::open(path, &mut Vec::new()).ok()?;
-    let first = files.first()?.info();
-    let kernel = is_kernel(first);
-    let around = bundle::find(path).ok()?;
-    if first.is_entry() {
-        let one = |file: &dyn Symbols| {
-            let (bundle_id, stem) = names(file, &around);
-            Entry { path: path.to_path_buf(), ids: vec![file.info().id], kernel: is_kernel(file.info()), bundle_id, stem }
-        };
-        return Some(files.iter().map(|file| one(&**file)).collect());
-    }
-    let ids = files.iter().map(|file| file.info().id).collect();
-    // A module's own name needs its sections; its file name is as good until it is opened.
-    let inside = || files.iter().filter(|file| file.info().kind != FileKind::Module).find_map(|file| file.bundle_id());
-    Some(vec![Entry { path: path.to_path_buf(), ids, kernel, bundle_id: around.bundle_id.or_else(inside), stem: around.stem }])
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::find::{Entry, entry};
+use super::entry::{Entry, entry};
 use crate::model::image::ImageId;
 
 /// Changes when what is kept of a file changes: older pieces are then forgotten.
