@@ -8,7 +8,7 @@
 //! --- trap 0xc, rip = 0xH, rsp = 0xH, rbp = 0xH ---                       the frame below was interrupted there
 //! --- syscall (198, FreeBSD ELF64, nosys), rip = 0xH, ... ---             here begins user space
 //! ```
-//! FreeBSD, NetBSD and OpenBSD have all this in common; who a stack belongs to is read by [`super::bsd_heading`].
+//! FreeBSD, NetBSD and OpenBSD have all this in common; who a stack belongs to is read by `bsd_heading`.
 
 use super::bsd_frame::{self, Found, Style};
 use super::bsd_heading::{self, Heading};

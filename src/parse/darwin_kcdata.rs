@@ -1,6 +1,6 @@
 //! Binary stackshots (kcdata), as `stack_snapshot_with_config` gives them and panics on macOS and iOS store them.
 //!
-//! A buffer of typed items ([`super::darwin_kcdata_items`]): containers for tasks and threads, in them a snapshot of the task (pid, name) or
+//! A buffer of typed items (`darwin_kcdata_items`): containers for tasks and threads, in them a snapshot of the task (pid, name) or
 //! thread (id, wait event, state), arrays of return addresses, load addresses with UUIDs. Type numbers and layouts are those of
 //! `osfmk/kern/kcdata.h` in xnu-11417; structures only grew, so longer ones are read by their beginning. All kernel addresses have the slide
 //! taken off (`osfmk/kern/kern_stackshot.c`).

@@ -12,9 +12,9 @@
 //! Kernel slide:     0x000000000d800000
 //! ```
 //! Sources: xnu, osfmk/kern/debug.c, osfmk/i386, osfmk/arm64, libkern/c++/OSKext.cpp, xnu-1228 (10.5) to xnu-12377 (26). All addresses
-//! have the slide in them. [`super::darwin_panic_view`] takes off what mail and other logs put before lines, [`super::darwin_panic_frame`]
-//! reads frames, [`super::darwin_panic_words`] addresses in words, [`super::darwin_panic_kext`] kexts, [`super::darwin_panic_fields`] what is
-//! said about the system; [`super::darwin_panic_log`] goes through the lines.
+//! have the slide in them. `darwin_panic_view` takes off what mail and other logs put before lines, `darwin_panic_frame`
+//! reads frames, `darwin_panic_words` addresses in words, `darwin_panic_kext` kexts, `darwin_panic_fields` what is
+//! said about the system; `darwin_panic_log` goes through the lines.
 
 use std::ops::Range;
 

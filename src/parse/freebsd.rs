@@ -8,7 +8,7 @@
 //! Tracing command zfskern pid 5 tid 100096 td 0xfffff80003a5a000 (CPU 1)
 //!   PID    TID COMM                TDNAME              KSTACK                procstat -kk -a
 //! ```
-//! [`super::bsd_log`] reads backtraces, [`super::freebsd_procstat`] tables and Ctrl-T.
+//! `bsd_log` reads backtraces, `freebsd_procstat` tables and Ctrl-T.
 
 use memchr::memmem;
 

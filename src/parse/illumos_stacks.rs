@@ -16,7 +16,7 @@
 //!   PC: _resume_from_idle+0x12b    THREAD: txg_sync_thread()
 //! ```
 //! Sources: `vpanic` and `die` in usr/src/uts (illumos-gate); cmd/mdb/common/modules/genunix/findstack.c, findstack_subr.c, thread.c.
-//! Frames are read by [`super::illumos_line`]. All are return addresses but that of what a trap interrupted.
+//! Frames are read by `illumos_line`. All are return addresses but that of what a trap interrupted.
 
 use memchr::memmem;
 

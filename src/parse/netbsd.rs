@@ -8,7 +8,7 @@
 //! [ 157.7250907] 77dca383f4aa:
 //! [ 157.7250907] cpu0: End traceback...
 //! ```
-//! Stamps have seven digits behind the point (sys/kern/subr_prf.c). [`super::bsd_log`] reads it.
+//! Stamps have seven digits behind the point (sys/kern/subr_prf.c). `bsd_log` reads it.
 
 use memchr::memmem;
 

@@ -10,7 +10,7 @@
 //! db_enter() at db_enter+24                                  decimal
 //! end trace frame: 0x12eb78e82220, count: 4
 //! ```
-//! Kernels are linked anew at every boot, so that a symbol with its offset is all that lasts. [`super::bsd_log`] reads it.
+//! Kernels are linked anew at every boot, so that a symbol with its offset is all that lasts. `bsd_log` reads it.
 
 use memchr::memmem;
 
