@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 [[ -n ${KSTACK:-} ]] || cargo build --release --quiet --manifest-path "$here/Cargo.toml"
 kstack=${KSTACK:-${CARGO_TARGET_DIR:-$here/target}/release/kstack}
-"$here/benches/make-perf.py" "${KSTACK_PERF_MB:-100}" ${KSTACK_PERF_KIND:-} >"$work/perf.txt"
+"$here/benches/make-perf.py" "${KSTACK_PERF_MB:-100}" ${KSTACK_PERF_KIND:+"$KSTACK_PERF_KIND"} >"$work/perf.txt"
 echo "$(stat -c %s "$work/perf.txt") bytes, $(grep -c cpu-clock "$work/perf.txt") samples"
 
 "$kstack" flame "$work/perf.txt" >"$work/ours"
