@@ -123,7 +123,7 @@ fn reports() {
         "illumos-stacks/groups/input.txt",
         "illumos-stacks/mdb/input.txt",
         "illumos-stacks/panic/input.txt",
-        "illumos-dtrace/aggregated/input.txt",
+        "dtrace/aggregated/input.txt",
         "kstack-json/groups/input.ndjson",
         "kstack-json/report/input.json",
     ];

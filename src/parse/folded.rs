@@ -29,7 +29,8 @@ impl Format for Folded {
         for line in lex::lines(&head[..whole]).filter(|line| !line.bytes.trim_ascii().is_empty()) {
             let Some((stack, _)) = parts(line.bytes) else { return Confidence::No };
             lines += 1;
-            deep += usize::from(stack.contains(&b';') && !stack.contains(&b'\t') && !stack.starts_with(b" "));
+            let named = stack.iter().any(|byte| !matches!(byte, b';' | b' '));
+            deep += usize::from(named && stack.contains(&b';') && !stack.contains(&b'\t') && !stack.starts_with(b" "));
         }
         if deep > 0 && deep * 2 >= lines { Confidence::Likely } else { Confidence::No }
     }

@@ -48,7 +48,6 @@ pub mod freebsd;
 mod freebsd_procstat;
 pub mod ftrace_stack;
 pub mod gdb_bt;
-pub mod illumos_dtrace;
 mod illumos_line;
 pub mod illumos_modinfo;
 pub mod illumos_stacks;
@@ -167,7 +166,6 @@ pub static FORMATS: &[&dyn Format] = &[
     &gdb_bt::GdbBt,
     &illumos_modinfo::IllumosModinfo,
     &illumos_stacks::IllumosStacks,
-    &illumos_dtrace::IllumosDtrace,
     &perf_script::PerfScript,
     &dtrace::Dtrace,
     &bpftrace::Bpftrace,
