@@ -63,10 +63,11 @@ fn spoil(bytes: &mut Vec<u8>, how: &Spoil) {
 
 /// Runs `body` over `cases` spoilt copies of each file.
 fn over(files: &[&str], cases: u32, body: fn(&[u8])) {
-    for file in files {
+    use rayon::prelude::*;
+    files.par_iter().for_each(|file| {
         let original = std::fs::read(common::fixtures().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
         over_bytes(file, &original, cases, body);
-    }
+    });
 }
 
 /// As [`over`], for bytes that a test made.
@@ -127,7 +128,7 @@ fn reports() {
         "kstack-json/groups/input.ndjson",
         "kstack-json/report/input.json",
     ];
-    over(&reports, 100, fuzzing::report);
+    over(&reports, 60, fuzzing::report);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod darwin_ips_threads;
 pub mod darwin_kcdata;
 mod darwin_kcdata_items;
 pub mod darwin_kexts;
+pub mod darwin_loadinfo;
 pub mod darwin_panic;
 mod darwin_panic_explain;
 mod darwin_panic_fields;
@@ -153,6 +154,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &darwin_zone_log::DarwinZoneLog,
     &darwin_zprint::DarwinZprint,
     &darwin_kexts::Kextstat,
+    &darwin_loadinfo::KextutilInfo,
     &darwin_kexts::GdbKmods,
     &darwin_kexts::LldbKexts,
     &bsd_maps::Kldstat,
