@@ -5,23 +5,13 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::shared::shared;
 use kstack::model::addr::{Arch, Svma};
 use kstack::parse;
 use kstack::symbols::{self, disassemble};
 use serde_json::Value;
 
 const KSLAB: &str = "symbols/linux/kslab.ko.xz";
-
-/// The folder of captures and other people's logs, which are not part of the repository.
-fn shared(folder: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("KSTACK_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let path = root.join(folder);
-    if !path.is_dir() {
-        eprintln!("skipped: {} is not there", path.display());
-        return None;
-    }
-    Some(path)
-}
 
 fn images(args: &[&str]) -> Vec<Value> {
     let output = common::run(&[&["modules", "--format", "json", "-q"], args].concat());

@@ -5,19 +5,12 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Rows of a table with a head line, by column.
-fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
-    let row = |line: &str| head.iter().zip(line.split('\t')).map(|(name, value)| (name.to_string(), value.to_string())).collect();
-    lines.map(row).collect()
-}
+use common::shared::{Row, rows, shared};
 
 /// The functions of each stack that the log of `id` must have.
-fn wanted(frames: &[BTreeMap<String, String>], id: &str) -> Vec<Vec<String>> {
+fn wanted(frames: &[Row], id: &str) -> Vec<Vec<String>> {
     let mut stacks: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for row in frames.iter().filter(|row| row["id"] == id) {
         stacks.entry(row["stack"].parse().unwrap()).or_default().push(row["function"].clone());
@@ -36,16 +29,11 @@ fn found(log: &Path) -> Vec<Vec<String>> {
 
 #[test]
 fn stacks_of_the_bsds_are_found_frame_for_frame() {
-    let shared = std::env::var_os("KSTACK_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let folder = shared.join("corpus/crash-logs");
-    if !folder.is_dir() {
-        eprintln!("skipped: no crash logs in {}; set KSTACK_SHARED", folder.display());
-        return;
-    }
-    let frames = table(&folder.join("frames.tsv"));
+    let Some(folder) = shared("corpus/crash-logs") else { return };
+    let frames = rows(&folder.join("frames.tsv"));
     let mut score: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut missed = Vec::new();
-    for log in table(&folder.join("logs.tsv")).iter().filter(|log| log["exact"] == "yes" && log["os"].ends_with("bsd")) {
+    for log in rows(&folder.join("logs.tsv")).iter().filter(|log| log["exact"] == "yes" && log["os"].ends_with("bsd")) {
         let right = found(&folder.join(&log["file"])) == wanted(&frames, &log["id"]);
         let (good, all) = score.entry(log["os"].clone()).or_default();
         (*good, *all) = (*good + usize::from(right), *all + 1);

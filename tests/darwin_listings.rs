@@ -1,43 +1,13 @@
 //! Call trees of spindump and stacks of kernel debuggers against the tables beside them: every row. The scores are printed
-//! (`cargo test --test darwin_listings -- --nocapture`). The inputs lie outside the repository; without them these tests say so and end.
+//! (`cargo test --test darwin_listings -- --nocapture`).
 
 mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use common::shared::{by_line, chain, hex, inputs, rows, shared};
 use kstack::parse;
-use serde_json::Value;
-
-/// The folder of `kind` among the reference data: below `KSTACK_SHARED`, else beside the repository.
-fn shared(kind: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("KSTACK_SHARED").map(PathBuf::from);
-    let folder = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("darwin").join(kind);
-    if !folder.is_dir() {
-        eprintln!("skipped: {} is absent", folder.display());
-        return None;
-    }
-    Some(folder)
-}
-
-/// The rows of a table by the names of its columns.
-fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let text = fs::read_to_string(path).unwrap();
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap().split('\t').collect();
-    let row = |line: &str| head.iter().map(|name| (*name).to_string()).zip(line.split('\t').map(str::to_string)).collect();
-    lines.map(row).collect()
-}
-
-/// `inner@file:line < outer@file:line`, as the tables have it.
-fn chain(frame: &Value) -> String {
-    let one = |location: &Value| {
-        let file = location["file"].as_str().unwrap_or_default();
-        format!("{}@{}:{}", location["function"].as_str().unwrap_or("?"), file.rsplit('/').next().unwrap(), location["line"])
-    };
-    frame["locations"].as_array().unwrap().iter().map(one).collect::<Vec<_>>().join(" < ")
-}
 
 /// Right addresses, right names with lines, and all rows.
 struct Score {
@@ -50,17 +20,14 @@ struct Score {
     misnamed: usize,
 }
 
-fn score(input: &str, symbols: &[&str]) -> Option<Score> {
-    let (inputs, build) = (shared("inputs")?, shared("build")?);
-    let path = inputs.join(input).display().to_string();
-    let symbols: Vec<String> = symbols.iter().map(|arg| arg.replace("BUILD", &build.display().to_string())).collect();
+fn score(input: &str, symbols: &[&str]) -> Score {
+    let path = inputs().join(input).display().to_string();
     let mut args = vec!["symbolicate", "-q", "--no-demangle", "--format", "json", &path];
-    args.extend(symbols.iter().map(String::as_str));
+    args.extend(symbols);
     let report = common::json(&common::run(&args));
     let stacks = report["reports"][0]["stacks"].as_array().unwrap();
-    let frames: BTreeMap<u64, &Value> =
-        stacks.iter().flat_map(|stack| stack["frames"].as_array().unwrap()).map(|frame| (frame["line"].as_u64().unwrap(), frame)).collect();
-    let rows = rows(&inputs.join(format!("{input}.truth.tsv")));
+    let frames = by_line(&report["reports"][0]);
+    let rows = rows(&inputs().join(format!("{input}.truth.tsv")));
     assert_eq!(frames.len(), rows.len(), "{input}: as many frames as the table has");
     let leaves = rows.iter().filter(|row| row["kind"] == "leaf").count();
     assert!(leaves == 0 || leaves == stacks.len(), "{input}: a stack for each leaf");
@@ -69,7 +36,7 @@ fn score(input: &str, symbols: &[&str]) -> Option<Score> {
         let frame = frames[&row["line"].parse().unwrap()];
         let exact = frame["exact"].as_bool().unwrap_or(false);
         score.addresses += usize::from(frame["address"] == *row["addr"] && exact == (row["kind"] == "leaf"));
-        let offset = u64::from_str_radix(&row["symoff"][2..], 16).unwrap();
+        let offset = hex(&row["symoff"]);
         let module = frame["module"].as_str().unwrap_or_default();
         let image = module == row["image"] || row["image"] == "__kernel__" && module.contains("kernel") || module == row["uuid"];
         let named = frame["symbol"] == *row["symbol"] && frame["offset"] == offset && image && chain(frame) == row["chain"];
@@ -80,7 +47,7 @@ fn score(input: &str, symbols: &[&str]) -> Option<Score> {
         }
     }
     println!("{input:32} {:5} of {} addresses, {:5} of {} names with lines", score.addresses, score.all, score.names, score.all);
-    Some(score)
+    score
 }
 
 /// Input, symbols, and whether all names must be right.
@@ -89,27 +56,42 @@ const INPUTS: [(&str, &[&str], bool); 6] = [
         "spindump-10.9.txt",
         &[
             "-k",
-            "BUILD/a/legacy/mach_kernel",
+            "symbols/darwin/legacy/mach_kernel",
             "-m",
-            "BUILD/a/legacy/spl.kext",
+            "symbols/darwin/legacy/spl.kext",
             "-m",
-            "BUILD/a/legacy/zfs.kext",
+            "symbols/darwin/legacy/zfs.kext",
             "-l",
             "load-maps/kextstat-10.6.txt",
         ],
         true,
     ),
-    ("spindump-10.13.txt", &["-k", "BUILD/a/modern/kernel", "-m", "BUILD/a/modern/spl.kext", "-m", "BUILD/a/modern/zfs.kext"], true),
-    ("spindump-26-arm64.txt", &["-k", "BUILD/a/arm64e/kernel.release.t6000", "-S", "BUILD/a/arm64e"], true),
     (
-        "showallstacks-10.8-gdb.txt",
-        &["-k", "BUILD/a/legacy/mach_kernel", "-m", "BUILD/a/legacy/spl.kext", "-m", "BUILD/a/legacy/zfs.kext"],
+        "spindump-10.13.txt",
+        &["-k", "symbols/darwin/modern/kernel", "-m", "symbols/darwin/modern/spl.kext", "-m", "symbols/darwin/modern/zfs.kext"],
         true,
     ),
-    ("showallstacks-12-lldb.txt", &["-k", "BUILD/a/modern/kernel", "-m", "BUILD/a/modern/spl.kext", "-m", "BUILD/a/modern/zfs.kext"], true),
+    ("spindump-26-arm64.txt", &["-k", "symbols/darwin/arm64e/kernel.release.t6000", "-S", "symbols/darwin/arm64e"], true),
+    (
+        "showallstacks-10.8-gdb.txt",
+        &["-k", "symbols/darwin/legacy/mach_kernel", "-m", "symbols/darwin/legacy/spl.kext", "-m", "symbols/darwin/legacy/zfs.kext"],
+        true,
+    ),
+    (
+        "showallstacks-12-lldb.txt",
+        &["-k", "symbols/darwin/modern/kernel", "-m", "symbols/darwin/modern/spl.kext", "-m", "symbols/darwin/modern/zfs.kext"],
+        true,
+    ),
     (
         "showallstacks-14-arm64-lldb.txt",
-        &["-k", "BUILD/a/arm64e/kernel.release.t6000", "-m", "BUILD/a/arm64e/spl.kext", "-m", "BUILD/a/arm64e/zfs.kext"],
+        &[
+            "-k",
+            "symbols/darwin/arm64e/kernel.release.t6000",
+            "-m",
+            "symbols/darwin/arm64e/spl.kext",
+            "-m",
+            "symbols/darwin/arm64e/zfs.kext",
+        ],
         true,
     ),
 ];
@@ -118,7 +100,7 @@ const INPUTS: [(&str, &[&str], bool); 6] = [
 fn every_row_of_every_table() {
     let mut failures = Vec::new();
     for (input, symbols, all_names) in INPUTS {
-        let Some(score) = score(input, symbols) else { return };
+        let score = score(input, symbols);
         assert_eq!(score.addresses, score.all, "{input}: addresses and which of them are exact");
         assert_eq!(score.misnamed, 0, "{input}: frames with a wrong name");
         let wrong = score.wrong.first().filter(|_| all_names);
@@ -130,9 +112,8 @@ fn every_row_of_every_table() {
 /// Without the kexts' own offsets nothing else says where they lie: the frames do, by address without offset.
 #[test]
 fn frames_place_images_without_a_load_map() {
-    let Some(inputs) = shared("inputs") else { return };
     let bases = |input: &str| {
-        let text = fs::read(inputs.join(input)).unwrap();
+        let text = fs::read(inputs().join(input)).unwrap();
         let capture = parse::detect(&text).unwrap().parse(&text);
         let one = |image: &kstack::model::image::ImageClaim| (image.name.clone(), image.load.or(image.exec).map(|at| at.0));
         capture.images.iter().map(one).collect::<BTreeMap<_, _>>()
@@ -149,7 +130,7 @@ fn frames_place_images_without_a_load_map() {
 /// Every address that a real report prints, in the order of the report, with the names that it prints itself.
 #[test]
 fn real_reports_are_read_whole() {
-    let Some(real) = shared("real") else { return };
+    let Some(real) = shared("darwin/real") else { return };
     let truth = rows(&real.join("truth.tsv"));
     for (file, kernel, user) in [
         ("spindump-10.13-corestorage.txt", 10, 0),

@@ -1,55 +1,23 @@
 //! macOS panics against truth: the generated ones row by row (`cargo test --test darwin_panic -- --nocapture` prints the scores), and real
-//! ones against what a few plain rules find in their text. Both lie beside the repository; without them the tests say so.
+//! ones against what a few plain rules find in their text. Those lie beside the repository; without them the tests say so.
 
 mod common;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::shared::{chain, hex, inputs, rows, shared, symbols};
 use kstack::model::capture::Capture;
 use kstack::model::stack::{Lookup, Role, StackKind};
 use kstack::parse;
 use serde_json::Value;
 
-/// The folder with generated and real reports.
-fn shared() -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let folder = std::env::var_os("KSTACK_SHARED").map_or_else(beside, PathBuf::from).join("darwin");
-    let found = folder.is_dir().then_some(folder);
-    if found.is_none() {
-        eprintln!("skipped: no generated and real reports here; KSTACK_SHARED names their folder");
-    }
-    found
-}
-
-/// A table: one map of columns for each row.
-fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap().split('\t').collect();
-    let row = |line: &str| head.iter().map(|name| name.to_string()).zip(line.split('\t').map(str::to_string)).collect();
-    lines.map(row).collect()
-}
-
-fn hex(text: &str) -> u64 {
-    u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("{text} is no number"))
-}
-
-/// `inner@file:line < outer@file:line`.
-fn chain(frame: &Value) -> String {
-    let one = |location: &Value| {
-        let file = location["file"].as_str().unwrap_or_default();
-        format!("{}@{}:{}", location["function"].as_str().unwrap_or("?"), file.rsplit('/').next().unwrap(), location["line"])
-    };
-    frame["locations"].as_array().unwrap().iter().map(one).collect::<Vec<_>>().join(" < ")
-}
-
 /// How many rows of the truth about a report come out, how many there are, and what is wrong with the others.
-fn score(shared: &Path, input: &Path) -> (usize, usize, Vec<String>) {
-    let rows = table(&PathBuf::from(format!("{}.truth.tsv", input.display())));
+fn score(input: &Path) -> (usize, usize, Vec<String>) {
+    let rows = rows(&PathBuf::from(format!("{}.truth.tsv", input.display())));
     let build = rows[0]["file"].split('/').take(2).collect::<Vec<_>>().join("/");
-    let symbols = shared.join("build").join(build);
+    let symbols = symbols(&build);
     let args = ["symbolicate", "-q", "--no-demangle", "--format", "json", "-S", symbols.to_str().unwrap(), input.to_str().unwrap()];
     let answer = common::json(&common::run(&args));
     let report = &answer["reports"][0];
@@ -79,8 +47,7 @@ fn score(shared: &Path, input: &Path) -> (usize, usize, Vec<String>) {
 
 /// Every generated panic of that architecture.
 fn generated(arm: bool) {
-    let Some(shared) = shared() else { return };
-    let mut inputs: Vec<PathBuf> = fs::read_dir(shared.join("inputs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut inputs: Vec<PathBuf> = fs::read_dir(inputs()).unwrap().map(|entry| entry.unwrap().path()).collect();
     let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
     let panic = |path: &PathBuf| name(path).starts_with("panic-") && [".txt", ".ips", ".panic"].iter().any(|end| name(path).ends_with(end));
     inputs.retain(|path| panic(path) && name(path).contains("arm64") == arm);
@@ -88,7 +55,7 @@ fn generated(arm: bool) {
     assert!(inputs.len() >= 4, "the generated panics are there");
     let mut failed = Vec::new();
     for input in inputs {
-        let (right, all, wrong) = score(&shared, &input);
+        let (right, all, wrong) = score(&input);
         println!("{}: {right} of {all} rows", name(&input));
         failed.extend(wrong.into_iter().map(|line| format!("{} {line}", name(&input))));
     }
@@ -106,11 +73,11 @@ fn generated_panics_of_arm64() {
 }
 
 /// The excerpts of real panics: name and kind.
-fn real(shared: &Path) -> Vec<(String, Vec<u8>)> {
-    let index = table(&shared.join("real/INDEX.tsv"));
+fn real(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let index = rows(&folder.join("INDEX.tsv"));
     let panics = index.into_iter().filter(|row| row["file"].starts_with("panic-") || row["kind"].contains("panic footer"));
     panics
-        .map(|row| (row["file"].clone(), fs::read(shared.join("real").join(&row["file"])).unwrap()))
+        .map(|row| (row["file"].clone(), fs::read(folder.join(&row["file"])).unwrap()))
         .filter(|(name, _)| name.ends_with(".txt"))
         .collect()
 }
@@ -134,9 +101,9 @@ fn backtrace(text: &str) -> Vec<u64> {
 
 #[test]
 fn real_panics_are_detected_and_every_frame_is_extracted_in_order() {
-    let Some(shared) = shared() else { return };
+    let Some(folder) = shared("darwin/real") else { return };
     let mut frames = 0;
-    for (name, text) in real(&shared) {
+    for (name, text) in real(&folder) {
         assert_eq!(parse::detect(&text).map(|format| format.id()), Some("darwin-panic"), "{name}");
         let capture = read(&text);
         let stacks = capture.stacks.iter().filter(|stack| !stack.aside && stack.kind != StackKind::Irq);
@@ -167,9 +134,9 @@ fn ranges(text: &str) -> BTreeSet<(String, String, u64, Option<u64>)> {
 
 #[test]
 fn every_kext_of_real_panics_is_extracted() {
-    let Some(shared) = shared() else { return };
+    let Some(folder) = shared("darwin/real") else { return };
     let mut kexts = 0;
-    for (name, text) in real(&shared) {
+    for (name, text) in real(&folder) {
         let capture = read(&text);
         let claim = |claim: &kstack::model::image::ImageClaim| {
             let (start, size) = (claim.load.or(claim.exec)?.0, claim.size.or(claim.exec_size));
@@ -191,8 +158,8 @@ fn every_kext_of_real_panics_is_extracted() {
 
 #[test]
 fn a_damaged_excerpt_gives_no_kext_and_says_so() {
-    let Some(shared) = shared() else { return };
-    let text = fs::read(shared.join("real/panic-10.10-mangled-wrapped.txt")).unwrap();
+    let Some(folder) = shared("darwin/real") else { return };
+    let text = fs::read(folder.join("panic-10.10-mangled-wrapped.txt")).unwrap();
     let capture = read(&text);
     assert!(capture.images.iter().all(|claim| claim.kernel), "{:?}", capture.images);
     assert!(capture.notes.iter().any(|note| note.text.contains("line 1, 2, 3, 4, 5")), "{:?}", capture.notes);
@@ -200,11 +167,11 @@ fn a_damaged_excerpt_gives_no_kext_and_says_so() {
 
 #[test]
 fn names_that_real_panics_print_come_out() {
-    let Some(shared) = shared() else { return };
-    let rows = table(&shared.join("real/truth.tsv"));
+    let Some(folder) = shared("darwin/real") else { return };
+    let rows = rows(&folder.join("truth.tsv"));
     let mut seen = 0;
     for row in rows.iter().filter(|row| row["file"].starts_with("panic-")) {
-        let text = fs::read(shared.join("real").join(&row["file"])).unwrap();
+        let text = fs::read(folder.join(&row["file"])).unwrap();
         let capture = read(&text);
         let mut frames = capture.stacks.iter().flat_map(|stack| &stack.frames);
         let frame = frames.find(|frame| frame.line.to_string() == row["line"]).unwrap_or_else(|| panic!("{row:?}"));

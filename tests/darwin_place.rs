@@ -1,8 +1,7 @@
 //! Ground truth of placing: every row of the tables beside the generated macOS inputs, with what their reports state about the images, through
 //! placing and lookup with each kind of symbol file. The scores are printed (`cargo test --test darwin_place -- --nocapture`).
 //!
-//! Parsers have no part in this: the claims are those that a panic, a JSON stackshot or a debugger listing makes. The tables in the repository
-//! are a part; all of them are read where `KSTACK_SHARED` or `../shared` has them.
+//! Parsers have no part in this: the claims are those that a panic, a JSON stackshot or a debugger listing makes.
 
 mod common;
 
@@ -10,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::shared::{inputs, symbols};
 use kstack::model::addr::{Arch, Avma, parse_hex};
 use kstack::model::capture::{Capture, Os};
 use kstack::model::frame::Answer;
@@ -65,12 +65,6 @@ fn rows(path: &Path) -> Vec<Row> {
     lines.map(row).collect()
 }
 
-fn shared() -> Option<PathBuf> {
-    let own = std::env::var_os("KSTACK_SHARED").map(PathBuf::from);
-    let path = own.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"));
-    Some(path.join("darwin")).filter(|path| path.join("inputs").is_dir())
-}
-
 /// What one report states: its images, and where its frames point.
 struct Case {
     name: String,
@@ -111,26 +105,14 @@ fn case(name: &str, rows: Vec<Row>, basis: Basis, known: Known) -> Case {
     Case { name: name.to_string(), variant, rows, capture }
 }
 
-/// Tables that the repository has, and all others where they are at hand.
+/// A case for each table.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let folder = shared().map(|shared| shared.join("inputs"));
-    let names: Vec<PathBuf> = match &folder {
-        Some(folder) => fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect(),
-        None => {
-            println!("only the tables of the repository: no KSTACK_SHARED and no ../shared");
-            let own = ["panic-14-arm64-aux", "panic-14-arm64-fault", "panic-26-arm64-sptm"];
-            own.iter().map(|name| common::fixtures().join(format!("truth/darwin/{name}.txt.truth.tsv"))).collect()
-        }
-    };
-    for path in names {
+    for path in fs::read_dir(inputs()).unwrap().map(|entry| entry.unwrap().path()) {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();
         let Some(name) = file.strip_suffix(".truth.tsv") else { continue };
-        if let Some(folder) = &folder
-            && name.ends_with(".ips")
-            && name.starts_with("stacks-")
-        {
-            cases.push(json_case(name, &folder.join(name), &path));
+        if name.ends_with(".ips") && name.starts_with("stacks-") {
+            cases.push(json_case(name, &inputs().join(name), &path));
         } else if !name.contains("kcdata") && !name.ends_with(".stackshot") {
             let mut rows = rows(&path);
             // dtrace prints names without addresses where it has them.
@@ -180,10 +162,6 @@ fn json_case(name: &str, report: &Path, table: &Path) -> Case {
     case(name, rows, Basis::Unslid, Known::ByUuid)
 }
 
-fn root() -> PathBuf {
-    shared().map_or_else(|| common::fixtures().join("symbols/darwin"), |shared| shared.join("build/a"))
-}
-
 fn given(path: PathBuf, kernel: bool) -> GivenFile {
     GivenFile { name: None, path, address: None, kernel }
 }
@@ -200,7 +178,7 @@ fn library(kernel: Option<PathBuf>, kexts: &[PathBuf], folders: &[PathBuf]) -> L
 
 /// How symbol files are given; `None` where there are none of that kind for a build.
 fn ways(variant: &str) -> Vec<(&'static str, Library, bool)> {
-    let folder = root().join(variant);
+    let folder = symbols(variant);
     let kernel = match variant {
         "legacy" => "mach_kernel",
         "modern" => "kernel",
@@ -216,10 +194,10 @@ fn ways(variant: &str) -> Vec<(&'static str, Library, bool)> {
         ("folder", library(None, &[], std::slice::from_ref(&folder)), true),
     ];
     if variant != "legacy" {
-        ways.push(("fat kexts", library(Some(folder.join(kernel)), &kexts(&root().join("fat"), ""), &[]), true));
+        ways.push(("fat kexts", library(Some(folder.join(kernel)), &kexts(&symbols("fat"), ""), &[]), true));
     }
     if variant == "arm64e" {
-        let cache = root().join("fileset/kernelcache.release.mac13");
+        let cache = symbols("fileset/kernelcache.release.mac13");
         let dsyms = kexts(&folder, ".dSYM");
         ways.push(("kernel collection, folder", library(Some(cache.clone()), &[], std::slice::from_ref(&folder)), true));
         ways.push(("kernel collection, dSYMs of kexts", library(Some(cache.clone()), &dsyms, &[]), false));
@@ -293,7 +271,7 @@ fn panic_case(name: &str) -> Option<Case> {
 }
 
 fn folder_of(case: &Case) -> Library {
-    library(None, &[], &[root().join(&case.variant)])
+    library(None, &[], &[symbols(&case.variant)])
 }
 
 fn warnings(layout: &Layout) -> String {
@@ -398,7 +376,7 @@ fn the_start_of_a_collection_places_its_entries() {
         basis: Basis::Runtime,
         ..ImageClaim::default()
     });
-    let cache = root().join("fileset/kernelcache.release.mac13");
+    let cache = symbols("fileset/kernelcache.release.mac13");
     let (right, wrong) = score(&case, &library(Some(cache.clone()), &[], &[]), false);
     assert_eq!(right, case.rows.len(), "{wrong:?}");
     case.capture.images.last_mut().unwrap().id = ImageId::parse("00000000-0000-0000-0000-000000000001");
@@ -428,7 +406,7 @@ fn a_kernel_that_is_not_among_the_uuids_is_refused() {
 #[test]
 fn kernels_of_debug_kits_are_chosen_by_build_and_chip() {
     let kits = std::env::temp_dir().join(format!("kstack-kdk-{}", std::process::id()));
-    let source = root().join("arm64e");
+    let source = symbols("arm64e");
     for build in ["14.2_23C71", "14.3_23D56"] {
         let kernels = kits.join(format!("KDK_{build}.kdk/System/Library/Kernels"));
         copy(&source.join("kernel.release.t6000"), &kernels.join("kernel.release.t6000"));
@@ -494,7 +472,7 @@ fn copy(from: &Path, to: &Path) {
 /// The rows of a panic as a user looks them up by hand: addresses with a debugger's load map, and offsets into images, in each kind of file.
 #[test]
 fn addresses_and_offsets_on_the_command_line() {
-    let rows = rows(&common::fixtures().join("truth/darwin/panic-14-arm64-aux.txt.truth.tsv"));
+    let rows = rows(&inputs().join("panic-14-arm64-aux.txt.truth.tsv"));
     let files: [(&str, &[&str]); 4] = [
         ("kexts", &["-k", "A/kernel.release.t6000@__TEXT_EXEC=0xfffffe00127d0000", "-m", "A/spl.kext", "-m", "A/zfs.kext"]),
         (

@@ -5,41 +5,12 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use common::shared::{Row, chain, inputs, rows, shared, symbols};
 use kstack::model::capture::Capture;
 use kstack::parse::{self, Part};
 use serde_json::Value;
-
-/// A file of the reference data, if it is there.
-fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("KSTACK_SHARED").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    let file = root.join("darwin").join(path);
-    if !file.exists() {
-        eprintln!("skipped: {} is not there", file.display());
-        return None;
-    }
-    Some(file)
-}
-
-type Row = BTreeMap<String, String>;
-
-/// A table by its column names.
-fn rows(path: &Path) -> Vec<Row> {
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap().split('\t').collect();
-    lines.map(|line| head.iter().map(|name| name.to_string()).zip(line.split('\t').map(str::to_string)).collect()).collect()
-}
-
-/// `inner@file:line < outer@file:line`, as the tables have it.
-fn chain(frame: &Value) -> String {
-    let one = |location: &Value| {
-        let file = location["file"].as_str().unwrap_or_default();
-        format!("{}@{}:{}", location["function"].as_str().unwrap_or("?"), file.rsplit('/').next().unwrap(), location["line"])
-    };
-    frame["locations"].as_array().unwrap().iter().map(one).collect::<Vec<_>>().join(" < ")
-}
 
 /// The stackshot's report among those that the binary gives, its stacks by process and thread.
 fn stacks(report: &Value) -> BTreeMap<(String, String), &Value> {
@@ -72,8 +43,7 @@ const GENERATED: [(&str, &str, &str); 7] = [
 fn every_row_of_the_generated_stackshots() {
     let mut failures = Vec::new();
     for (input, truth, build) in GENERATED {
-        let files = [format!("inputs/{input}"), format!("inputs/{truth}"), format!("build/a/{build}")];
-        let [Some(path), Some(truth), Some(build)] = files.map(|file| shared(&file)) else { return };
+        let (path, truth, build) = (inputs().join(input), inputs().join(truth), symbols(build));
         let args = ["symbolicate", "--no-demangle", "--format", "json", path.to_str().unwrap(), "-S", build.to_str().unwrap()];
         let report = common::json(&common::run(&args));
         let is_stackshot = |report: &&Value| report["format"] != "darwin-panic" && report["format"] != "unknown";
@@ -113,7 +83,7 @@ fn every_row_of_the_generated_stackshots() {
 
 #[test]
 fn every_frame_of_apples_samples() {
-    let Some(truth) = shared("kcdata/truth.tsv") else { return };
+    let Some(truth) = shared("darwin/kcdata/truth.tsv") else { return };
     let mut files: BTreeMap<String, Vec<Row>> = BTreeMap::new();
     for row in rows(&truth) {
         files.entry(row["file"].clone()).or_default().push(row);
@@ -156,7 +126,7 @@ fn claims(path: &Path) -> Vec<(String, String)> {
 
 #[test]
 fn a_real_panic_has_two_reports() {
-    let Some(path) = shared("real/panic-26.6-arm64-watchdog-stackshot.ips") else { return };
+    let Some(path) = shared("darwin/real/panic-26.6-arm64-watchdog-stackshot.ips") else { return };
     let parts = parts(&std::fs::read(path).unwrap());
     let [panic, stackshot] = &parts[..] else { panic!("{} parts", parts.len()) };
     assert!(panic.text.as_ref().unwrap().starts_with(b"panic(cpu 0 caller 0xfffffe004153cfdc): watchdog timeout"));

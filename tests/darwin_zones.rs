@@ -3,12 +3,10 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde_json::Value;
+use common::shared::{by_line, chain, hex, inputs, rows};
 
 const SYMBOLS: [&str; 8] = [
     "-k",
@@ -21,50 +19,19 @@ const SYMBOLS: [&str; 8] = [
     "load-maps/gdb-showallkmods-10.7.txt",
 ];
 
-/// The reference data: below `KSTACK_SHARED`, else beside the repository.
-fn shared() -> Option<PathBuf> {
-    let root = std::env::var_os("KSTACK_SHARED").map(PathBuf::from);
-    let folder = root.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared")).join("darwin");
-    if !folder.is_dir() {
-        eprintln!("skipped: {} is absent", folder.display());
-        return None;
-    }
-    Some(folder)
-}
-
-fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let text = fs::read_to_string(path).unwrap();
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap().split('\t').collect();
-    lines.map(|line| head.iter().map(|name| (*name).to_string()).zip(line.split('\t').map(str::to_string)).collect()).collect()
-}
-
-fn chain(frame: &Value) -> String {
-    let one = |location: &Value| {
-        let file = location["file"].as_str().unwrap_or_default();
-        format!("{}@{}:{}", location["function"].as_str().unwrap_or("?"), file.rsplit('/').next().unwrap(), location["line"])
-    };
-    frame["locations"].as_array().unwrap().iter().map(one).collect::<Vec<_>>().join(" < ")
-}
-
 #[test]
 fn every_row_of_the_table() {
-    let Some(folder) = shared() else { return };
-    let input = folder.join("inputs/zoneleak-10.7-gdb.txt").display().to_string();
-    let map = folder.join("inputs/gdb-showallkmods-10.7.txt").display().to_string();
-    let build = |file: &str| folder.join("build/a/legacy").join(file).display().to_string();
-    let (kernel, spl, zfs) = (build("mach_kernel"), build("spl.kext"), build("zfs.kext"));
-    let args = ["symbolicate", "-q", "--no-demangle", "--format", "json", &input, "-k", &kernel, "-m", &spl, "-m", &zfs, "-l", &map];
+    let input = inputs().join("zoneleak-10.7-gdb.txt").display().to_string();
+    let args = [&["symbolicate", "-q", "--no-demangle", "--format", "json", &input], &SYMBOLS[..]].concat();
     let report = common::json(&common::run(&args));
     let stacks = report["reports"][0]["stacks"].as_array().unwrap();
-    let frames: BTreeMap<u64, &Value> =
-        stacks.iter().flat_map(|stack| stack["frames"].as_array().unwrap()).map(|frame| (frame["line"].as_u64().unwrap(), frame)).collect();
+    let frames = by_line(&report["reports"][0]);
     let rows = rows(Path::new(&format!("{input}.truth.tsv")));
     assert_eq!(frames.len(), rows.len(), "as many frames as the table has");
     let mut right = 0;
     for row in &rows {
         let frame = frames[&row["line"].parse().unwrap()];
-        let offset = u64::from_str_radix(&row["symoff"][2..], 16).unwrap();
+        let offset = hex(&row["symoff"]);
         let module = frame["module"].as_str().unwrap_or_default();
         let image = module == row["image"] || row["image"] == "__kernel__" && module == "mach_kernel";
         let same = frame["address"] == *row["addr"] && frame["symbol"] == *row["symbol"] && frame["offset"] == offset;

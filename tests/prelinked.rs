@@ -2,12 +2,11 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use common::folder::Folder;
 use common::prelinked::{KEXTS, Plist, cache};
+use common::shared::{Row, frames, inputs, rows};
 use serde_json::Value;
 
 const FORMS: [Plist; 2] = [Plist::Plain, Plist::Serialized];
@@ -17,26 +16,15 @@ fn report(args: &[&str]) -> (Value, String) {
     (common::json(&output)["reports"][0].clone(), common::stderr(&output))
 }
 
-fn frames(report: &Value) -> Vec<&Value> {
-    report["stacks"].as_array().unwrap().iter().flat_map(|stack| stack["frames"].as_array().unwrap()).collect()
-}
-
-fn rows(path: &Path) -> Vec<BTreeMap<String, String>> {
-    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap().split('\t').collect();
-    lines.map(|line| head.iter().map(|name| name.to_string()).zip(line.split('\t').map(str::to_string)).collect()).collect()
-}
-
 /// Rows of the truth that come out with image, symbol and offset, and the first that does not.
-fn score(report: &Value, rows: &[BTreeMap<String, String>]) -> (usize, Option<String>) {
-    let by_line = |row: &BTreeMap<String, String>| {
+fn score(report: &Value, rows: &[Row]) -> (usize, Option<String>) {
+    let by_line = |row: &Row| {
         frames(report)
             .into_iter()
             .find(|frame| frame["line"].as_u64() == row["line"].parse().ok() && frame["address"] == row["addr"])
             .cloned()
     };
-    let is_right = |row: &&BTreeMap<String, String>| {
+    let is_right = |row: &&Row| {
         let Some(frame) = by_line(row) else { return false };
         let kernel = matches!(frame["module"].as_str(), Some("kernel" | "mach_kernel"));
         let image = if row["image"] == "__kernel__" { kernel } else { frame["module"] == row["image"] };
@@ -62,19 +50,13 @@ fn every_frame_of_a_stackshot_is_named_by_the_cache_alone() {
     }
 }
 
-/// The generated panics, slid and not, with nothing but the cache; they lie beside the repository.
+/// The generated panics, slid and not, with nothing but the cache.
 #[test]
 fn panics_of_slid_kernels_are_named_by_the_cache_alone() {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-    let inputs = std::env::var_os("KSTACK_SHARED").map_or_else(beside, PathBuf::from).join("darwin/inputs");
-    if !inputs.is_dir() {
-        eprintln!("skipped: no generated reports here; KSTACK_SHARED names their folder");
-        return;
-    }
     let folder = Folder::new("prelinked-panics");
     let path = folder.write("kernelcache", cache(Plist::Serialized));
     let mut tried = 0;
-    for entry in fs::read_dir(&inputs).unwrap() {
+    for entry in fs::read_dir(inputs()).unwrap() {
         let truth = entry.unwrap().path();
         let name = truth.file_name().unwrap().to_string_lossy().into_owned();
         let Some(input) = name.strip_suffix(".truth.tsv").filter(|name| name.starts_with("panic-")) else { continue };
@@ -82,7 +64,7 @@ fn panics_of_slid_kernels_are_named_by_the_cache_alone() {
         if !rows.iter().all(|row| row["file"].starts_with("a/legacy/")) {
             continue;
         }
-        let (report, said) = report(&["-k", &path, inputs.join(input).to_str().unwrap()]);
+        let (report, said) = report(&["-k", &path, inputs().join(input).to_str().unwrap()]);
         let (right, wrong) = score(&report, &rows);
         println!("{input}: {right} of {} rows, slide {}", rows.len(), report["slide"]);
         assert_eq!(right, rows.len(), "{input}: {wrong:?}\n{said}");

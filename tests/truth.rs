@@ -3,49 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::fs;
-
-use serde_json::Value;
-
-/// One row of a truth table.
-struct Row {
-    line: u64,
-    address: String,
-    image: String,
-    symbol: String,
-    offset: u64,
-    chain: String,
-}
-
-fn rows(name: &str) -> Vec<Row> {
-    let text = fs::read_to_string(common::fixtures().join("truth/darwin").join(name)).unwrap();
-    let mut lines = text.lines();
-    let head: Vec<&str> = lines.next().unwrap().split('\t').collect();
-    let column = |name: &str| head.iter().position(|column| *column == name).unwrap();
-    let [line, address, image, symbol, offset, chain] = ["line", "addr", "image", "symbol", "symoff", "chain"].map(column);
-    let row = |text: &str| {
-        let cells: Vec<&str> = text.split('\t').collect();
-        Row {
-            line: cells[line].parse().unwrap(),
-            address: cells[address].into(),
-            image: cells[image].into(),
-            symbol: cells[symbol].into(),
-            offset: u64::from_str_radix(&cells[offset][2..], 16).unwrap(),
-            chain: cells[chain].into(),
-        }
-    };
-    lines.map(row).collect()
-}
-
-/// `inner@file:line < outer@file:line`, as the tables have it.
-fn chain(frame: &Value) -> String {
-    let one = |location: &Value| {
-        let file = location["file"].as_str().unwrap_or_default();
-        format!("{}@{}:{}", location["function"].as_str().unwrap_or("?"), file.rsplit('/').next().unwrap(), location["line"])
-    };
-    frame["locations"].as_array().unwrap().iter().map(one).collect::<Vec<_>>().join(" < ")
-}
+use common::shared::{by_line, chain, hex, rows};
 
 /// What a run must get right.
 #[derive(Clone, Copy, PartialEq)]
@@ -60,30 +18,24 @@ fn score(input: &str, truth: &str, args: &[&str], want: Want) -> (usize, usize, 
     let input = format!("truth/darwin/{input}.txt");
     let all: Vec<&str> = [&["symbolicate", "--no-demangle", "--format", "json", &input], args].concat();
     let report = common::json(&common::run(&all));
-    let frames: BTreeMap<u64, &Value> = report["reports"][0]["stacks"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|stack| stack["frames"].as_array().unwrap())
-        .map(|frame| (frame["line"].as_u64().unwrap(), frame))
-        .collect();
-    let rows = rows(truth);
+    let frames = by_line(&report["reports"][0]);
+    let rows = rows(&common::fixtures().join("truth/darwin").join(truth));
     assert_eq!(frames.len(), rows.len(), "{input}: as many frames as the truth has");
     let mut wrong = Vec::new();
     let mut right = 0;
     for row in &rows {
-        let frame = frames[&row.line];
+        let frame = frames[&row["line"].parse().unwrap()];
         let module = frame["module"].as_str().unwrap_or_default();
-        let image = module == row.image || (row.image == "__kernel__" && module == "mach_kernel");
-        let named = frame["symbol"] == *row.symbol && frame["offset"] == row.offset && image && frame["address"] == *row.address;
+        let image = module == row["image"] || (row["image"] == "__kernel__" && module == "mach_kernel");
+        let named = frame["symbol"] == row["symbol"] && frame["offset"] == hex(&row["symoff"]) && image && frame["address"] == row["addr"];
         let unnamed = frame["symbol"].is_null() && frame["trust"] == "unresolved";
         right += usize::from(named);
         let fine = match want {
-            Want::All => named && chain(frame) == row.chain,
+            Want::All => named && chain(frame) == row["chain"],
             Want::NoWrongName => named || unnamed,
         };
         if !fine {
-            wrong.push(format!("line {}: {}+{:#x} {} but got {frame}", row.line, row.symbol, row.offset, row.chain));
+            wrong.push(format!("{row:?} but got {frame}"));
         }
     }
     (right, rows.len(), wrong)

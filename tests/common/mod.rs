@@ -3,6 +3,7 @@
 
 pub mod folder;
 pub mod prelinked;
+pub mod shared;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
