@@ -10,7 +10,16 @@ use crate::names::base_name;
 /// The guilty frame of `case`.
 pub fn find(scene: &Scene<'_, '_>, case: &Case, skip: &SkipList) -> Option<Guilty> {
     let interrupt = |function: &str| skip.class(function, "") == Some("interrupt");
-    let seats = scene.seats(case.kind.from, interrupt);
+    let mut seats = scene.seats(case.kind.from, interrupt);
+    if case.kind.from == Seat::Trace
+        && let Some((function, file)) = mentioned(&scene.message)
+    {
+        // Stacks of other reports stand between, and the headline's own may be lost: then what it names is all that is certain.
+        seats.sort_by_key(|(stack, _)| !scene.has(*stack, &function));
+        if !seats.first().is_some_and(|(stack, _)| scene.has(*stack, &function)) && skip.class(&function, case.kind.set).is_none() {
+            return Some(said(&function, file));
+        }
+    }
     let walk = |(stack, start): (usize, usize)| Walk { scene, skip, set: case.kind.set, stack, start };
     if case.kind.from != Seat::Place {
         return seats.into_iter().find_map(|seat| walk(seat).guilty()).or_else(|| headline(scene, case, skip));

@@ -138,6 +138,11 @@ impl<'a, 'r> Scene<'a, 'r> {
         certain.find(|n| !enters(n))
     }
 
+    /// Whether `function` is anywhere in stack `stack`.
+    pub fn has(&self, stack: usize, function: &str) -> bool {
+        (0..self.report.capture.stacks[stack].frames.len()).any(|n| self.function(stack, n).as_deref() == Some(function))
+    }
+
     /// The function of frame `n` of stack `stack`, without compiler suffixes.
     pub fn function(&self, stack: usize, n: usize) -> Option<String> {
         let symbol = self.report.named(stack, n).symbol?;
