@@ -65,6 +65,46 @@ fn groups_frames_images_and_places_are_in_it() {
     assert!(data["reports"][0]["images"].as_array().unwrap().iter().any(|image| image["name"] == "net.example.zfs"));
 }
 
+/// The packed text of the first report.
+fn text(page: &str) -> String {
+    use std::io::Read;
+    let block = page.split("id=\"text-0\">").nth(1).unwrap().split("</script>").next().unwrap();
+    let value = |c: u8| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".iter().position(|own| *own == c);
+    let digits: Vec<u32> = block.bytes().filter_map(value).map(|digit| digit as u32).collect();
+    let bytes = digits.chunks(4).flat_map(|four| {
+        let word = four.iter().fold(0, |word, digit| word << 6 | digit) << (6 * (4 - four.len()));
+        word.to_be_bytes()[1..four.len()].to_vec()
+    });
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&bytes.collect::<Vec<u8>>()[..]).read_to_string(&mut text).unwrap();
+    text
+}
+
+/// JSON is not for people: the page has the stacks as text, and its links lead to lines of that.
+#[test]
+fn reports_in_json_are_listed() {
+    let page = stdout(&run(&["report", "darwin-stackshot-json/deadlock/input.ips"]));
+    let (text, data) = (text(&page), data(&page));
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(!text.contains('{') && data["reports"][0]["own_text"] == false, "{text}");
+    let (mut members, mut frames) = (0, 0);
+    for group in data["groups"].as_array().unwrap() {
+        for member in group["members"].as_array().unwrap() {
+            let heading = lines[member[1].as_u64().unwrap() as usize - 1];
+            assert!(heading.contains(member[2].as_str().unwrap()), "{member} but {heading}");
+            members += 1;
+        }
+        for frame in group["frames"].as_array().unwrap() {
+            let line = lines[frame[1].as_u64().unwrap() as usize - 1];
+            let told = &data["frames"][frame[0].as_u64().unwrap() as usize];
+            // A null return address ends a stack and has no line of its own.
+            assert!(told["text"] == "0x0" || line.contains(told["text"].as_str().unwrap()), "{told} but {line}");
+            frames += 1;
+        }
+    }
+    assert!(members > 1 && frames > 5, "{members} {frames}");
+}
+
 #[test]
 fn hostile_names_stay_data() {
     let page = page(hostile().as_bytes());

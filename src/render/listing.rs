@@ -15,17 +15,26 @@ use crate::place::Image;
 /// # Errors
 /// When writing fails.
 pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Result<()> {
-    for (at, stack) in report.capture.stacks.iter().enumerate() {
-        writeln!(out, "{}", visible_line(&heading(stack)))?;
-        if let Some(wait) = waiting(stack) {
-            writeln!(out, "    {}", visible_line(&wait))?;
-        }
-        for (n, raw) in stack.frames.iter().enumerate().filter(|(_, raw)| !raw.is_end()) {
-            let written = frame(report, at, n, style);
-            writeln!(out, "    {}{}", if raw.reliable { "" } else { "? " }, painted(&written.line, style))?;
-            written.below.iter().try_for_each(|below| writeln!(out, "    {}", painted(below, style)))?;
-        }
-        writeln!(out)?;
+    (0..report.capture.stacks.len()).try_for_each(|at| {
+        lines(report, at, style, |_, line| writeln!(out, "{line}"))?;
+        writeln!(out)
+    })
+}
+
+/// The lines of stack `at`, each with the number of its frame: none for the lines of the heading.
+///
+/// # Errors
+/// Those of `each`.
+pub fn lines<E>(report: &Report<'_>, at: usize, style: Style, mut each: impl FnMut(Option<usize>, &str) -> Result<(), E>) -> Result<(), E> {
+    let stack = &report.capture.stacks[at];
+    each(None, &visible_line(&heading(stack)))?;
+    if let Some(wait) = waiting(stack) {
+        each(None, &format!("    {}", visible_line(&wait)))?;
+    }
+    for (n, raw) in stack.frames.iter().enumerate().filter(|(_, raw)| !raw.is_end()) {
+        let written = frame(report, at, n, style);
+        each(Some(n), &format!("    {}{}", if raw.reliable { "" } else { "? " }, painted(&written.line, style)))?;
+        written.below.iter().try_for_each(|below| each(Some(n), &format!("    {}", painted(below, style))))?;
     }
     Ok(())
 }

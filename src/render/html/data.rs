@@ -113,7 +113,9 @@ pub struct PageReport {
     images: Vec<PageImage>,
     all_images: usize,
     bytes: usize,
-    /// Why the text is not whole.
+    /// Whether the page has the report's own text: only there do numbers of lines of evidence lead.
+    own_text: bool,
+    /// Why the text is not whole, or not the file's.
     cut: Option<String>,
 }
 
@@ -133,6 +135,7 @@ impl PageReport {
             images: layout.images.iter().take(MOST_IMAGES).map(PageImage::of).collect(),
             all_images: layout.images.len(),
             bytes: report.text.len(),
+            own_text: text.is_own(),
             cut: text.cut.clone(),
         }
     }
@@ -184,21 +187,21 @@ pub struct PageGroup<'a> {
     waits: Names,
     /// By process, numbers in names left out.
     pub processes: Names,
-    /// Where the first members stand: report, line, thread id, process.
+    /// Where the first members stand: report, line of the page's text, thread id, process.
     members: Vec<(u32, u32, Option<Shown>, Option<Shown>)>,
     all_members: usize,
     /// Report of the frames, from 0.
     report: u32,
-    /// Number of each frame and its line, innermost first.
+    /// Number of each frame and its line in the page's text, innermost first.
     frames: Vec<(u32, u32)>,
     /// Index of the frame that names the group.
     interesting: Option<usize>,
 }
 
 impl<'a> PageGroup<'a> {
-    fn of(groups: &Groups<'_, '_>, group: &'a Group, tally: &Tally, table: &mut FrameTable) -> PageGroup<'a> {
+    fn of(groups: &Groups<'_, '_>, group: &'a Group, tally: &Tally, table: &mut FrameTable, texts: &[Embedded]) -> PageGroup<'a> {
         let at = group.shown;
-        let frames = groups.stack(at).frames.iter().enumerate();
+        let (stack, text) = (groups.stack(at), &texts[at.report as usize]);
         PageGroup {
             fingerprint: &group.fingerprint,
             count: group.count,
@@ -207,19 +210,24 @@ impl<'a> PageGroup<'a> {
             states: Names::of(&tally.states),
             waits: Names::of(&tally.wait_channels),
             processes: Names::of(&numbered(&tally.processes)),
-            members: group.members.iter().take(MOST_MEMBERS).map(|member| member_of(groups, *member)).collect(),
+            members: group.members.iter().take(MOST_MEMBERS).map(|member| member_of(groups, *member, texts)).collect(),
             all_members: group.members.len(),
             report: at.report,
-            frames: frames.map(|(n, frame)| (table.number(groups, at, n), frame.line)).collect(),
+            frames: (0..stack.frames.len()).map(|n| (table.number(groups, at, n), text.frame_line(at.stack as usize, n, stack))).collect(),
             interesting: group.interesting,
         }
     }
 }
 
-fn member_of(groups: &Groups<'_, '_>, at: StackRef) -> (u32, u32, Option<Shown>, Option<Shown>) {
+fn member_of(groups: &Groups<'_, '_>, at: StackRef, texts: &[Embedded]) -> (u32, u32, Option<Shown>, Option<Shown>) {
     let stack = groups.stack(at);
     let id = stack.tid.clone().or_else(|| stack.pid.map(|pid| pid.to_string()));
-    (at.report, stack.line, id.as_deref().map(Shown::from), stack.process.as_deref().map(Shown::from))
+    (
+        at.report,
+        texts[at.report as usize].line(at.stack as usize, stack),
+        id.as_deref().map(Shown::from),
+        stack.process.as_deref().map(Shown::from),
+    )
 }
 
 /// One frame.
@@ -301,7 +309,7 @@ impl<'a> Page<'a> {
                 }
             }
             if n < MOST_GROUPS {
-                list.push(PageGroup::of(groups, group, &tally, &mut table));
+                list.push(PageGroup::of(groups, group, &tally, &mut table, texts));
             }
         }
         let reports: Vec<PageReport> =

@@ -10,6 +10,7 @@ use flate2::write::GzEncoder;
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+use super::listed::Listed;
 use crate::group::{Groups, StackRef};
 use crate::model::stack::Stack;
 use crate::render::code;
@@ -33,8 +34,27 @@ pub struct Embedded {
     pub lines: Vec<u8>,
     /// JSON: `runs`, the number of the first line and how many follow, for each piece of the text; `notes`, what symbol files say.
     pub notes: Vec<u8>,
-    /// Why the text is not whole.
+    /// Why the text is not whole, or not the file's.
     pub cut: Option<String>,
+    /// Where stacks stand in the text, if it is not the report's own.
+    listed: Option<Listed>,
+}
+
+impl Embedded {
+    /// The line of a stack in the text; 0 if it is not there.
+    pub fn line(&self, at: usize, stack: &Stack) -> u32 {
+        self.listed.as_ref().map_or(stack.line, |listed| listed.stacks.get(at).map_or(0, |(line, _)| *line))
+    }
+
+    /// The line of frame `n` of stack `at` in the text; 0 if it is not there.
+    pub fn frame_line(&self, at: usize, n: usize, stack: &Stack) -> u32 {
+        self.listed.as_ref().map_or(stack.frames[n].line, |listed| listed.stacks.get(at).map_or(0, |(_, frames)| frames[n]))
+    }
+
+    /// Whether the text is the report's own.
+    pub fn is_own(&self) -> bool {
+        self.listed.is_none()
+    }
 }
 
 /// A piece of a report: its bytes, and the number of its first line, from 1.
@@ -51,6 +71,9 @@ pub fn all(groups: &Groups<'_, '_>) -> io::Result<Vec<Embedded>> {
 
 fn one(groups: &Groups<'_, '_>, number: usize, room: &mut usize) -> io::Result<Embedded> {
     let report = &groups.reports[number];
+    if report.capture.listed {
+        return listed(groups, number, room);
+    }
     let (pieces, cut) = pieces(report.text, &report.capture.stacks, *room);
     *room -= pieces.iter().map(|(range, _)| range.len()).sum::<usize>();
     let mut notes = Notes { groups, texts: Vec::new(), of_answer: FxHashMap::default() };
@@ -62,7 +85,40 @@ fn one(groups: &Groups<'_, '_>, number: usize, room: &mut usize) -> io::Result<E
         lines: pack(std::iter::once(&bytes[..]))?,
         notes: pack(std::iter::once(&serde_json::to_vec(&Meta { runs, notes: notes.texts })?[..]))?,
         cut,
+        listed: None,
     })
+}
+
+/// A report whose stacks are shown in place of its text.
+fn listed(groups: &Groups<'_, '_>, number: usize, room: &mut usize) -> io::Result<Embedded> {
+    let listed = Listed::of(&groups.reports[number], *room);
+    *room = room.saturating_sub(listed.text.len());
+    let group_of = groups_of(groups, number);
+    let line = |line: u32, stack: usize| [line, group_of[stack], 0];
+    let of_stack = |(at, (heading, frames)): (usize, &(u32, Vec<u32>))| {
+        let frames = frames.iter().filter(|line| **line > 0).map(|frame| line(*frame, at)).collect::<Vec<_>>();
+        std::iter::once(line(*heading, at)).chain(frames)
+    };
+    let lines = listed.stacks.iter().enumerate().flat_map(of_stack).flatten();
+    let bytes: Vec<u8> = lines.flat_map(u32::to_le_bytes).collect();
+    Ok(Embedded {
+        text: pack(std::iter::once(&listed.text[..]))?,
+        lines: pack(std::iter::once(&bytes[..]))?,
+        notes: pack(std::iter::once(&serde_json::to_vec(&Meta { runs: vec![(1, u64::from(listed.lines))], notes: Vec::new() })?[..]))?,
+        cut: Some(listed.why.clone()),
+        listed: Some(listed),
+    })
+}
+
+/// The number of the group of each stack of a report.
+fn groups_of(groups: &Groups<'_, '_>, number: usize) -> Vec<u32> {
+    let mut group_of = vec![NO_GROUP; groups.reports[number].capture.stacks.len()];
+    for (n, group) in groups.list.iter().take(super::data::MOST_GROUPS).enumerate() {
+        for member in group.members.iter().filter(|member| member.report as usize == number) {
+            group_of[member.stack as usize] = n as u32;
+        }
+    }
+    group_of
 }
 
 #[derive(Serialize)]
@@ -111,12 +167,7 @@ fn is_binary(text: &[u8]) -> bool {
 /// The lines of all stacks, each with group and note, in their order.
 fn lines(groups: &Groups<'_, '_>, number: usize, pieces: &[Piece], notes: &mut Notes<'_, '_, '_>) -> Vec<[u32; 3]> {
     let report = &groups.reports[number];
-    let mut group_of = vec![NO_GROUP; report.capture.stacks.len()];
-    for (n, group) in groups.list.iter().take(super::data::MOST_GROUPS).enumerate() {
-        for member in group.members.iter().filter(|member| member.report as usize == number) {
-            group_of[member.stack as usize] = n as u32;
-        }
-    }
+    let group_of = groups_of(groups, number);
     let end = pieces.last().map_or(0, |(range, _)| range.end as u64);
     let mut lines = Vec::new();
     for (at, stack) in report.capture.stacks.iter().enumerate() {
@@ -127,6 +178,9 @@ fn lines(groups: &Groups<'_, '_>, number: usize, pieces: &[Piece], notes: &mut N
         for code in stack.code.iter().filter(|code| code.line_start < end && !code.listing.is_empty()) {
             lines.push([code.line, group_of[at], notes.said(&code::lines(code))]);
         }
+    }
+    for remark in report.capture.remarks.iter().filter(|remark| remark.line_start < end) {
+        lines.push([remark.line, NO_GROUP, notes.said(std::slice::from_ref(&remark.text))]);
     }
     lines.sort_unstable_by_key(|[line, _, note]| (*line, u32::MAX - note));
     lines.dedup_by_key(|[line, ..]| *line);

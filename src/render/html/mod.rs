@@ -10,6 +10,7 @@
 pub mod data;
 pub mod embed;
 mod escape;
+mod listed;
 pub mod triage;
 
 use std::io::{self, Write};

@@ -55,7 +55,7 @@ function triage() {
 function evidenceLink(evidence) {
   const report = data.reports.findIndex((report) => report.source === evidence.source);
   const text = data.all_reports > 1 ? `${evidence.source}:${evidence.line}` : `line ${evidence.line}`;
-  return report < 0 ? text : el("a", { href: lineHash(report, evidence.line) }, text);
+  return report < 0 || !data.reports[report].own_text ? text : el("a", { href: lineHash(report, evidence.line) }, text);
 }
 
 // Keys of the page; those of a field that is typed into are its own.
