@@ -31,7 +31,7 @@ pub fn cells(image: &Image) -> [String; 6] {
 }
 
 /// Where it lies; where only the address of its code is known, that, and said to be it.
-fn address(image: &Image) -> Option<String> {
+pub fn address(image: &Image) -> Option<String> {
     let load = image.load.map(|load| load.to_string());
     load.or_else(|| image.exec.map(|(exec, _)| format!("{exec} __TEXT_EXEC")))
 }

@@ -18,7 +18,7 @@ use crate::place::Image;
 use crate::render::groups::{frame, numbered, ranked};
 use crate::render::sanitize::visible_line;
 use crate::render::summary::{Summary, advice};
-use crate::render::{Report, Style};
+use crate::render::{Report, Style, modules};
 use crate::triage::rules::is_blocked;
 
 /// Groups in one page; the most frequent ones.
@@ -160,8 +160,8 @@ impl PageImage {
         PageImage {
             name: Shown::from(&*image.name),
             version: image.version.as_deref().map(Shown::from),
-            load: image.load.map(|load| load.to_string()),
-            size: image.size.map(|size| format!("{size:#x}")),
+            load: modules::address(image),
+            size: image.size.or(image.exec.and_then(|(_, size)| size)).map(|size| format!("{size:#x}")),
             id: image.wanted.or(file_id).map(|id| id.to_string()),
             status: image.status().name(),
             file: image.file().map(|path| Shown::from(&*path.display().to_string())),
