@@ -11,15 +11,22 @@
 //! [<ffffffffffffffff>] 0xffffffffffffffff
 //! /proc/10/stack:[<0>] kthread+0xda/0x100          grep .
 //! PID = 301                                        crmsh
+//!
+//! ==> /proc/271/comm <==                           other files of the same task, in both forms
+//! txg_sync
+//! /proc/10/wchan:rrw_enter_write
 //! ```
 //! Sample: Debian 6.1 with OpenZFS. Sources: `proc_pid_stack` in fs/proc/base.c (4.14, 6.12). All frames are return addresses; the
 //! file of a running thread is empty.
+
+use std::collections::BTreeMap;
 
 use memchr::memmem;
 
 use super::lex::{self, Line};
 use super::linux_frame::{self, Trace};
 use super::linux_prefix::{Context, Record};
+use super::linux_proc_task::{FILES, Task};
 use super::linux_symbol;
 use super::{Confidence, Format, Holds};
 use crate::model::addr::{Arch, Avma};
@@ -97,6 +104,10 @@ struct Reader<'t> {
     heading: Option<u32>,
     /// The path in front of the latest line of `grep`.
     path: &'t [u8],
+    /// Which other file of a task the lines are of.
+    section: Option<(Owner, &'static str)>,
+    /// The bytes of those files.
+    files: BTreeMap<(i64, i64, &'static str), Vec<u8>>,
     /// The latest frame is an entry into the kernel, or the terminator below it.
     ended: bool,
     arch: Option<Arch>,
@@ -104,16 +115,26 @@ struct Reader<'t> {
 
 impl<'t> Reader<'t> {
     fn line(&mut self, line: &Line<'t>) {
+        if let Some((owner, file, rest)) = file_line(line.bytes) {
+            return self.file(&owner, file, rest);
+        }
         let (path, rest, at) = split(line.bytes);
         if let Some(path) = path.filter(|path| *path != self.path) {
             self.head(line, Owner { comm: None, ..path_ids(path).unwrap_or_default() });
             self.path = path;
         }
         if let Some(frame) = frame(line, rest, at) {
+            self.section = None;
             self.frame(frame);
         } else if rest.trim_ascii().is_empty() {
             self.close();
+        } else if let Some(section) = file_heading(line.bytes) {
+            self.head(line, section.0.clone());
+            self.section = Some(section);
+        } else if let Some((owner, file)) = self.section.clone().filter(|_| path_ids(line.bytes).is_none()) {
+            self.file(&owner, file, line.bytes);
         } else {
+            self.section = None;
             self.head(line, owner(line.bytes));
         }
     }
@@ -123,6 +144,14 @@ impl<'t> Reader<'t> {
         self.close();
         self.heading = (owner != Owner::default()).then_some(line.number);
         self.owner = owner;
+    }
+
+    /// A line of another file of a task.
+    fn file(&mut self, owner: &Owner, file: &'static str, text: &[u8]) {
+        let Some(pid) = owner.pid else { return };
+        let bytes = self.files.entry((pid, owner.tid.unwrap_or(pid), file)).or_default();
+        bytes.extend_from_slice(text);
+        bytes.push(b'\n');
     }
 
     fn frame(&mut self, frame: RawFrame) {
@@ -162,6 +191,17 @@ impl<'t> Reader<'t> {
 
     fn finish(mut self) -> Capture {
         self.close();
+        let mut tasks: BTreeMap<(i64, i64), Task> = BTreeMap::new();
+        for ((pid, tid, file), bytes) in &self.files {
+            tasks.entry((*pid, *tid)).or_default().take(file, bytes.trim_ascii_end());
+        }
+        for stack in self.stacks.iter_mut().filter(|_| !tasks.is_empty()) {
+            let Some(pid) = stack.pid else { continue };
+            let tid = stack.tid.as_deref().and_then(|tid| tid.parse().ok()).unwrap_or(pid);
+            if let Some(task) = tasks.get(&(pid, tid)) {
+                task.tell(stack, None);
+            }
+        }
         Capture {
             format: LinuxProcStack.id(),
             os: Some(Os::Linux),
@@ -182,6 +222,24 @@ fn split(line: &[u8]) -> (Option<&[u8]>, &[u8], u32) {
         Some(at) => (Some(&line[..at]), &line[at + END.len()..], (at + END.len()) as u32),
         None => (None, line, 0),
     }
+}
+
+/// Task and file of a line of `grep`, `/proc/10/comm:kworker/0:1`, and the line of that file.
+fn file_line(line: &[u8]) -> Option<(Owner, &'static str, &[u8])> {
+    let at = memchr::memchr(b':', line).filter(|_| line.starts_with(b"/proc/"))?;
+    let (owner, file) = file_of(&line[..at])?;
+    Some((owner, file, &line[at + 1..]))
+}
+
+/// Task and file of `==> /proc/10/comm <==`.
+fn file_heading(line: &[u8]) -> Option<(Owner, &'static str)> {
+    file_of(line.strip_prefix(b"==> ")?.strip_suffix(b" <==")?)
+}
+
+fn file_of(path: &[u8]) -> Option<(Owner, &'static str)> {
+    let name = path.rsplit(|b| *b == b'/').next()?;
+    let file = FILES.into_iter().find(|file| file.as_bytes() == name)?;
+    Some((path_ids(path)?, file))
 }
 
 /// A frame, which always begins with an address, hidden or not.
@@ -269,6 +327,27 @@ mod tests {
         let capture = LinuxProcStack.parse(text);
         let addresses: Vec<_> = capture.stacks[0].frames.iter().map(|frame| frame.address.unwrap().0).collect();
         assert_eq!(addresses, [0xffff_ffff_8a8a_6684, 0xffff_ffff_8a8a_7dc4]);
+    }
+
+    #[test]
+    fn other_files_of_a_task_say_who_it_is() {
+        let head = format!(
+            "==> /proc/271/cmdline <==\n\n==> /proc/271/status <==\nName:\ttxg_sync\nState:\tD (disk sleep)\nPid:\t271\n\n\
+             ==> /proc/271/wchan <==\nrrw_enter_write\n==> /proc/271/stack <==\n{FRAMES}\n==> /proc/272/stack <==\n{FRAMES}"
+        );
+        let frames = |tid: u32| FRAMES.lines().map(move |line| format!("/proc/271/task/{tid}/stack:{line}\n")).collect::<String>();
+        let grep = format!(
+            "{}/proc/271/task/271/comm:txg_sync\n/proc/271/task/271/stat:271 (txg_sync) D 2 0\n/proc/271/task/271/wchan:rrw_enter_write\n{}",
+            frames(271),
+            frames(272)
+        );
+        for text in [head, grep] {
+            let capture = LinuxProcStack.parse(text.as_bytes());
+            let [known, other] = &capture.stacks[..] else { panic!("{text}") };
+            let told = [&known.process, &known.state, &known.wait_channel].map(|told| told.as_deref().unwrap_or_default());
+            assert_eq!(told, ["txg_sync", "D", "rrw_enter_write"], "{text}");
+            assert_eq!((known.frames.len(), other.frames.len(), &other.process, &other.state), (2, 2, &None, &None), "{text}");
+        }
     }
 
     #[test]

@@ -6,30 +6,11 @@ use std::collections::BTreeMap;
 
 use super::lex;
 use super::linux_proc_stack::LinuxProcStack;
+use super::linux_proc_task::{Shared, Task};
 use super::{Format, SNIFF_BYTES};
 use crate::model::addr::Avma;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId};
-use crate::model::stack::Stack;
-
-/// What was found of one thread.
-#[derive(Default)]
-struct Task {
-    stack: Vec<u8>,
-    comm: Option<String>,
-    /// The name in `stat`, where there is no `comm`.
-    stat_name: Option<String>,
-    state: Option<String>,
-    wchan: Option<String>,
-    shared: Shared,
-}
-
-/// What the threads of a process share, unless one has its own.
-#[derive(Default)]
-struct Shared {
-    command_line: Option<String>,
-    cgroup: Option<String>,
-}
 
 /// The threads of one sample.
 #[derive(Default)]
@@ -171,61 +152,6 @@ impl Tree {
         }
         TreeReport { sample: number, text, capture }
     }
-}
-
-impl Task {
-    fn take(&mut self, file: &str, bytes: &[u8]) {
-        let text = || lex::text(bytes.trim_ascii());
-        match file {
-            "stack" => self.stack = bytes.to_vec(),
-            "comm" => self.comm = Some(text()),
-            "wchan" => self.wchan = Some(text()).filter(|text| !text.is_empty() && text != "0"),
-            "stat" => {
-                // `PID (COMM) STATE …`; the name may hold anything, a parenthesis too.
-                let text = text();
-                let (head, rest) = text.rsplit_once(") ").unwrap_or_default();
-                self.state = rest.split(' ').next().filter(|state| !state.is_empty()).map(str::to_string);
-                self.stat_name = head.split_once('(').map(|(_, name)| name.to_string());
-            }
-            _ => self.shared.take(file, bytes),
-        }
-    }
-
-    /// Says of the thread's stack what is known of the thread.
-    fn tell(&self, stack: &mut Stack, process: Option<&Shared>) {
-        stack.process = self.comm.clone().or_else(|| self.stat_name.clone());
-        stack.state.clone_from(&self.state);
-        stack.wait_channel.clone_from(&self.wchan);
-        let of =
-            |get: fn(&Shared) -> &Option<String>| get(&self.shared).clone().or_else(|| process.and_then(|process| get(process).clone()));
-        let (command_line, cgroup) = (of(|shared| &shared.command_line), of(|shared| &shared.cgroup));
-        if command_line.is_some() || cgroup.is_some() {
-            let told = stack.annotations.get_or_insert_default();
-            (told.command_line, told.cgroup) = (command_line, cgroup);
-        }
-    }
-}
-
-impl Shared {
-    fn take(&mut self, file: &str, bytes: &[u8]) {
-        let text = if file == "cmdline" { arguments(bytes) } else { cgroup(bytes) };
-        let place = if file == "cmdline" { &mut self.command_line } else { &mut self.cgroup };
-        *place = Some(text).filter(|text| !text.is_empty());
-    }
-}
-
-/// `/proc/PID/cmdline` has a NUL behind each argument.
-fn arguments(bytes: &[u8]) -> String {
-    let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |at| at + 1);
-    lex::text(&bytes[..end]).replace('\0', " ")
-}
-
-/// The path in the unified hierarchy (`0::/user.slice/…`), else that of the first line: all hierarchies of a task are seldom apart.
-fn cgroup(bytes: &[u8]) -> String {
-    let lines = || lex::lines(bytes).map(|line| line.bytes);
-    let unified = lines().find_map(|line| line.strip_prefix(b"0::")).filter(|path| *path != b"/");
-    let first = || lines().find_map(|line| line.splitn(3, |b| *b == b':').nth(2));
-    lex::text(unified.or_else(first).unwrap_or_default())
 }
 
 fn part(path: &str) -> Option<Part<'_>> {

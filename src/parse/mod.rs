@@ -73,6 +73,7 @@ pub mod linux_parts;
 pub mod linux_pc;
 pub mod linux_prefix;
 pub mod linux_proc_stack;
+pub mod linux_proc_task;
 pub mod linux_slub;
 pub mod linux_symbol;
 pub mod linux_task;
