@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::shared::{chain, hex, inputs, rows, shared, symbols};
+use common::shared::{chain, frames, hex, inputs, rows, shared, symbols};
 use kstack::model::capture::Capture;
 use kstack::model::stack::{Lookup, Role, StackKind};
 use kstack::parse;
@@ -285,5 +285,36 @@ fn wrapped_quoted_and_packed_reports_say_the_same() {
         assert_eq!((&frames, slide, &build), (&wanted.0, wanted.2, &wanted.3), "wrapped at {width}");
         let strange: Vec<_> = images.iter().filter(|image| !wanted.1.contains(image)).collect();
         assert!(strange.is_empty(), "wrapped at {width}: {strange:?}");
+    }
+}
+
+/// The names that symbols give a report: each frame's address, symbol and offset.
+fn names(output: &std::process::Output) -> (Value, Vec<(Value, Value, Value)>) {
+    let report = common::json(output)["reports"][0].clone();
+    let told = frames(&report).iter().map(|frame| (frame["address"].clone(), frame["symbol"].clone(), frame["offset"].clone())).collect();
+    (report, told)
+}
+
+/// Symbols can be given later: kstack's own JSON keeps what slides and bases stand on.
+#[test]
+fn json_that_is_read_again_is_resolved_as_the_report_itself() {
+    for (input, build) in [("panic-10.9", "a/legacy"), ("panic-13-x86", "a/modern"), ("panic-14-arm64-fault", "a/arm64e")] {
+        let (path, symbols) = (inputs().join(input).with_extension(if input == "panic-10.9" { "9.txt" } else { "txt" }), symbols(build));
+        let args = ["symbolicate", "-q", "--format", "json", "-S", symbols.to_str().unwrap()];
+        let (report, direct) = names(&common::run(&[&args[..], &[path.to_str().unwrap()]].concat()));
+        let bare = common::run(&["symbolicate", "-q", "--format", "json", path.to_str().unwrap()]);
+        let (again, later) = names(&common::run_with(&args, &bare.stdout));
+        assert_ne!(report["slide"], "0x0", "{input}");
+        assert_eq!((&again["slide"], &again["addresses"]), (&report["slide"], &serde_json::json!("runtime")), "{input}");
+        assert!(direct.len() > 5 && direct.iter().all(|frame| later.contains(frame)), "{input}: {direct:?}\nbut {later:?}");
+    }
+}
+
+/// Where nothing says whether there is a slide, none is made up.
+#[test]
+fn without_a_word_about_slides_there_is_none() {
+    for input in ["", "0xffffff80002077c5\n", "a;b;c 3\n", "hello\n"] {
+        let report = common::json(&common::run_with(&["symbolicate", "-q", "--format", "json"], input.as_bytes()))["reports"][0].clone();
+        assert_eq!((&report["slide"], &report["addresses"]), (&Value::Null, &Value::Null), "{input:?}");
     }
 }

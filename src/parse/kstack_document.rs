@@ -24,6 +24,7 @@ pub struct Document<'t> {
     pub arch: Option<String>,
     pub kernel_version: Option<String>,
     pub slide: Option<String>,
+    pub addresses: Option<String>,
     #[serde(default)]
     pub tasks_with_locks: Vec<JsonTask>,
     #[serde(default)]
@@ -56,6 +57,7 @@ pub struct Head<'t> {
     pub arch: Option<String>,
     pub kernel_version: Option<String>,
     pub slide: Option<String>,
+    pub addresses: Option<String>,
     pub title: Option<String>,
     pub guilty: Option<JsonGuilty>,
     #[serde(default)]
@@ -74,6 +76,7 @@ pub struct Group<'t> {
     pub title: Option<String>,
     pub blamed: Option<JsonBlamed>,
     pub os: Option<String>,
+    pub addresses: Option<String>,
     #[serde(default)]
     pub states: Counts,
     #[serde(default)]
@@ -123,6 +126,8 @@ pub struct Image {
     pub uuid: Option<String>,
     pub load_address: Option<String>,
     pub size: Option<u64>,
+    pub exec_address: Option<String>,
+    pub exec_size: Option<u64>,
     #[serde(default)]
     pub kernel: bool,
 }

@@ -90,7 +90,7 @@ struct Reader<'t> {
     text: &'t [u8],
     parts: Vec<Part>,
     /// The part of each source and system.
-    index: FxHashMap<(Option<String>, Option<String>), usize>,
+    index: FxHashMap<(Option<String>, Option<String>, Option<String>), usize>,
     /// For each part, the answers that are there already.
     facts: Vec<FxHashMap<Fact, Known>>,
     notes: Vec<Note>,
@@ -106,18 +106,32 @@ impl<'t> Reader<'t> {
             self.report(head);
         }
         if !document.tasks_with_locks.is_empty() && document.stack.is_none() {
-            let part = self.part(None, document.groups.first().map_or(document.os.clone(), |group| group.os.clone()));
+            let first = document.groups.first().map(|group| (group.os.clone(), group.addresses.clone()));
+            let (os, addresses) = first.unwrap_or_else(|| (document.os.clone(), document.addresses.clone()));
+            let part = self.part(None, os, addresses);
             self.parts[part].capture.tasks_with_locks.extend(std::mem::take(&mut document.tasks_with_locks).into_iter().map(task));
         }
         for group in document.groups {
             self.group(group);
         }
         if let Some(stack) = document.stack {
-            let Document { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, .. } = document;
-            self.report(Head { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, stacks: vec![stack] });
+            let Document { source, os, arch, kernel_version, slide, addresses, title, guilty, tasks_with_locks, images, .. } = document;
+            self.report(Head {
+                source,
+                os,
+                arch,
+                kernel_version,
+                slide,
+                addresses,
+                title,
+                guilty,
+                tasks_with_locks,
+                images,
+                stacks: vec![stack],
+            });
         } else if let Some(frames) = document.frames {
-            let Document { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, .. } = document;
-            self.group(Group { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, frames });
+            let Document { count, bytes, kind, title, blamed, os, addresses, states, wait_channels, processes, members, .. } = document;
+            self.group(Group { count, bytes, kind, title, blamed, os, addresses, states, wait_channels, processes, members, frames });
         }
     }
 
@@ -136,18 +150,19 @@ impl<'t> Reader<'t> {
 
     fn finish(mut self) -> Vec<Part> {
         if self.parts.is_empty() {
-            self.part(None, None);
+            self.part(None, None, None);
         }
         self.parts[0].capture.notes = self.notes;
         self.parts
     }
 
-    /// The part for a source and system.
-    fn part(&mut self, source: Option<String>, os: Option<String>) -> usize {
+    /// The part for a source, its system, and what is said of its addresses.
+    fn part(&mut self, source: Option<String>, os: Option<String>, addresses: Option<String>) -> usize {
         let (parts, facts) = (&mut self.parts, &mut self.facts);
-        *self.index.entry((source, os)).or_insert_with_key(|(source, os)| {
+        *self.index.entry((source, os, addresses)).or_insert_with_key(|(source, os, addresses)| {
             let os = os.as_deref().and_then(Os::by_name);
-            let capture = Capture { format: KstackJson.id(), os, listed: true, ..Capture::default() };
+            let basis = addresses.as_deref().and_then(Basis::by_name);
+            let capture = Capture { format: KstackJson.id(), os, basis, listed: true, ..Capture::default() };
             parts.push(Part { source: source.clone(), capture, ..Part::default() });
             facts.push(FxHashMap::default());
             parts.len() - 1
@@ -155,17 +170,20 @@ impl<'t> Reader<'t> {
     }
 
     fn report(&mut self, head: Head<'t>) {
-        let part = self.part(head.source, head.os);
+        let slide = head.slide.as_deref().and_then(parse_hex);
+        // A slide that is no zero is stated of run-time addresses alone.
+        let addresses = head.addresses.or(slide.filter(|slide| *slide != 0).map(|_| Basis::Runtime.name().to_string()));
+        let part = self.part(head.source, head.os, addresses);
         let capture = &mut self.parts[part].capture;
-        let slid = head.slide.as_deref().and_then(parse_hex).map(Slide);
-        capture.slide = capture.slide.or(slid);
+        capture.slide = capture.slide.or(slide.map(Slide).filter(|_| capture.basis == Some(Basis::Runtime)));
         capture.arch = capture.arch.or(head.arch.as_deref().and_then(Arch::by_name));
         capture.kernel_version = capture.kernel_version.take().or(head.kernel_version);
         capture.crash = capture.crash.take().or(crash(head.title, head.guilty));
         capture.tasks_with_locks.extend(head.tasks_with_locks.into_iter().map(task));
         for image in head.images {
             if !capture.images.iter().any(|known| known.name == image.name) {
-                capture.images.push(claim(image));
+                let basis = capture.basis.unwrap_or(Basis::Runtime);
+                capture.images.push(ImageClaim { basis, ..claim(image) });
             }
         }
         for stack in head.stacks {
@@ -200,7 +218,7 @@ impl<'t> Reader<'t> {
 
     /// A group is a stack that many threads share. What its members have in common stays known of it.
     fn group(&mut self, group: Group<'t>) {
-        let part = self.part(None, group.os);
+        let part = self.part(None, group.os, group.addresses);
         let one = |member: JsonMember| Member {
             source: member.source,
             stack: member.stack,
@@ -312,15 +330,17 @@ fn answer((symbol, offset, size, trust, locations): &Fact) -> Answer {
 }
 
 fn claim(image: Image) -> ImageClaim {
+    let address = |text: &Option<String>| text.as_deref().and_then(parse_hex).map(Avma);
     let id = image.uuid.as_deref().and_then(|id| ImageId::parse(id).or_else(|| ImageId::parse_build(id.as_bytes())));
     ImageClaim {
         name: image.name,
         version: image.version,
         id,
-        load: image.load_address.as_deref().and_then(parse_hex).map(Avma),
+        load: address(&image.load_address),
         size: image.size,
+        exec: address(&image.exec_address),
+        exec_size: image.exec_size,
         kernel: image.kernel,
-        basis: Basis::Runtime,
         line: 1,
         ..ImageClaim::default()
     }

@@ -166,6 +166,8 @@ pub struct Layout {
     pub slide_from: String,
     /// Whether the addresses of report and images have the slide in them.
     pub basis: Basis,
+    /// Whether a source or the user says so, and it is not only assumed.
+    pub basis_is_said: bool,
     /// What a user should know.
     pub notes: Vec<Note>,
 }
@@ -197,6 +199,9 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
         placer.check_code(image, slide);
     }
     let basis = placer.basis();
+    let basis_is_said = capture.basis.or(listed).is_some() || options.slide.is_some();
+    // What was only assumed is no finding, unless addresses are looked up by it.
+    let slide = slide.filter(|_| basis_is_said || images.iter().any(|image| image.kernel && image.program.is_some()));
     let mut notes = placer.notes;
     drop_idle(&mut images, capture);
     let ranges: Vec<PlacedRange> = images.iter().enumerate().flat_map(|(at, image)| ranges(at, image)).collect();
@@ -208,7 +213,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
             format!("{one} and {two} overlap from {at} on; addresses there are not resolved: one of the load addresses is wrong"),
         ));
     }
-    Layout { images, apart, space, slide, slide_from, basis, notes }
+    Layout { images, apart, space, slide, slide_from, basis, basis_is_said, notes }
 }
 
 /// Leaves out the entries of a kernel collection, hundreds as a rule, that neither a source names nor a frame lies in.

@@ -137,6 +137,9 @@ pub struct Head<'a> {
     os_build: Option<&'a str>,
     slide: Option<String>,
     slide_from: Option<&'a str>,
+    /// Whether the addresses have the slide in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<&'static str>,
     title: Option<&'a str>,
     guilty: Option<JsonGuilty<'a>>,
     /// Each crash of a report that tells of several, the first too.
@@ -210,6 +213,7 @@ impl<'a> Head<'a> {
             os_build: capture.os_build.as_deref(),
             slide: layout.slide.map(|slide| slide.to_string()),
             slide_from: layout.slide.map(|_| layout.slide_from.as_str()),
+            addresses: layout.basis_is_said.then(|| layout.basis.name()),
             title: report.crash.map(|crash| crash.title.as_str()),
             guilty: report.crash.and_then(|crash| crash.guilty.as_ref()).map(JsonGuilty::of),
             crashes: report.crash.map(JsonCrash::all).unwrap_or_default(),
@@ -227,6 +231,11 @@ pub struct JsonImage<'a> {
     uuid: Option<String>,
     load_address: Option<String>,
     size: Option<u64>,
+    /// Where its `__TEXT_EXEC` lies, where that is stated apart (arm64), and its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec_size: Option<u64>,
     file: Option<String>,
     file_uuid: Option<String>,
     status: &'static str,
@@ -261,6 +270,8 @@ impl<'a> JsonImage<'a> {
             uuid: image.wanted.or(file_id).map(|id| id.to_string()),
             load_address: image.load.map(hex),
             size: image.size,
+            exec_address: image.exec.map(|(exec, _)| hex(exec)),
+            exec_size: image.exec.and_then(|(_, size)| size),
             file: image.file().map(|path| path.display().to_string()),
             file_uuid: file_id.map(|id| id.to_string()),
             status: image.status().name(),
