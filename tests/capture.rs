@@ -223,6 +223,7 @@ fn this_machine_can_be_captured() {
     assert!(own > 0);
 }
 
+    assert!(!stderr(&output).contains("cannot be written"), "it is the input that is missing: {}", stderr(&output));
 /// Runs the collector under a shell over a made-up root and has kstack read what it wrote.
 fn collect(shell: &[&str], name: &str) {
     let (root, out) = (root(name), Folder::new(&format!("{name}-out")));

@@ -42,3 +42,51 @@ fn a_process_of_proc_is_read_without_what_has_no_end() {
         assert!(begin.elapsed() < Duration::from_secs(60), "{folder} took {:?}", begin.elapsed());
     }
 }
+
+/// What could not be read is said, and the exit status is the same, whether or not somebody reads the result.
+#[test]
+fn a_reader_that_goes_away_takes_no_error_with_it() {
+    for args in [
+        &["symbolicate"][..],
+        &["symbolicate", "--format", "ndjson"],
+        &["symbolicate", "--format", "json"],
+        &["group", "--format", "json"],
+        &["top"],
+        &["report"],
+        &["flame"],
+    ] {
+        let output = unread(&[args, &[REPORT, "no/such/file.txt"]].concat());
+        assert!(output.status.code() == Some(1) && stderr(&output).contains("no/such/file.txt"), "{args:?}: {}", stderr(&output));
+        let output = unread(&[args, &[REPORT]].concat());
+        assert!(output.status.success() && !stderr(&output).contains("roken pipe"), "{args:?}: {}", stderr(&output));
+    }
+    for args in [&["formats"][..], &["man"], &["completions", "bash"], &["capture", "--print-script"]] {
+        assert_eq!((unread(args).status.code(), stderr(&unread(args))), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+/// A root that can be captured.
+fn root(name: &str) -> Folder {
+    let root = Folder::new(name);
+    root.write("proc/version", "Linux version 6.1.0 (a@b) (gcc) #1\n");
+    root.write("proc/7/task/7/stat", "7 (name) D 1 1 1 0 -1 4194304 0");
+    root.write("proc/7/task/7/stack", "[<0>] schedule+0x10/0x20\n");
+    root
+}
+
+#[test]
+fn a_capture_that_nobody_reads_is_an_error() {
+    let root = root("streams-unread");
+    let output = unread(&["capture", "--stdout", "--root", &root.path("")]);
+    assert!(output.status.code() == Some(1) && stderr(&output).contains("standard output: cannot be written"), "{}", stderr(&output));
+    let pipe = root.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // The reader opens the pipe, so that the capture begins, and goes away.
+    let mut reader = Command::new("sh").args(["-c", ": < \"$0\"", &pipe]).spawn().unwrap();
+    // More than a pipe holds, with nothing in it that repeats.
+    let noise: String = (0..40_000u64).map(|n| format!("{:016x} t f{n}\n", (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    root.write("proc/kallsyms", noise);
+    let output = run(&["capture", "-o", &pipe, "--root", &root.path("")]);
+    reader.wait().unwrap();
+    assert!(output.status.code() == Some(1) && stderr(&output).contains("cannot be written"), "{}", stderr(&output));
+}

@@ -66,7 +66,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("a capture is binary and standard output is a terminal: pipe it, or name a file with -o".to_string()).into());
     }
     let mut done = None;
-    output::write(&place(Some(path.clone()), args.quiet), |out| {
+    capture::check(&options)?;
+    output::write_private(&path, |out| {
         done = Some(capture::capture(&options, out)?);
         Ok(())
     })?;

@@ -11,19 +11,47 @@ use super::term;
 use crate::render::Style;
 use crate::render::frames::Idiom;
 
-/// Calls `write` with the place that the options name.
+/// Calls `write` with the place that the options name. A reader that goes away (`| head`) has seen what it wanted: then this counts as
+/// written, so that what is said about inputs and the exit status come as without it.
 ///
 /// # Errors
 /// When the file cannot be made or written; then no file is left, and an old one of that name is as it was.
 pub fn write(args: &OutputArgs, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
-    match &args.output {
-        Some(path) if path != Path::new("-") => to_file(path, write).with_context(|| format!("{}: cannot be written", path.display())),
-        _ => {
-            let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-            write(&mut out)?;
-            Ok(out.flush()?)
-        }
+    let written = match &args.output {
+        Some(path) if path != Path::new("-") => to_file(path, write).with_context(|| cannot_write(path)),
+        _ => to_stdout(write).map_err(Into::into),
+    };
+    written.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })
+}
+
+/// As [`write`] for what must arrive whole: a file, or `-`.
+///
+/// # Errors
+/// As for [`write`], and when a reader goes away.
+pub fn write_private(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    match path == Path::new("-") {
+        true => to_stdout(write).context("standard output: cannot be written"),
+        false => to_file(path, write).with_context(|| cannot_write(path)),
     }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot be written", path.display())
+}
+
+fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    write(&mut out)?;
+    out.flush()
+}
+
+/// Whether somebody stopped reading.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// The style for the place that the options name.
