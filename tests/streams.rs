@@ -90,3 +90,30 @@ fn a_capture_that_nobody_reads_is_an_error() {
     reader.wait().unwrap();
     assert!(output.status.code() == Some(1) && stderr(&output).contains("cannot be written"), "{}", stderr(&output));
 }
+
+#[test]
+fn captures_are_for_their_owner_and_other_files_keep_what_they_allow() {
+    let (root, out) = (root("streams-modes"), Folder::new("streams-modes-out"));
+    let mode = |path: &str| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let with_umask = |umask: &str, args: &[&str]| {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_kstack")]).args(args);
+        let output = command.current_dir(common::fixtures()).env("KSTACK_NO_LOCAL", "1").stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    let (capture, text) = (out.path("c.tar.zst"), out.path("text"));
+    let (root, to_capture) = (root.path(""), ["-q", "-o", &capture, "--root"]);
+    let capture_again = || with_umask("022", &[&["capture"], &to_capture[..], &[&root]].concat());
+    capture_again();
+    assert_eq!(mode(&capture), 0o600);
+    fs::set_permissions(&capture, Permissions::from_mode(0o644)).unwrap();
+    capture_again();
+    assert_eq!(mode(&capture), 0o600, "kallsyms is in it, whoever may have read what lay there before");
+    with_umask("022", &["sym", "-q", "-o", &text, REPORT]);
+    assert_eq!(mode(&text), 0o644);
+    for kept in [0o600, 0o640, 0o666] {
+        fs::set_permissions(&text, Permissions::from_mode(kept)).unwrap();
+        with_umask("022", &["sym", "-q", "-o", &text, REPORT]);
+        assert_eq!(mode(&text), kept);
+    }
+}
