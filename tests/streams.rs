@@ -117,3 +117,22 @@ fn captures_are_for_their_owner_and_other_files_keep_what_they_allow() {
         assert_eq!(mode(&text), kept);
     }
 }
+
+/// On a terminal, which `script` makes, a run that is over in an instant draws nothing.
+#[test]
+fn short_work_draws_no_progress() {
+    let works = Command::new("script").args(["-qec", "true", "/dev/null"]).stdin(Stdio::null()).output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "script of util-linux is not installed, and CI needs it");
+        return eprintln!("skipped: script of util-linux is not installed");
+    }
+    let command = format!("'{}' group -q {REPORT} -o /dev/null", env!("CARGO_BIN_EXE_kstack"));
+    for _ in 0..5 {
+        let begin = Instant::now();
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).current_dir(common::fixtures()).env("KSTACK_NO_LOCAL", "1").env("TERM", "xterm");
+        let output = script.stdin(Stdio::null()).output().unwrap();
+        // A machine that is busy with other things may take longer, and then progress is right.
+        assert!(stdout(&output).is_empty() || begin.elapsed() > Duration::from_millis(500), "{:?}", stdout(&output));
+    }
+}
