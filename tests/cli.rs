@@ -265,9 +265,11 @@ fn a_skip_list_adds_to_the_own_one() {
     assert_ne!(guilty["function"], "timer_bug_here");
     assert!(guilty["reason"].as_str().unwrap().contains("1 timers"), "{guilty}");
     let wrong = with("[timers]\n!nothing\n");
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("mine.txt: line 2: no pattern `nothing`"), "{}", stderr(&wrong));
-    assert_eq!(run(&["sym", OOPS, "--skip-list", "/nonexistent"]).status.code(), Some(1));
+    let missing = run(&["sym", OOPS, "--skip-list", "/nonexistent"]);
+    assert_eq!((missing.status.code(), stdout(&missing).as_str()), (Some(2), ""), "as with --plumbing");
+    assert!(stderr(&missing).contains("--skip-list /nonexistent: "), "{}", stderr(&missing));
 }
 
 #[test]
