@@ -136,3 +136,26 @@ fn short_work_draws_no_progress() {
         assert!(stdout(&output).is_empty() || begin.elapsed() > Duration::from_millis(500), "{:?}", stdout(&output));
     }
 }
+
+/// Everything of the other side would be new, or grown.
+#[test]
+fn nothing_is_compared_with_what_cannot_be_read() {
+    let out = Folder::new("streams-compare");
+    let (prose, graph) = (out.write("prose.txt", "nothing of a kernel\n"), out.write("graph.svg", "old"));
+    for missing in ["no/such/file.txt", prose.as_str()] {
+        for args in [
+            &["diff", missing, REPORT][..],
+            &["diff", REPORT, missing],
+            &["diff", missing],
+            &["flame", REPORT, "--diff", missing],
+            &["flame", missing, "--diff", REPORT],
+            &["flame", REPORT, "--diff", missing, "-o", &graph],
+        ] {
+            let output = run(args);
+            assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{args:?}: {}", stderr(&output));
+            assert!(stderr(&output).contains(missing) && stderr(&output).contains("nothing is compared"), "{args:?}: {}", stderr(&output));
+        }
+    }
+    assert_eq!(fs::read_to_string(&graph).unwrap(), "old");
+    assert!(run(&["diff", REPORT, REPORT]).status.success());
+}
