@@ -361,6 +361,22 @@ fn formats_lists_what_format_in_takes() {
 }
 
 #[test]
+fn formats_lists_what_every_command_writes() {
+    let listed = stdout(&run(&["formats"]));
+    let outputs = &listed[listed.find("Outputs of symbolicate").unwrap()..];
+    for command in ["diff", "top", "flame", "modules", "lookup", "script"] {
+        let line = outputs.lines().find(|line| line.trim_start().starts_with(&format!("{command} "))).unwrap_or_else(|| panic!("{listed}"));
+        for id in line.trim_start()[command.len()..].split(',').map(str::trim) {
+            let taken = run(&[command, "--format", id, "no/such/file", "no/such/file"]);
+            assert!(!stderr(&taken).contains(&format!("invalid value '{id}'")), "{command} {id}: {}", stderr(&taken));
+        }
+    }
+    for id in ["text", "table", "json", "ndjson", "markdown", "csv", "folded", "svg"] {
+        assert!(outputs.split([' ', ',', '\n']).any(|word| word == id), "{id}: {outputs}");
+    }
+}
+
+#[test]
 fn links_to_sources_are_made_of_escaped_paths_alone() {
     let args = ["lookup", "-m", "symbols/linux/unit.ko", "--source-map", "/unit=symbols/linux", "--links=always", "second_entry+4"];
     let text = stdout(&run(&args));

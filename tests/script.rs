@@ -462,6 +462,17 @@ fn crash_gets_plain_words_only() {
 
 /// A shell runs the script with a program of that name that prints its words.
 #[test]
+fn kextutil_says_that_it_can_make_nothing() {
+    let linux = common::run(&["script", "kextutil", "-l", "load-maps/kslab-hang-modules"]);
+    assert_eq!(linux.status.code(), Some(1), "{}", common::stdout(&linux));
+    assert!(common::stdout(&linux).contains("there are none here") && common::stderr(&linux).contains("there are none here"));
+    assert!(!common::stdout(&linux).contains("--slide") && !common::stdout(&linux).contains("\nkextutil"), "{}", common::stdout(&linux));
+    let arm64 = common::run(&["script", "kextutil", "-l", "load-maps/kmutil-14-arm64-unslid.txt", "-S", "symbols/darwin/arm64e"]);
+    assert_eq!(arm64.status.code(), Some(1), "{}", common::stdout(&arm64));
+    assert!(common::stderr(&arm64).contains("segments apart"), "{}", common::stderr(&arm64));
+}
+
+#[test]
 #[cfg(unix)]
 fn kextutil_gets_each_bundle_as_one_word() {
     use std::os::unix::fs::PermissionsExt;

@@ -77,11 +77,22 @@ impl Script {
         }
     }
 
+    /// Says that there is nothing to write a script of.
+    pub fn nothing(&mut self, why: &str) {
+        self.comment(format!("nothing can be made: {why}"));
+        self.notes.push(Note::failure("", format!("nothing can be made: {why}")));
+    }
+
     /// Says that an image is left out of the script.
     pub fn left_out(&mut self, image: &ImageFacts, why: &str) {
         self.comment(format!("{}: left out: {why}", image.name));
         self.notes.push(Note::failure("", format!("{}: left out of the script: {why}", image.name)));
     }
+}
+
+/// Whether a character of a comment neither ends the line nor shows what is on it in another order than a debugger reads it.
+fn is_harmless(c: char) -> bool {
+    !(c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
 /// Writes the script of `debugger`.
@@ -90,11 +101,6 @@ pub fn write(debugger: &dyn Debugger, facts: &Facts, options: Options) -> Script
     head(debugger, facts, options, &mut script);
     debugger.commands(facts, options, &mut script);
     script
-/// Whether a character of a comment neither ends the line nor shows what is on it in another order than a debugger reads it.
-fn is_harmless(c: char) -> bool {
-    !(c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
-}
-
 }
 
 /// The comments that say what the script is, what it was made from and how far it is proven.
