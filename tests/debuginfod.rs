@@ -50,6 +50,17 @@ fn place(output: &Output) -> Option<String> {
 
 const RIGHT: &str = "/unit/src/second.c:22";
 
+/// A user who asks for debug info learns why no server was asked.
+#[test]
+fn without_build_ids_there_is_nothing_to_ask_for() {
+    let args = ["sym", "--format", "json", "linux-proc-stack/grep/input.txt"];
+    let said = |more: &[&str]| stderr(&kstack(&[&args[..], more].concat()).env("DEBUGINFOD_URLS", "http://127.0.0.1:9").output().unwrap());
+    for wished in ["--debuginfod", "--debuginfod=auto"] {
+        assert!(said(&[wished]).contains("no build id to ask a server for"), "{wished}: {}", said(&[wished]));
+    }
+    assert!(!said(&[]).contains("build id to ask"), "{}", said(&[]));
+}
+
 #[test]
 fn what_the_client_has_in_its_cache_is_used_without_asking() {
     let folder = scratch("cache");

@@ -35,6 +35,7 @@ impl DebuginfodArgs {
     /// Files with what `layouts` lack, by build id. What a server does not have or give is said in `notes`.
     pub fn find(&self, layouts: &[Layout], notes: &mut Vec<Note>) -> Vec<(ImageId, PathBuf)> {
         let missing = missing(layouts);
+        notes.extend(self.nothing_to_ask_for(layouts).filter(|_| missing.is_empty()));
         let cache = cache();
         let mut found = Vec::new();
         let mut wanted = Vec::new();
@@ -59,6 +60,15 @@ impl DebuginfodArgs {
             }
         }
         found
+    }
+
+    /// What explains that no server was asked although images have no debug info.
+    fn nothing_to_ask_for(&self, layouts: &[Layout]) -> Option<Note> {
+        let without = layouts.iter().flat_map(|layout| &layout.images).filter(lacks).count();
+        let wished = self.debuginfod == "always" || self.debuginfod == "auto" && memory::set("DEBUGINFOD_URLS").is_some();
+        let text =
+            "images have no debug info here and no build id to ask a server for; a capture, /sys/module/*/notes or drgn's dump has them";
+        (wished && without > 0).then(|| Note::warning("--debuginfod", format!("{without} {text}")))
     }
 
     fn may_ask(&self, notes: &mut Vec<Note>) -> bool {
@@ -110,10 +120,13 @@ enum Failure {
 
 /// Build ids of images that have no symbol file, or one without debug info, each with the image's name.
 fn missing(layouts: &[Layout]) -> BTreeMap<ImageId, String> {
-    let lacks = |image: &&Image| image.program.as_ref().is_none_or(|program| !program.has_debug_info());
     let id = |image: &Image| image.wanted.or(image.program.as_ref().and_then(|program| program.id()));
     let images = layouts.iter().flat_map(|layout| &layout.images).filter(lacks);
     images.filter_map(|image| Some((id(image).filter(|id| matches!(id, ImageId::Build(..)))?, image.name.clone()))).collect()
+}
+
+fn lacks(image: &&Image) -> bool {
+    image.program.as_ref().is_none_or(|program| !program.has_debug_info())
 }
 
 /// Where the client keeps what it fetched: as its man page says.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -55,6 +55,34 @@ const MAX_DEPTH: usize = 3;
 /// Files of a directory that are open at a time.
 const AT_ONCE: usize = 256;
 
+/// The format of a report that is in none that kstack knows.
+pub const UNKNOWN: &str = "unknown";
+
+/// More than this is not read of a file in a directory that says to have no size, in bytes. kallsyms has 15 MB.
+const UNSIZED: u64 = 64 << 20;
+
+/// What of a running kernel is a load map or a report of memory; the files of its threads are those that [`Tree::knows`].
+const OF_KERNEL: &[&str] =
+    &["modules", "kallsyms", "kmemleak", "page_owner", "alloc_traces", "free_traces", "alloc_calls", "free_calls", "trace"];
+
+/// The directory itself, where it belongs to a running kernel: all that is not of `/proc` or `/sys` is files that somebody wrote.
+fn of_kernel(dir: &Path) -> Option<PathBuf> {
+    let dir = dir.canonicalize().ok()?;
+    ["/proc", "/sys"].iter().any(|root| dir.starts_with(root)).then_some(dir)
+}
+
+/// Whether a file of a running kernel is worth opening. Others may wait for ever (`kmsg`, `trace_pipe`), or be as large as all memory
+/// (`pagemap`, `kcore`).
+fn is_of_kernel(file: &Path) -> bool {
+    Tree::knows(&file.to_string_lossy()) || file.file_name().is_some_and(|name| OF_KERNEL.iter().any(|known| name == *known))
+}
+
+/// The path of `file` from the name of the directory on.
+fn below(dir: &Path, file: &Path) -> String {
+    let relative = file.strip_prefix(dir).unwrap_or(file).to_string_lossy();
+    format!("{}/{relative}", dir.file_name().unwrap_or_default().to_string_lossy())
+}
+
 impl Inputs {
     /// Opens everything. `need_report` says whether standard input is read when no report is named, `filters` whether `-m` may name
     /// a module instead of a file.
@@ -101,16 +129,20 @@ impl Inputs {
         if !path.is_dir() {
             return self.report(input::open(path), forced, false);
         }
-        let files = collect::files(path, &mut self.notes);
+        let kernel = of_kernel(path);
+        let files = match &kernel {
+            Some(kernel) => collect::files_of_kernel(kernel, &is_of_kernel, &mut self.notes),
+            None => collect::files(path, &mut self.notes),
+        };
         let known = self.reports.len() + self.maps.len();
         let mut tree = Tree::default();
         // A tree of /proc is a hundred thousand small files: opening them is all the work.
         for some in files.chunks(AT_ONCE) {
-            let opened: Vec<_> = some.par_iter().map(|file| input::open(file)).collect();
+            let opened: Vec<_> = some.par_iter().map(|file| input::open_within(file, UNSIZED)).collect();
             for (file, source) in some.iter().zip(opened) {
-                let relative = file.strip_prefix(path).unwrap_or(file).to_string_lossy();
-                let name = format!("{}/{relative}", path.file_name().unwrap_or_default().to_string_lossy());
+                let name = if kernel.is_some() { file.to_string_lossy().into_owned() } else { below(path, file) };
                 match source {
+                    Err(_) if kernel.is_some() && !file.exists() => {}
                     Ok(source) if Tree::knows(&name) => tree.take(&name, &source.data),
                     Ok(source) if self.manifest(&path.display().to_string(), &name, &source.data) => {}
                     Err(error) if Tree::knows(&name) => self.notes.push(error.into()),
@@ -213,7 +245,7 @@ impl Inputs {
             None => {
                 let what = if source.data.is_empty() { "is empty" } else { "is in no format that kstack knows, and has no kernel address" };
                 self.notes.push(Note::failure(&source.name, format!("{what}; see `kstack formats`, or force one with --format-in")));
-                self.reports.push(Input { source, capture: Capture { format: "unknown", ..Capture::default() }, sample: None });
+                self.reports.push(Input { source, capture: Capture { format: UNKNOWN, ..Capture::default() }, sample: None });
             }
         }
     }

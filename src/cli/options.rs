@@ -141,11 +141,15 @@ pub struct TitleArgs {
 
 impl TitleArgs {
     /// kstack's own list with the user's added.
-    pub fn skip_list(&self) -> crate::Result<SkipList> {
+    ///
+    /// # Errors
+    /// When a list of the user's cannot be read: which frames are guilty would be another answer than the one that was asked for.
+    pub fn skip_list(&self) -> Result<SkipList, Usage> {
+        let wrong = |error: crate::Error| Usage(format!("--skip-list {error}"));
         let mut list = SkipList::default();
         for path in &self.skip_lists {
-            let text = std::fs::read_to_string(path).map_err(|cause| crate::Error::io(path, cause))?;
-            list.add(path, &text)?;
+            let text = std::fs::read_to_string(path).map_err(|cause| wrong(crate::Error::io(path, cause)))?;
+            list.add(path, &text).map_err(wrong)?;
         }
         Ok(list)
     }
