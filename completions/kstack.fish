@@ -78,7 +78,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -163,7 +165,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -248,7 +252,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -336,7 +342,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -408,7 +416,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -486,7 +496,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -566,7 +578,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -638,7 +652,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -759,7 +775,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r

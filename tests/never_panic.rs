@@ -137,6 +137,22 @@ fn reports() {
 }
 
 #[test]
+fn reports_of_gvisor_and_fuchsia() {
+    let reports = [
+        "go-trace/panic/input.txt",
+        "go-trace/race/input.txt",
+        "go-trace/stuck/input.txt",
+        "go-trace/signal/input.txt",
+        "fuchsia/assert/input.txt",
+        "fuchsia/exception/input.txt",
+        "fuchsia/markup/input.txt",
+        "fuchsia/starnix/input.txt",
+        "fuchsia/symbolized/input.txt",
+    ];
+    over(&reports, 60, fuzzing::report);
+}
+
+#[test]
 fn reports_of_memory() {
     let reports = [
         "darwin-zone-log/gdb/input.txt",

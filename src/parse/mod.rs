@@ -48,7 +48,13 @@ pub mod folded;
 pub mod freebsd;
 mod freebsd_procstat;
 pub mod ftrace_stack;
+pub mod fuchsia;
+mod fuchsia_frame;
+pub mod fuchsia_lines;
+mod fuchsia_maps;
 pub mod gdb_bt;
+mod go_lines;
+pub mod go_trace;
 mod illumos_line;
 pub mod illumos_modinfo;
 pub mod illumos_stacks;
@@ -182,7 +188,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_kmemleak::Kmemleak,
     &linux_page_owner::PageOwner,
     &linux_slub::SlubTraces,
+    &fuchsia::Fuchsia,
     &linux_log::LinuxLog,
+    &go_trace::GoTrace,
     &folded::Folded,
     &addresses::Addresses,
 ];

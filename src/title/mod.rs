@@ -11,6 +11,7 @@
 mod glob;
 pub mod guilty;
 pub mod kind;
+mod kind_others;
 pub mod scene;
 pub mod skip;
 
