@@ -166,6 +166,8 @@ pub struct JsonFrame<'t> {
     pub module: Option<&'t RawValue>,
     #[serde(borrow)]
     pub symbol: Option<&'t RawValue>,
+    #[serde(default)]
+    pub underscored: bool,
     pub offset: Option<u64>,
     pub image_offset: Option<u64>,
     pub size: Option<u64>,

@@ -232,14 +232,17 @@ impl<'t> Reader<'t> {
     }
 
     fn frame(&mut self, part: usize, frame: JsonFrame<'t>) -> RawFrame {
-        let (symbol, module) = (self.span(frame.symbol), self.span(frame.module));
+        let (text, module) = (self.span(frame.symbol), self.span(frame.module));
+        let underscored = frame.underscored && text.of(self.text, 0).starts_with(b"_");
+        let symbol = Span { start: text.start + u32::from(underscored), ..text };
         RawFrame {
             address: frame.address.as_deref().and_then(parse_hex).map(Avma),
             offset: frame.offset.or(frame.image_offset),
             size: frame.size,
             line: frame.line.unwrap_or(1),
-            text: symbol,
+            text,
             symbol,
+            underscored,
             module,
             role: frame.role.as_deref().and_then(Role::by_name).unwrap_or_default(),
             lookup: if frame.exact { Lookup::Exact } else { Lookup::Return },
@@ -259,7 +262,10 @@ impl<'t> Reader<'t> {
 
     /// What the earlier run found out about a frame, each fact once.
     fn known(&mut self, part: usize, frame: JsonFrame<'t>) -> Option<Known> {
-        let symbol = frame.symbol.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())?;
+        let mut symbol = frame.symbol.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())?;
+        if frame.underscored && symbol.starts_with('_') {
+            symbol.remove(0);
+        }
         let trust = frame.trust.unwrap_or_default();
         let fact = (symbol, frame.offset, frame.size, trust, frame.locations);
         if let Some(known) = self.facts[part].get(&fact) {
