@@ -266,8 +266,7 @@ fn names_that_only_the_report_has_keep_their_underscore() {
     assert_eq!(names(&json), ["_panic", "__zone_refill", "trap_from_kernel", "__ZN12OSOrderedSet14ensureCapacityEj"]);
     assert_eq!(names(&json), names(&common::run_with(&["symbolicate", "-q", "--format", "json"], &json.stdout)));
     let folded = |text: &[u8]| common::stdout(&common::run_with(&["flame", "-q", "--format", "folded"], text)).to_string();
-    let stack =
-        "mach_kernel`_ZN12OSOrderedSet14ensureCapacityEj;mach_kernel`trap_from_kernel;mach_kernel`_zone_refill;mach_kernel`panic 1\n";
+    let stack = "_ZN12OSOrderedSet14ensureCapacityEj_[k];trap_from_kernel_[k];_zone_refill_[k];panic_[k] 1\n";
     assert_eq!((folded(text.as_bytes()).as_str(), folded(&json.stdout).as_str()), (stack, stack));
 }
 
