@@ -71,7 +71,7 @@ impl Format for Addresses {
 fn panic(line: &lex::Line<'_>) -> Option<Headline> {
     let said = line.bytes.trim_ascii_end();
     let own = said.strip_prefix(b"panic: ").is_some_and(|words| !words.trim_ascii().is_empty());
-    own.then(|| Headline { line: line.number, line_start: line.start, text: Span { start: 0, end: said.len() as u32 } })
+    own.then_some(Headline { line: line.number, line_start: line.start, text: Span { start: 0, end: said.len() as u32 } })
 }
 
 /// Whether a program in Go wrote the text.

@@ -51,6 +51,7 @@ pub mod ftrace_stack;
 pub mod gdb_bt;
 mod illumos_line;
 pub mod illumos_modinfo;
+mod illumos_panic;
 pub mod illumos_stacks;
 mod json_text;
 mod json_walk;

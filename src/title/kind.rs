@@ -5,8 +5,9 @@
 //! kernel/kcsan, mm/kfence, mm/kmemleak.c, mm/page_alloc.c, mm/memory.c, arch/*/kernel/traps.c, arch/*/mm/fault.c (6.12, and what older
 //! kernels printed in their place), module/os/linux/spl/spl-err.c of OpenZFS.
 
-use super::glob;
 use super::scene::Scene;
+use super::{glob, illumos};
+use crate::model::capture::Os;
 
 /// The sets of crashes that a section of the skip list can be for.
 pub const SETS: &[&str] = &[
@@ -30,6 +31,7 @@ pub const SETS: &[&str] = &[
     "bad-page",
     "overflow",
     "panic",
+    "illumos",
 ];
 
 /// Where the guilty frame stands.
@@ -71,7 +73,7 @@ pub struct Kind {
 
 use Seat::{Allocation, Interrupted, Lock, Nowhere, Place, Task, Trace};
 
-const fn kind(when: &'static str, title: &'static str, from: Seat, set: &'static str) -> Kind {
+pub(super) const fn kind(when: &'static str, title: &'static str, from: Seat, set: &'static str) -> Kind {
     Kind { when, then: &[], title, from, set, needs_stack: false }
 }
 
@@ -288,7 +290,8 @@ pub struct Case {
 /// What the headline of `scene` announces.
 pub fn case(scene: &Scene<'_, '_>) -> Option<Case> {
     let message = plain(&scene.message);
-    KINDS.iter().find_map(|kind| {
+    let kinds = if scene.report.capture.os == Some(Os::Illumos) { illumos::KINDS } else { KINDS };
+    kinds.iter().find_map(|kind| {
         let mut captured: Vec<String> = glob::captures(kind.when, message)?.into_iter().map(str::to_string).collect();
         let mut lines = scene.details();
         for line in kind.then {
@@ -383,7 +386,7 @@ mod tests {
 
     #[test]
     fn kinds_name_sets_that_exist() {
-        for kind in KINDS {
+        for kind in KINDS.iter().chain(illumos::KINDS) {
             assert!(kind.set.is_empty() || SETS.contains(&kind.set), "{}", kind.set);
             let stars = kind.when.matches('*').count() + kind.then.iter().map(|line| line.matches('*').count()).sum::<usize>();
             assert!((stars + 1..9).all(|n| !kind.title.contains(&format!("{{{n}}}"))), "{}", kind.title);
