@@ -5,11 +5,12 @@
 //! {"schema":"kstack/1","source":"dmesg.txt",…,"images":[…],"stack":{…},"warnings":[]}                    symbolicate --format ndjson
 //! {"schema":"kstack/1","reports":[…],"groups":[…],"warnings":[]}                                         group --format json
 //! {"schema":"kstack/1","fingerprint":"k1:…","count":3,…,"frames":[…]}                                    group --format ndjson
+//! {"schema":"kstack/1","source":"zprint.txt","os":"darwin","zone":{…}}                                    zones, of either ndjson
 //! ```
 //! Lines of different runs may follow each other, and blanks may stand between tokens (`jq`). Stacks of one source become one report;
 //! groups become stacks that count. A line that is damaged is passed over and said.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::value::RawValue;
 
 use super::kstack_code;
@@ -17,6 +18,7 @@ use super::kstack_document::{
     Counts, Document, Group, Head, Image, JsonBlamed, JsonFrame, JsonGuilty, JsonLocation, JsonMember, JsonStack,
 };
 use super::kstack_locks::{annotations, task};
+use super::kstack_zones::{JsonZone, zone};
 use super::{Confidence, Format, Holds, Part, lex};
 use crate::model::addr::{Arch, Avma, Slide, Svma, parse_hex};
 use crate::model::capture::{Capture, Os};
@@ -25,6 +27,7 @@ use crate::model::frame::{Answer, Location, SymbolHit, Trust};
 use crate::model::group::{Member, Tally};
 use crate::model::image::{Basis, ImageClaim, ImageId};
 use crate::model::stack::{Known, Lookup, RawFrame, Role, Span, Stack, StackKind};
+use crate::model::zone::Zone;
 use crate::note::Note;
 
 /// The format.
@@ -93,6 +96,8 @@ struct Reader<'t> {
     index: FxHashMap<(Option<String>, Option<String>), usize>,
     /// For each part, the answers that are there already.
     facts: Vec<FxHashMap<Fact, Known>>,
+    /// For each part, the zones that are there already: older versions repeat them with every stack.
+    zones: Vec<FxHashSet<Zone>>,
     notes: Vec<Note>,
 }
 
@@ -102,9 +107,14 @@ impl<'t> Reader<'t> {
             let text = format!("is {}, which this version does not know; only what kstack/1 has is read", document.schema);
             self.note(text);
         }
-        for head in document.reports.into_iter().filter(|head| document.groups.is_empty() || !head.stacks.is_empty()) {
-            self.report(head);
+        for mut head in document.reports {
+            self.zones(&head.source, &head.os, std::mem::take(&mut head.zones));
+            // Of groups the reports have but heads.
+            if document.groups.is_empty() || !head.stacks.is_empty() {
+                self.report(head);
+            }
         }
+        self.zones(&document.source, &document.os, document.zone.into_iter().chain(document.zones).collect());
         if !document.tasks_with_locks.is_empty() && document.stack.is_none() {
             let part = self.part(None, document.groups.first().map_or(document.os.clone(), |group| group.os.clone()));
             self.parts[part].capture.tasks_with_locks.extend(std::mem::take(&mut document.tasks_with_locks).into_iter().map(task));
@@ -114,7 +124,9 @@ impl<'t> Reader<'t> {
         }
         if let Some(stack) = document.stack {
             let Document { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, .. } = document;
-            self.report(Head { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, stacks: vec![stack] });
+            let zones = Vec::new();
+            let stacks = vec![stack];
+            self.report(Head { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, zones, images, stacks });
         } else if let Some(frames) = document.frames {
             let Document { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, .. } = document;
             self.group(Group { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, frames });
@@ -139,19 +151,35 @@ impl<'t> Reader<'t> {
             self.part(None, None);
         }
         self.parts[0].capture.notes = self.notes;
+        // They were written by rank.
+        self.parts.iter_mut().for_each(|part| part.capture.zones.sort_by_key(|zone| zone.line));
         self.parts
     }
 
     /// The part for a source and system.
     fn part(&mut self, source: Option<String>, os: Option<String>) -> usize {
-        let (parts, facts) = (&mut self.parts, &mut self.facts);
+        let (parts, facts, zones) = (&mut self.parts, &mut self.facts, &mut self.zones);
         *self.index.entry((source, os)).or_insert_with_key(|(source, os)| {
             let os = os.as_deref().and_then(Os::by_name);
             let capture = Capture { format: KstackJson.id(), os, listed: true, ..Capture::default() };
             parts.push(Part { source: source.clone(), capture, ..Part::default() });
             facts.push(FxHashMap::default());
+            zones.push(FxHashSet::default());
             parts.len() - 1
         })
+    }
+
+    /// Takes the zones of a report, each once.
+    fn zones(&mut self, source: &Option<String>, os: &Option<String>, list: Vec<JsonZone>) {
+        if list.is_empty() {
+            return;
+        }
+        let part = self.part(source.clone(), os.clone());
+        for zone in list.into_iter().map(zone) {
+            if self.zones[part].insert(zone.clone()) {
+                self.parts[part].capture.zones.push(zone);
+            }
+        }
     }
 
     fn report(&mut self, head: Head<'t>) {

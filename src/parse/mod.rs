@@ -59,6 +59,7 @@ mod kstack_code;
 mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
+mod kstack_zones;
 pub mod lex;
 pub mod linux_code;
 pub mod linux_context;

@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use super::frames::{self, Idiom, Paint, Rewritten};
 use super::sanitize::{painted, visible_line};
-use super::{Report, Style};
+use super::{Report, Style, zones};
 use crate::model::capture::Os;
 use crate::model::stack::{Stack, StackKind};
 use crate::parse::kstack_json::ID as JSON;
 use crate::place::Image;
 
-/// Writes every stack: a line that says whose it is, and its frames.
+/// Writes every stack: a line that says whose it is, and its frames; and below them zones, where the report has some.
 ///
 /// # Errors
 /// When writing fails.
@@ -27,7 +27,7 @@ pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Resu
         }
         writeln!(out)?;
     }
-    Ok(())
+    if report.capture.zones.is_empty() { Ok(()) } else { zones::titled(report, out) }
 }
 
 /// What the report says that the stack's thread waits for: `waits for krwlock 0x5e for reading owned by thread 798645 (java)`.
