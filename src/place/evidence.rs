@@ -51,6 +51,32 @@ pub fn pairs(capture: &Capture, text: &[u8]) -> Vec<Pair> {
     pairs
 }
 
+/// Gives pairs without an image that of the only file which has their symbol: frames of FreeBSD name no module. One such function proves
+/// nothing, because a module that is not at hand may have one of the same name.
+pub fn attribute(pairs: &mut [Pair], images: &[Image]) {
+    let files: Vec<(usize, &Program)> = images.iter().enumerate().filter_map(|(n, image)| Some((n, &**image.program.as_ref()?))).collect();
+    if !files.iter().any(|(n, _)| images[*n].kernel) {
+        return;
+    }
+    let only = |pair: &Pair| {
+        let mut has = files.iter().filter(|(_, program)| !program.symbols().table().named(&pair.symbol).is_empty());
+        has.next().map(|(n, _)| *n).filter(|_| has.next().is_none())
+    };
+    let homes: Vec<Option<usize>> = pairs.iter().map(|pair| if pair.module.is_empty() { only(pair) } else { None }).collect();
+    let mut functions: FxHashMap<usize, FxHashSet<&str>> = FxHashMap::default();
+    for (pair, home) in pairs.iter().zip(&homes) {
+        if let Some(home) = home {
+            functions.entry(*home).or_default().insert(&pair.symbol);
+        }
+    }
+    let sure: FxHashSet<usize> = functions.into_iter().filter(|(_, functions)| functions.len() > 1).map(|(home, _)| home).collect();
+    for (pair, home) in pairs.iter_mut().zip(homes) {
+        if let Some(home) = home.filter(|home| sure.contains(home) && !images[*home].kernel) {
+            (pair.module, pair.kernel) = (images[home].name.clone(), false);
+        }
+    }
+}
+
 /// What pairs say about where a program lies.
 #[derive(Clone, Copy, Debug)]
 pub struct Tally {

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::addr::{Arch, Avma, Slide, Svma};
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
 use crate::note::Note;
 use crate::space::{AddressSpace, PlacedRange};
@@ -173,8 +173,11 @@ pub struct Layout {
 /// Places everything that `capture` and `maps` name. `text` is the report's, for the names that its frames print.
 pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library: &Library, options: PlaceOptions) -> Layout {
     let mut notes = Vec::new();
-    let pairs = evidence::pairs(capture, text);
+    let mut pairs = evidence::pairs(capture, text);
     let assign::Assigned { mut images, apart } = assign::images(capture, text, maps, library, options, &mut notes);
+    if capture.os == Some(Os::FreeBsd) {
+        evidence::attribute(&mut pairs, &images);
+    }
     let os = capture.os.or_else(|| maps.iter().find_map(|(_, map)| map.os));
     for image in &mut images {
         assign::verify(image, os, options.allow_mismatch, &mut notes);
