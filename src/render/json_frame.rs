@@ -90,7 +90,7 @@ fn locations<'a>(report: &Report<'a>, frame: &RawFrame, answer: &'a Answer, by_r
     }
     let (file, line) = report.printed_location(frame).unzip();
     let function = std::str::from_utf8(frame.symbol.of(report.text, frame.line_start)).ok();
-    vec![JsonLocation { function, file, line: line.flatten(), column: None, inlined: frame.role == Role::Inline, source: None }]
+    vec![JsonLocation { function, file, line: line.flatten(), column: None, inlined: frame.role == Role::Inline, incomplete: false, source: None }]
 }
 
 /// A source location; also what `lookup --format json` prints.
@@ -101,6 +101,9 @@ pub struct JsonLocation<'a> {
     line: Option<u32>,
     column: Option<u32>,
     inlined: bool,
+    /// Only where it is so: see [`Location::incomplete`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<JsonSource<'a>>,
 }
@@ -124,6 +127,7 @@ impl<'a> JsonLocation<'a> {
             line: location.line,
             column: location.column,
             inlined: location.inlined,
+            incomplete: location.incomplete,
             source: location.source.as_deref().map(JsonSource::of),
         }
     }

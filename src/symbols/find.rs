@@ -9,6 +9,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::bundle::{self, Bundle};
 use super::entry::{Entry, entry, is_kernel, names};
+use super::parts::Places;
 pub use super::program::Program;
 use super::remember;
 use super::{DebugLink, FileKind, Symbols};
@@ -59,6 +60,7 @@ pub struct Library {
     collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
     local: Vec<PathBuf>,
+    places: Arc<Places>,
 }
 
 impl Library {
@@ -144,7 +146,13 @@ impl Library {
         let (entries, memory) = remember::entries(&files, known, each);
         self.index.extend(entries);
         self.folders.push(folder.to_path_buf());
+        self.places.add_folder(folder, &files);
         memory
+    }
+
+    /// Where the parts of debug info are looked for that lie in files of their own.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Adds files that were looked up by build id, and opens given files again that they complete. Gives back whether any is of use: a
@@ -325,7 +333,10 @@ impl Library {
                 continue;
             }
             match by_link(&path, &link, build.id()) {
-                Ok(files) => return Some(Ok(files)),
+                Ok(files) => {
+                    files.iter().for_each(|file| file.look_in(&self.places));
+                    return Some(Ok(files));
+                }
                 Err(error) => last = Some(Err(error)),
             }
         }
@@ -339,6 +350,7 @@ impl Library {
             return Ok(known.clone());
         }
         let files: Vec<Arc<dyn Symbols>> = super::open(path, refused)?.into_iter().map(Arc::from).collect();
+        files.iter().for_each(|file| file.look_in(&self.places));
         if files.iter().any(|file| file.info().is_entry()) {
             lock().insert(path.to_path_buf(), files.clone());
         }

@@ -72,7 +72,7 @@ pub fn search(library: &mut Library, root: &Path, wanted: &Wanted, notes: &mut V
 }
 
 /// `bb/041ebded….debug`.
-fn place_of(id: ImageId) -> PathBuf {
+pub(super) fn place_of(id: ImageId) -> PathBuf {
     let text = id.to_string();
     let (head, rest) = text.split_at_checked(2).unwrap_or((&text, ""));
     Path::new(head).join(format!("{rest}.debug"))

@@ -2,6 +2,7 @@
 //!
 //! A new kind of file is one module that implements [`Opener`] and [`Symbols`], and one line in [`OPENERS`].
 
+pub mod altlink;
 pub mod bundle;
 pub mod check;
 pub mod code;
@@ -17,22 +18,26 @@ pub mod find;
 pub mod local;
 pub mod macho;
 mod opd;
+pub mod parts;
 pub mod patched;
 mod prelinked;
 mod program;
 pub mod reloc;
 mod remember;
 mod skim;
+pub mod split;
 pub mod symtab;
 pub mod text;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::input::{self, Bytes};
 use crate::model::addr::{Arch, Svma};
 use crate::model::frame::Location;
 use crate::model::image::ImageId;
+use parts::{Missing, Places};
 use symtab::{Near, SymbolTable};
 
 /// What kind of program a symbol file describes.
@@ -165,6 +170,12 @@ pub trait Symbols: Send + Sync {
     /// The file that has its debug info, where it says so by name: `.gnu_debuglink`.
     fn debug_link(&self) -> Option<DebugLink> {
         None
+    }
+    /// Says where parts of its debug info that are in other files are looked for, which then happens when they are needed.
+    fn look_in(&self, _places: &Arc<Places>) {}
+    /// Parts of its debug info that are in other files and not at hand: those that lookups needed so far, or with `all` every one.
+    fn missing_parts(&self, _all: bool) -> Vec<Missing> {
+        Vec::new()
     }
     /// How many units of debug info were met that could not be read.
     fn damaged_units(&self) -> usize {
