@@ -16,7 +16,7 @@ use crate::place::{Image, Layout};
 use crate::symbols::debuginfod;
 
 /// Whether and how long servers are asked.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct DebuginfodArgs {
     /// Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set
     ///
@@ -108,12 +108,18 @@ enum Failure {
     Other(String),
 }
 
-/// Build ids of images that have no symbol file, or one without debug info, each with the image's name.
+/// Build ids of images that have no symbol file, or one without debug info or without a part of it, each with the image's name.
 fn missing(layouts: &[Layout]) -> BTreeMap<ImageId, String> {
     let lacks = |image: &&Image| image.program.as_ref().is_none_or(|program| !program.has_debug_info());
     let id = |image: &Image| image.wanted.or(image.program.as_ref().and_then(|program| program.id()));
     let images = layouts.iter().flat_map(|layout| &layout.images).filter(lacks);
-    images.filter_map(|image| Some((id(image).filter(|id| matches!(id, ImageId::Build(..)))?, image.name.clone()))).collect()
+    let whole = images.filter_map(|image| Some((id(image).filter(|id| matches!(id, ImageId::Build(..)))?, image.name.clone())));
+    // Servers give supplementary files by their build ids too.
+    let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| Some((image.program.as_ref()?, &image.name)));
+    let parts = programs.flat_map(|(program, name)| {
+        program.missing_parts(false).into_iter().filter_map(move |part| Some((part.id?, format!("{name}: {}", part.name))))
+    });
+    whole.chain(parts).collect()
 }
 
 /// Where the client keeps what it fetched: as its man page says.

@@ -82,6 +82,11 @@ impl Inputs {
 
     /// Opens load maps and symbol files.
     pub fn symbols(&mut self, args: &SymbolArgs, filters: bool) {
+        let places = self.library.places();
+        args.maps.iter().for_each(|(from, to)| places.add_map(from, to));
+        if !args.is_local_off() {
+            places.add_root(&args.local_root);
+        }
         for path in &args.load_maps {
             self.load_map(path);
         }
@@ -274,9 +279,8 @@ impl Inputs {
     }
 
     /// Looks for what is still missing where this machine has it installed; with `all`, for every module that a load map lists.
-    fn local(&mut self, args: &SymbolArgs, all: bool) {
-        let off = args.no_local || std::env::var_os("KSTACK_NO_LOCAL").is_some_and(|value| !value.is_empty() && value != "0");
-        if off {
+    pub fn local(&mut self, args: &SymbolArgs, all: bool) {
+        if args.is_local_off() {
             return;
         }
         let empty = Capture::default();
@@ -295,6 +299,53 @@ impl Inputs {
         }
         for one in &wanted {
             local::search(&mut self.library, &args.local_root, one, &mut self.notes);
+        }
+    }
+
+    /// Looks for the kernel of this machine and the modules `names`, for questions that come without any file or load map; with
+    /// `addresses`, also where they are loaded, as far as the kernel tells.
+    pub fn this_machine(&mut self, args: &SymbolArgs, names: &BTreeSet<String>, addresses: bool) {
+        if args.is_local_off() {
+            return;
+        }
+        let read = |path: &str| std::fs::read(args.local_root.join(path)).unwrap_or_default();
+        let mut tree = Tree::default();
+        tree.take("sys/kernel/notes", &read("sys/kernel/notes"));
+        tree.take("proc/version", &read("proc/version"));
+        for name in names.iter().filter(|name| !name.contains('/')) {
+            let notes = format!("sys/module/{name}/notes/.note.gnu.build-id");
+            tree.take(&notes, &read(&notes));
+        }
+        if addresses {
+            for path in ["proc/kallsyms", "proc/modules"].map(|path| args.local_root.join(path)) {
+                self.running_map(&path);
+            }
+        }
+        self.tree("this machine", tree);
+        let told = |map: &Capture, kernel: bool, name: &str| {
+            let claim = map.images.iter().find(|claim| claim.kernel == kernel && (kernel || claim.name == name))?;
+            claim.id
+        };
+        let id = |kernel: bool, name: &str| self.maps.iter().find_map(|(_, map)| told(map, kernel, name));
+        let release = String::from_utf8_lossy(&read("proc/sys/kernel/osrelease")).trim().to_string();
+        let listed = self.maps.iter().flat_map(|(_, map)| &map.images).filter(|claim| addresses && !claim.kernel).map(|claim| &claim.name);
+        let modules: BTreeSet<&String> = names.iter().chain(listed).collect();
+        let wanted = Wanted {
+            release: Some(release).filter(|release| !release.is_empty()),
+            kernel: true,
+            kernel_id: id(true, ""),
+            modules: modules.into_iter().map(|name| (name.clone(), id(false, name))).collect(),
+        };
+        local::search(&mut self.library, &args.local_root, &wanted, &mut self.notes);
+    }
+
+    /// Reads a list of the running kernel, unless it hides all addresses.
+    fn running_map(&mut self, path: &Path) {
+        let Ok(source) = input::open(path) else { return };
+        let Some(format) = parse::detect(&source.data).filter(|format| format.holds() == Holds::LoadMap) else { return };
+        let map = format.parse(&source.data);
+        if map.images.iter().any(|claim| claim.load.is_some() || !claim.sections.is_empty()) || !map.known.is_empty() {
+            self.maps.push((source.name, map));
         }
     }
 

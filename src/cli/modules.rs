@@ -67,6 +67,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         Vec::new()
     };
+    let programs = layouts.iter().flat_map(|(_, layout)| &layout.images).filter_map(|image| image.program.as_ref());
+    notes.extend(programs.flat_map(|program| program.remarks()));
     notes.append(&mut inputs.notes);
     output::write(&args.output, |out| {
         write(args, &layouts, &checks, inputs.library.folders(), out)?;
@@ -156,6 +158,8 @@ fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {
         }
         facts.extend(image.evidence.iter().map(|evidence| evidence.text.clone()));
         facts.extend(image.refused.as_ref().map(|refused| format!("{} refused: {}", refused.path.display(), refused.why)));
+        let parts = image.program.iter().flat_map(|program| program.missing_parts(true));
+        facts.extend(parts.map(|part| format!("missing: {}", part.said())));
         facts.extend(image.other_build.iter().map(|why| format!("used although {why}")));
         facts.extend(Some(image.needed_by.join(", ")).filter(|names| !names.is_empty()).map(|names| format!("dependency of {names}")));
         if image.file().is_none() && !folders.is_empty() {

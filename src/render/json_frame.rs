@@ -90,7 +90,15 @@ fn locations<'a>(report: &Report<'a>, frame: &RawFrame, answer: &'a Answer, by_r
     }
     let (file, line) = report.printed_location(frame).unzip();
     let function = std::str::from_utf8(frame.symbol.of(report.text, frame.line_start)).ok();
-    vec![JsonLocation { function, file, line: line.flatten(), column: None, inlined: frame.role == Role::Inline, incomplete: false, source: None }]
+    vec![JsonLocation {
+        function,
+        file,
+        line: line.flatten(),
+        column: None,
+        inlined: frame.role == Role::Inline,
+        incomplete: false,
+        source: None,
+    }]
 }
 
 /// A source location; also what `lookup --format json` prints.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags, elf};
 
-use super::dwarf::{self, Sections, UnitIndex};
 use super::altlink;
+use super::dwarf::{self, Sections, UnitIndex};
 use super::opd::Descriptors;
 use super::parts::{Missing, PartFile, Places};
 use super::patched;
@@ -299,9 +299,10 @@ impl Symbols for Elf {
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let sections = self.debug();
-        sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| {
-            dwarf::locate(&sections, &self.bytes, &self.units, self.finder(), probes)
-        })
+        sections.map_or_else(
+            || vec![Vec::new(); probes.len()],
+            |sections| dwarf::locate(&sections, &self.bytes, &self.units, self.finder(), probes),
+        )
     }
 
     fn debug_link(&self) -> Option<DebugLink> {

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::altlink;
 use super::bundle::{self, Bundle};
 use super::entry::{Entry, entry, is_kernel, names};
-use super::parts::Places;
+use super::parts::{PartFile, Places};
 pub use super::program::Program;
 use super::remember;
 use super::{DebugLink, FileKind, Symbols};
@@ -161,6 +162,14 @@ impl Library {
         let mut added = Vec::new();
         for (id, path) in files {
             let found = super::open(&path, &mut Vec::new()).unwrap_or_default();
+            // A supplementary file looks like an empty module, or like nothing that frames lie in.
+            if PartFile::open(&path).is_ok_and(|part| altlink::ids(&part).any(|has| has == id)) {
+                self.places.add_fetched(id, &path);
+                if found.iter().all(|file| file.info().segments.is_empty()) {
+                    added.push(Some(id));
+                    continue;
+                }
+            }
             if !found.iter().any(|file| file.info().id == Some(id)) {
                 let has = found.iter().find_map(|file| file.info().id).map_or("no build id".to_string(), |id| format!("build id {id}"));
                 let text = format!("was to be of build id {id} but has {has}; not used: remove it from the cache, or ask another server");

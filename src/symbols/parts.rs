@@ -77,9 +77,10 @@ impl Places {
         let place = super::local::place_of(id);
         self.read(|places| {
             let installed = places.roots.iter().map(|root| root.join("usr/lib/debug/.build-id").join(&place));
-            let given = places.folders.iter().flat_map(|folder| {
-                ["usr/lib/debug/.build-id", ".build-id", ""].map(|below| folder.join(below).join(&place))
-            });
+            let given = places
+                .folders
+                .iter()
+                .flat_map(|folder| ["usr/lib/debug/.build-id", ".build-id", ""].map(|below| folder.join(below).join(&place)));
             places.fetched.get(&id).cloned().into_iter().chain(given).chain(installed).collect()
         })
     }

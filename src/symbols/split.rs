@@ -170,9 +170,8 @@ pub fn dwarf<'d>(part: &'d PartFile, id: u64, parent: Option<&Dwarf<'d>>) -> Opt
 
 /// Readers over a whole `.dwo`.
 fn dwo(part: &PartFile) -> Dwarf<'_> {
-    let section = |id: gimli::SectionId| -> Result<Reader<'_>, std::convert::Infallible> {
-        Ok(part.reader(id.dwo_name().unwrap_or_default()))
-    };
+    let section =
+        |id: gimli::SectionId| -> Result<Reader<'_>, std::convert::Infallible> { Ok(part.reader(id.dwo_name().unwrap_or_default())) };
     let Ok(mut dwarf) = Dwarf::load(section);
     dwarf.file_type = DwarfFileType::Dwo;
     dwarf
@@ -180,9 +179,7 @@ fn dwo(part: &PartFile) -> Dwarf<'_> {
 
 /// Readers over what the index of a package says is of the unit `id`.
 fn packed(part: &PartFile, id: u64) -> Option<Dwarf<'_>> {
-    let section = |id: gimli::SectionId| -> gimli::Result<Reader<'_>> {
-        Ok(part.reader(id.dwo_name().unwrap_or(id.name())))
-    };
+    let section = |id: gimli::SectionId| -> gimli::Result<Reader<'_>> { Ok(part.reader(id.dwo_name().unwrap_or(id.name()))) };
     let empty = EndianSlice::new(&[][..], part.endian);
     let package = gimli::DwarfPackage::load(section, empty).ok()?;
     let Ok(nothing) = Dwarf::load(|_| Ok::<_, std::convert::Infallible>(empty));
