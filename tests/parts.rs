@@ -257,3 +257,32 @@ fn gdb_sees_the_same_levels_in_the_split_files() {
         assert_eq!(said, truth.iter().map(names).collect::<Vec<_>>(), "{case}: {}", stderr(&output));
     }
 }
+
+/// Replaces every occurrence of `from` in a file; there must be one.
+fn patch(path: &Path, from: &[u8], to: &[u8]) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let places: Vec<usize> = bytes.windows(from.len()).enumerate().filter(|(_, window)| *window == from).map(|(at, _)| at).collect();
+    assert!(!places.is_empty() && from.len() == to.len());
+    places.iter().for_each(|at| bytes[*at..at + to.len()].copy_from_slice(to));
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_file_that_names_itself_as_its_part_ends_the_search() {
+    let folder = scratch("self");
+    let kernel = folder.join("vmlinux");
+    copy("gcc-4/vmlinux", kernel.clone());
+    patch(&kernel, b"one.dwo\0", b"vmlinux\0");
+    let (said, complaints) = told(&kernel, &truth("gcc-4"), &[]);
+    assert!(said[1].1[1].ends_with("incomplete"), "{said:?}");
+    assert!(complaints.contains("split DWARF files are missing"), "{complaints}");
+    // A supplementary file that is the very file, by the build id too: it names itself in turn.
+    copy("dwz-4/vmlinux-one", kernel.clone());
+    let bytes = std::fs::read(&kernel).unwrap();
+    let note = bytes.windows(4).position(|window| window == b"GNU\0").unwrap() + 4;
+    let link = bytes.windows(13).position(|window| window == b"shared.debug\0").unwrap() + 13;
+    let (own, other) = (bytes[note..note + 20].to_vec(), bytes[link..link + 20].to_vec());
+    patch(&kernel, &other, &own);
+    std::fs::copy(&kernel, folder.join("shared.debug")).unwrap();
+    assert_eq!(told(&kernel, &truth("dwz-4"), &[]).0.len(), truth("dwz-4").len());
+}

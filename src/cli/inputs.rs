@@ -13,6 +13,7 @@ use crate::capture::manifest::{self, Manifest};
 use crate::collapse;
 use crate::input::{self, Source, collect};
 use crate::model::capture::Capture;
+use crate::model::image::ImageId;
 use crate::note::Note;
 use crate::parse::linux_tree::{Tree, TreeReport};
 use crate::parse::{self, Confidence, Format, Holds};
@@ -284,7 +285,7 @@ impl Inputs {
             return;
         }
         let empty = Capture::default();
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut wanted: Vec<(Wanted, bool)> = Vec::new();
         let reports = self.reports.iter().map(|input| (&*input.source.name, &input.capture, &*input.source.data));
         for (name, capture, text) in reports.chain(self.reports.is_empty().then_some(("", &empty, &b""[..]))) {
             let mut one = place::wanted(capture, text, &self.maps, all);
@@ -293,12 +294,21 @@ impl Inputs {
             }
             one.kernel &= !self.library.has_kernel(one.kernel_id);
             one.modules.retain(|(name, id)| !self.library.has(name, *id));
-            if !wanted.contains(&one) {
-                wanted.push(one);
+            let unknown = one.release.is_none() && one.kernel_id.is_none() && (one.kernel || !one.modules.is_empty());
+            if unknown {
+                (one.release, one.kernel_id) = running(&args.local_root);
+            }
+            if !wanted.contains(&(one.clone(), unknown)) {
+                wanted.push((one, unknown));
             }
         }
-        for one in &wanted {
-            local::search(&mut self.library, &args.local_root, one, &mut self.notes);
+        // What a report asks for is no guess for another.
+        wanted.sort_by_key(|(_, unknown)| *unknown);
+        for (one, unknown) in &wanted {
+            match unknown {
+                false => local::search(&mut self.library, &args.local_root, one, &mut self.notes),
+                true => local::guess(&mut self.library, &args.local_root, one),
+            }
         }
     }
 
@@ -308,13 +318,10 @@ impl Inputs {
         if args.is_local_off() {
             return;
         }
-        let read = |path: &str| std::fs::read(args.local_root.join(path)).unwrap_or_default();
-        let mut tree = Tree::default();
-        tree.take("sys/kernel/notes", &read("sys/kernel/notes"));
-        tree.take("proc/version", &read("proc/version"));
+        let mut tree = tree_of(&args.local_root, &["sys/kernel/notes", "proc/version"]);
         for name in names.iter().filter(|name| !name.contains('/')) {
             let notes = format!("sys/module/{name}/notes/.note.gnu.build-id");
-            tree.take(&notes, &read(&notes));
+            tree.take(&notes, &std::fs::read(args.local_root.join(&notes)).unwrap_or_default());
         }
         if addresses {
             for path in ["proc/kallsyms", "proc/modules"].map(|path| args.local_root.join(path)) {
@@ -327,11 +334,10 @@ impl Inputs {
             claim.id
         };
         let id = |kernel: bool, name: &str| self.maps.iter().find_map(|(_, map)| told(map, kernel, name));
-        let release = String::from_utf8_lossy(&read("proc/sys/kernel/osrelease")).trim().to_string();
         let listed = self.maps.iter().flat_map(|(_, map)| &map.images).filter(|claim| addresses && !claim.kernel).map(|claim| &claim.name);
         let modules: BTreeSet<&String> = names.iter().chain(listed).collect();
         let wanted = Wanted {
-            release: Some(release).filter(|release| !release.is_empty()),
+            release: running(&args.local_root).0,
             kernel: true,
             kernel_id: id(true, ""),
             modules: modules.into_iter().map(|name| (name.clone(), id(false, name))).collect(),
@@ -368,8 +374,10 @@ impl Inputs {
             inputs.reports.iter().map(place).collect()
         };
         let mut layouts = one(self);
+        self.prove(&mut layouts, options);
         if self.complete(&layouts, symbols) {
             layouts = one(self);
+            self.prove(&mut layouts, options);
         }
         // Nobody has asked for a file that was found on this machine: that it does not fit is no failure.
         let locals: Vec<String> = self.library.local().iter().map(|path| path.display().to_string()).collect();
@@ -379,9 +387,53 @@ impl Inputs {
         layouts
     }
 
+    /// Places reports again without those files of the running kernel that they do not prove.
+    fn prove(&mut self, layouts: &mut [Layout], options: place::PlaceOptions) {
+        for (layout, at) in layouts.iter_mut().zip(0..) {
+            let (mut aside, mut doubts) = (Vec::new(), Vec::new());
+            // Without one file, another may lose what proved it; every round leaves one out, and there is an end to them.
+            loop {
+                let doubtful = layout.images.iter().filter(|image| image.file().is_some_and(|path| self.library.is_guess(path)));
+                let found = doubtful.filter_map(|image| {
+                    let (why, path) = (place::proof::doubt(image)?, image.file()?.to_path_buf());
+                    Some((image.name.clone(), place::Refused { path, found: None, why }))
+                });
+                let found: Vec<(String, place::Refused)> = found.collect();
+                if found.is_empty() {
+                    break;
+                }
+                let paths: Vec<_> = found.iter().map(|(_, guess)| guess.path.clone()).collect();
+                aside.push(self.library.set_aside(&paths));
+                doubts.extend(found);
+                let input: &Input = &self.reports[at];
+                *layout = place::place(&input.capture, &input.source.data, &self.maps, &self.library, options);
+            }
+            aside.into_iter().for_each(|aside| self.library.put_back(aside));
+            for (name, guess) in doubts {
+                if let Some(image) = layout.images.iter_mut().find(|image| image.name == name) {
+                    image.guess = Some(guess);
+                }
+            }
+        }
+    }
+
     /// Looks debug info up that the images of `layouts` lack, by build id; gives back whether some was found.
     pub fn complete(&mut self, layouts: &[Layout], symbols: &SymbolArgs) -> bool {
         let found = symbols.debuginfod.find(layouts, &mut self.notes);
         self.library.add_found(found, &mut self.notes)
     }
+}
+
+/// Some files of a machine, read as a tree of them is.
+fn tree_of(root: &Path, paths: &[&str]) -> Tree {
+    let mut tree = Tree::default();
+    paths.iter().for_each(|path| tree.take(path, &std::fs::read(root.join(path)).unwrap_or_default()));
+    tree
+}
+
+/// Release and build id of the running kernel.
+fn running(root: &Path) -> (Option<String>, Option<ImageId>) {
+    let release = std::fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
+    let id = tree_of(root, &["sys/kernel/notes"]).map().and_then(|map| map.images.iter().find(|claim| claim.kernel)?.id);
+    (Some(release.trim().to_string()).filter(|release| !release.is_empty()), id)
 }

@@ -158,6 +158,8 @@ fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {
         }
         facts.extend(image.evidence.iter().map(|evidence| evidence.text.clone()));
         facts.extend(image.refused.as_ref().map(|refused| format!("{} refused: {}", refused.path.display(), refused.why)));
+        facts
+            .extend(image.guess.as_ref().map(|guess| format!("{} of this machine's kernel not used: {}", guess.path.display(), guess.why)));
         let parts = image.program.iter().flat_map(|program| program.missing_parts(true));
         facts.extend(parts.map(|part| format!("missing: {}", part.said())));
         facts.extend(image.other_build.iter().map(|why| format!("used although {why}")));

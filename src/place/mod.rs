@@ -63,6 +63,8 @@ pub struct Image {
     pub program: Option<Arc<Program>>,
     /// A file that was found and is not used: where, its UUID, and why.
     pub refused: Option<Refused>,
+    /// A file of the running kernel that was tried because the report does not say which kernel it is of, and that nothing proves.
+    pub guess: Option<Refused>,
     /// Why `program` is known to be another build although it is used.
     pub other_build: Option<String>,
     /// Whether both sides have a UUID and they are equal.

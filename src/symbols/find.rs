@@ -61,8 +61,12 @@ pub struct Library {
     collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
     local: Vec<PathBuf>,
+    guesses: Vec<PathBuf>,
     places: Arc<Places>,
 }
+
+/// Files of the index that are left out for a while.
+pub struct Aside(Vec<Entry>);
 
 impl Library {
     /// Opens given files, in parallel; a companion with its UUID is taken from the folders indexed before. What cannot be used is said in
@@ -206,7 +210,7 @@ impl Library {
             entry.ids = self.open_entries(&[&entry]).iter().map(|program| program.id()).collect();
         }
         let fits = id.is_none() || entry.ids.contains(&id);
-        if fits {
+        if fits && !self.local.contains(&entry.path) {
             self.local.push(entry.path.clone());
             self.index.push(entry);
         }
@@ -232,6 +236,28 @@ impl Library {
     /// The files of this machine that [`local::search`](super::local::search) took.
     pub fn local(&self) -> &[PathBuf] {
         &self.local
+    }
+
+    /// Calls the files of this machine from the `from`th on guesses: nothing but evidence may make use of them.
+    pub(super) fn guessed(&mut self, from: usize) {
+        self.guesses.extend_from_slice(&self.local[from..]);
+    }
+
+    /// Whether a file is only here because it is the running kernel's, and nobody knows what the report is of.
+    pub fn is_guess(&self, path: &Path) -> bool {
+        self.guesses.iter().any(|guess| guess == path)
+    }
+
+    /// Leaves files of the index out, until [`Library::put_back`].
+    pub fn set_aside(&mut self, paths: &[PathBuf]) -> Aside {
+        let (aside, kept) = std::mem::take(&mut self.index).into_iter().partition(|entry| paths.contains(&entry.path));
+        self.index = kept;
+        Aside(aside)
+    }
+
+    /// Takes files back that were set aside.
+    pub fn put_back(&mut self, aside: Aside) {
+        self.index.extend(aside.0);
     }
 
     /// The program of that UUID in the symbol folders, its binary and dSYM together.

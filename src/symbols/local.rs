@@ -71,6 +71,14 @@ pub fn search(library: &mut Library, root: &Path, wanted: &Wanted, notes: &mut V
     }
 }
 
+/// The same for a report that does not say which kernel it is of: `wanted` is then the running one, whose files are taken as guesses, for
+/// the report itself to prove.
+pub fn guess(library: &mut Library, root: &Path, wanted: &Wanted) {
+    let known = library.local().len();
+    search(library, root, wanted, &mut Vec::new());
+    library.guessed(known);
+}
+
 /// `bb/041ebded….debug`.
 pub(super) fn place_of(id: ImageId) -> PathBuf {
     let text = id.to_string();

@@ -71,6 +71,11 @@ impl<'s> Finder<'s> {
 }
 
 impl Splits {
+    /// Those that have their parts in `part` already.
+    pub fn holding(part: PartFile) -> Splits {
+        Splits { packages: OnceLock::from(vec![part]), ..Splits::default() }
+    }
+
     /// Finds the split part of a unit of the symbol file `file`; what is missing is kept for [`Splits::missing`].
     pub fn find(&self, skeleton: &Skeleton, file: &Path, places: &Places) -> Option<Held<'_>> {
         let packages = self.packages.get_or_init(|| packages(file, places));
