@@ -44,7 +44,7 @@ fn lookup_needs_no_option_on_the_machine_itself() {
     let module = on(&root, &["lookup", "second_entry+0x9 [unit]"]);
     assert!(stdout(&module).contains("second_entry+0x9/0x11 [unit] src/second.c:2"), "{}{}", stdout(&module), stderr(&module));
     // Where it runs, moved by 0x1000000.
-    std::fs::write(root.join("proc/kallsyms"), "ffffffff81201000 T _text\nffffffff81201000 T first_step\nffffffff8120102a T second_step\nffffffff81300000 D data\nffffffffc0000000 t x\t[x]\n").unwrap();
+    std::fs::write(root.join("proc/kallsyms"), "ffffffff81201000 T _stext\nffffffff81201000 T first_step\nffffffff8120102a T second_step\nffffffff81300000 D data\nffffffffc0000000 t x\t[x]\n").unwrap();
     let address = on(&root, &["lookup", "0xffffffff81201004"]);
     assert!(stdout(&address).contains("first_step+0x4/0x2a"), "{}{}", stdout(&address), stderr(&address));
     let off = on(&root, &["lookup", "first_step+0x4", "--no-local"]);

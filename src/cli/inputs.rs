@@ -12,8 +12,8 @@ use super::term::Progress;
 use crate::capture::manifest::{self, Manifest};
 use crate::collapse;
 use crate::input::{self, Source, collect};
-use crate::model::capture::Capture;
-use crate::model::image::ImageId;
+use crate::model::capture::{Capture, Os};
+use crate::model::image::{Basis, ImageClaim, ImageId};
 use crate::note::Note;
 use crate::parse::linux_tree::{Tree, TreeReport};
 use crate::parse::{self, Confidence, Format, Holds};
@@ -329,6 +329,9 @@ impl Inputs {
             }
         }
         self.tree("this machine", tree);
+        let asked = |name: &String| ImageClaim { name: name.clone(), basis: Basis::Runtime, ..ImageClaim::default() };
+        let images: Vec<ImageClaim> = names.iter().map(asked).collect();
+        self.maps.push(("the question".to_string(), Capture { os: Some(Os::Linux), images, ..Capture::default() }));
         let told = |map: &Capture, kernel: bool, name: &str| {
             let claim = map.images.iter().find(|claim| claim.kernel == kernel && (kernel || claim.name == name))?;
             claim.id
@@ -350,7 +353,7 @@ impl Inputs {
         let Ok(source) = input::open(path) else { return };
         let Some(format) = parse::detect(&source.data).filter(|format| format.holds() == Holds::LoadMap) else { return };
         let map = format.parse(&source.data);
-        if map.images.iter().any(|claim| claim.load.is_some() || !claim.sections.is_empty()) || !map.known.is_empty() {
+        if map.images.iter().any(|claim| claim.load.is_some() || !claim.anchors.is_empty()) {
             self.maps.push((source.name, map));
         }
     }

@@ -338,18 +338,36 @@ fn function_in<'d>(dwarf: &Dwarf<'d>, unit: &gimli::Unit<Reader<'d>>, probe: Svm
         if entry.tag() != gimli::DW_TAG_subprogram {
             continue;
         }
-        let mut ranges = dwarf.die_ranges(unit, entry).ok()?;
-        let mut first = None;
-        while let Some(range) = ranges.next().ok()? {
-            first = first.or(Some(range.begin));
-            if (range.begin..range.end).contains(&probe.0) {
-                let name = entry.attr_value(gimli::DW_AT_linkage_name).or_else(|| entry.attr_value(gimli::DW_AT_name))?;
-                let name = dwarf.attr_string(unit, name).ok()?.to_string_lossy().into_owned();
-                return Some((name, Svma(first?)));
-            }
+        let ranges = entry_ranges(dwarf, unit, entry)?;
+        if ranges.iter().any(|(start, end)| (*start..*end).contains(&probe.0)) {
+            let name = entry.attr_value(gimli::DW_AT_linkage_name).or_else(|| entry.attr_value(gimli::DW_AT_name))?;
+            let name = dwarf.attr_string(unit, name).ok()?.to_string_lossy().into_owned();
+            return Some((name, Svma(ranges.first()?.0)));
         }
     }
     None
+}
+
+/// The half-open ranges of an entry. gimli 0.34 adds `DW_AT_high_pc` to `DW_AT_low_pc` without minding that a damaged file may have them
+/// meet the end of all addresses.
+fn entry_ranges<'d>(
+    dwarf: &Dwarf<'d>,
+    unit: &gimli::Unit<Reader<'d>>,
+    entry: &gimli::DebuggingInformationEntry<Reader<'d>>,
+) -> Option<Vec<(u64, u64)>> {
+    if let Some(list) = entry.attr_value(gimli::DW_AT_ranges) {
+        let mut ranges = dwarf.attr_ranges(unit, list).ok()??;
+        let mut found = Vec::new();
+        while let Ok(Some(range)) = ranges.next() {
+            found.push((range.begin, range.end));
+        }
+        return Some(found);
+    }
+    let address = |name| dwarf.attr_address(unit, entry.attr_value(name)?).ok().flatten();
+    let Some(start) = address(gimli::DW_AT_low_pc) else { return Some(Vec::new()) };
+    let size = || entry.attr_value(gimli::DW_AT_high_pc)?.udata_value();
+    let end = address(gimli::DW_AT_high_pc).or_else(|| start.checked_add(size()?));
+    Some(end.map(|end| (start, end)).into_iter().collect())
 }
 
 impl UnitIndex {
@@ -428,10 +446,10 @@ fn unlisted_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
     while let Ok(Some(header)) = units.next() {
         let Some(offset) = header.debug_info_offset().filter(|offset| !listed.contains(&offset.0)) else { continue };
         let Ok(unit) = dwarf.unit(header) else { continue };
-        let Ok(mut ranges) = dwarf.unit_ranges(&unit) else { continue };
-        while let Ok(Some(range)) = ranges.next() {
-            found.push(UnitRange { start: range.begin, end: range.end, unit: offset.0 });
-        }
+        let mut entries = unit.entries();
+        let Ok(Some(root)) = entries.next_dfs() else { continue };
+        let ranges = entry_ranges(dwarf, &unit, root).unwrap_or_default();
+        found.extend(ranges.into_iter().map(|(start, end)| UnitRange { start, end, unit: offset.0 }));
     }
     found
 }
