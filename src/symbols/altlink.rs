@@ -45,7 +45,7 @@ fn debug_sup(mut section: EndianSlice<'_, RunTimeEndian>) -> Option<(bool, Strin
 ///
 /// # Errors
 /// What is missing, and where it was looked for.
-pub fn find(link: &AltLink, file: &Path, places: &Places) -> Result<PartFile, Missing> {
+pub fn find(link: &AltLink, file: &Path, places: &Places) -> Result<PartFile, Box<Missing>> {
     let looked = candidates(link, file, places);
     let mut refused = None;
     for path in looked.iter().filter(|path| path.is_file()) {
@@ -54,7 +54,7 @@ pub fn find(link: &AltLink, file: &Path, places: &Places) -> Result<PartFile, Mi
             Err(why) => refused = refused.or(Some((path.clone(), why))),
         }
     }
-    Err(Missing { kind: PartKind::Supplementary, name: link.path.clone(), id: link.id, looked, refused })
+    Err(Box::new(Missing { kind: PartKind::Supplementary, name: link.path.clone(), id: link.id, looked, refused }))
 }
 
 /// By its build id, as it is written, and by its name where dwz files are kept.

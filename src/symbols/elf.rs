@@ -251,7 +251,7 @@ impl Elf {
                     let _ = known.sup.set(part);
                     *missing = None;
                 }
-                Err(what) => *missing = Some(what),
+                Err(what) => *missing = Some(*what),
             }
         }
         known.sup.get()
