@@ -12,6 +12,7 @@ use super::memory;
 use super::term::Progress;
 use crate::model::image::ImageId;
 use crate::note::Note;
+use crate::place::searched::{Outcome, Searched};
 use crate::place::{Image, Layout};
 use crate::symbols::debuginfod;
 
@@ -28,19 +29,67 @@ pub struct DebuginfodArgs {
     debuginfod_timeout: u64,
 }
 
+/// What was looked for by build id, and what came of it.
+#[derive(Default)]
+pub struct Fetched {
+    cache: Option<PathBuf>,
+    /// What the cache has.
+    cached: BTreeMap<ImageId, PathBuf>,
+    /// What a server was asked for: the file, or why there is none.
+    asked: BTreeMap<ImageId, Result<PathBuf, String>>,
+}
+
+impl Fetched {
+    /// The cache, and the servers, as places where the file of `image` was looked for. A file that is of another build has been said so
+    /// in a note.
+    pub fn places(&self, image: &Image) -> Vec<Searched> {
+        let id = image.wanted.or(image.program.as_ref().and_then(|program| program.id()));
+        let Some((id, key)) = id.and_then(|id| Some((id, debuginfod::key(id)?))) else { return Vec::new() };
+        let complete = image.program.as_ref().is_some_and(|program| program.has_debug_info());
+        if complete && !self.cached.contains_key(&id) && !self.asked.contains_key(&id) {
+            return Vec::new();
+        }
+        let found = |path: &PathBuf| {
+            let used = image.program.as_ref().is_some_and(|program| program.infos().any(|info| info.path == *path));
+            let result = if used { Outcome::Used } else { Outcome::Refused };
+            (result, if used { path.display().to_string() } else { format!("{}: of another build, or unreadable", path.display()) })
+        };
+        let cached = self.cached.get(&id).map_or((Outcome::Nothing, "not there".to_string()), found);
+        let mut places = Vec::new();
+        places.extend(self.cache.as_ref().map(|cache| searched(cache.join(key).display().to_string(), "debuginfod-cache", cached)));
+        if !self.cached.contains_key(&id) {
+            let asked = match self.asked.get(&id) {
+                Some(Ok(path)) => found(path),
+                Some(Err(why)) => (Outcome::Nothing, why.clone()),
+                None => (Outcome::NotSearched, "--debuginfod is not given, or DEBUGINFOD_URLS not set".to_string()),
+            };
+            places.push(searched("debuginfod".to_string(), "debuginfod", asked));
+        }
+        places
+    }
+}
+
+fn searched(place: String, kind: &'static str, (result, why): (Outcome, String)) -> Searched {
+    Searched { place, kind, result, why }
+}
+
 /// How often a running client is looked at.
 const PULSE: Duration = Duration::from_millis(20);
 
 impl DebuginfodArgs {
-    /// Files with what `layouts` lack, by build id. What a server does not have or give is said in `notes`.
-    pub fn find(&self, layouts: &[Layout], notes: &mut Vec<Note>) -> Vec<(ImageId, PathBuf)> {
+    /// Files with what `layouts` lack, by build id. What a server does not have or give is said in `notes`, and all of it kept in `fetched`.
+    pub fn find(&self, layouts: &[Layout], fetched: &mut Fetched, notes: &mut Vec<Note>) -> Vec<(ImageId, PathBuf)> {
         let missing = missing(layouts);
         let cache = cache();
+        fetched.cache.clone_from(&cache);
         let mut found = Vec::new();
         let mut wanted = Vec::new();
         for (id, name) in missing {
             match cache.as_ref().and_then(|cache| debuginfod::cached(cache, id)) {
-                Some(path) => found.push((id, path)),
+                Some(path) => {
+                    fetched.cached.insert(id, path.clone());
+                    found.push((id, path));
+                }
                 None => wanted.push((id, name)),
             }
         }
@@ -48,9 +97,13 @@ impl DebuginfodArgs {
             let progress = Progress::new("debuginfod");
             for (n, (id, name)) in wanted.iter().enumerate() {
                 progress.at(n as u64, wanted.len() as u64);
-                match self.fetch(*id) {
+                let answer = self.fetch(*id);
+                let kept = answer.as_ref().map(PathBuf::clone).map_err(|failure| failure.why().to_string());
+                fetched.asked.insert(*id, kept);
+                match answer {
                     Ok(path) => found.push((*id, path)),
                     Err(Failure::NoClient(why)) => {
+                        wanted.iter().for_each(|(id, _)| drop(fetched.asked.insert(*id, Err(why.clone()))));
                         notes.push(Note::failure("debuginfod-find", why));
                         break;
                     }
@@ -106,6 +159,14 @@ enum Failure {
     /// The client is not there: no other file can be fetched either.
     NoClient(String),
     Other(String),
+}
+
+impl Failure {
+    fn why(&self) -> &str {
+        match self {
+            Failure::NoClient(why) | Failure::Other(why) => why,
+        }
+    }
 }
 
 /// Build ids of images that have no symbol file, or one without debug info, each with the image's name.

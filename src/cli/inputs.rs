@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::debuginfod::Fetched;
 use super::memory;
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
@@ -45,6 +46,10 @@ pub struct Inputs {
     depth: usize,
     /// Releases of kernels that trees name.
     releases: BTreeSet<String>,
+    /// What was looked for by build id.
+    pub fetched: Fetched,
+    /// What this machine's own folders were searched for, and which of it each report wanted; empty where they were not to be searched.
+    local: (Vec<Wanted>, Vec<usize>),
     /// Whether profiles that can be folded from their text are opened and not read.
     leave_profiles: bool,
 }
@@ -280,7 +285,7 @@ impl Inputs {
             return;
         }
         let empty = Capture::default();
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let (mut wanted, mut each): (Vec<Wanted>, Vec<usize>) = Default::default();
         let reports = self.reports.iter().map(|input| (&*input.source.name, &input.capture, &*input.source.data));
         for (name, capture, text) in reports.chain(self.reports.is_empty().then_some(("", &empty, &b""[..]))) {
             let mut one = place::wanted(capture, text, &self.maps, all);
@@ -289,13 +294,21 @@ impl Inputs {
             }
             one.kernel &= !self.library.has_kernel(one.kernel_id);
             one.modules.retain(|(name, id)| !self.library.has(name, *id));
-            if !wanted.contains(&one) {
+            let at = wanted.iter().position(|known| *known == one).unwrap_or(wanted.len());
+            each.push(at);
+            if at == wanted.len() {
                 wanted.push(one);
             }
         }
         for one in &wanted {
             local::search(&mut self.library, &args.local_root, one, &mut self.notes);
         }
+        self.local = (wanted, each);
+    }
+
+    /// What this machine's own folders were searched for on behalf of a report, counted from 0; `None` where they were not to be.
+    pub fn searched_for(&self, report: usize) -> Option<&Wanted> {
+        self.local.0.get(*self.local.1.get(report)?)
     }
 
     /// The release of the kernel that a report without one is of: this machine's, where it is read from `/proc` itself, else the only one
@@ -330,7 +343,7 @@ impl Inputs {
 
     /// Looks debug info up that the images of `layouts` lack, by build id; gives back whether some was found.
     pub fn complete(&mut self, layouts: &[Layout], symbols: &SymbolArgs) -> bool {
-        let found = symbols.debuginfod.find(layouts, &mut self.notes);
+        let found = symbols.debuginfod.find(layouts, &mut self.fetched, &mut self.notes);
         self.library.add_found(found, &mut self.notes)
     }
 }

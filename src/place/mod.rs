@@ -12,6 +12,7 @@ mod kdk;
 mod kernel;
 mod linux;
 pub mod proof;
+pub mod searched;
 mod wanted;
 
 use std::path::PathBuf;

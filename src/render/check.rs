@@ -162,7 +162,7 @@ pub fn hint(capture: &Capture) -> Option<String> {
 }
 
 /// The one command that gets debug info for an image on the report's system.
-fn remedy(image: &Image, capture: Option<&Capture>) -> Option<String> {
+pub fn remedy(image: &Image, capture: Option<&Capture>) -> Option<String> {
     let capture = capture?;
     let id = image.wanted.or(image.program.as_ref().and_then(|program| program.id()));
     match capture.os? {
