@@ -247,21 +247,6 @@ fn calls_in(returns: &[Avma], program: &Program, segment: &Segment, start: Avma)
     Some((hits, misses))
 }
 
-/// The one slide with which every return address in the kernel's code follows a call there, with their number.
-pub fn kernel_slide_by_calls(capture: &Capture, program: &Program) -> Option<(Slide, usize)> {
-    let returns = returns(capture);
-    let executable = || program.info().segments.iter().filter(|segment| segment.executable);
-    let score = |step: u64| {
-        let mut hits = 0;
-        for segment in executable() {
-            let (one, misses) = calls_in(&returns, program, segment, Avma(segment.svma.0.wrapping_add(step * SLIDE_STEP)))?;
-            hits += (misses == 0).then_some(one)?;
-        }
-        Some(hits)
-    };
-    best((0..SLIDE_STEPS).filter_map(|step| Some((score(step)?, step))).collect())
-}
-
 /// The step with far more hits than any other.
 fn best(mut scores: Vec<(usize, u64)>) -> Option<(Slide, usize)> {
     scores.sort_unstable_by(|a, b| b.cmp(a));

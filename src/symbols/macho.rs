@@ -221,6 +221,9 @@ impl Symbols for MachO {
         dwarf::function_at(&Sections::load(&file), &self.units, at)
     }
 
+    fn code_parts(&self) -> Vec<std::ops::Range<u64>> {
+        self.code.iter().map(|(start, end, _)| *start..*end).collect()
+    }
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
         let (start, _, offset) = self.code.iter().find(|(start, end, _)| *start <= from.0 && to.0 <= *end)?;
         if self.info.encrypted || self.info.kind == FileKind::Dsym {

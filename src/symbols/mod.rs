@@ -174,6 +174,12 @@ pub trait Symbols: Send + Sync {
     }
     /// Name and start of the function that debug info says covers an address.
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
+    /// The link-time addresses whose bytes [`Symbols::code`] has, piece by piece: sections of ELF are all code, a segment of Mach-O has
+    /// header and strings in it as well.
+    fn code_parts(&self) -> Vec<std::ops::Range<u64>> {
+        let code = self.info().segments.iter().filter(|segment| segment.executable);
+        code.map(|segment| segment.svma.0..segment.svma.0.saturating_add(segment.size)).collect()
+    }
     /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]>;
     /// Places between two link-time addresses whose code in memory may differ from the file's.

@@ -79,6 +79,11 @@ impl Program {
         self.binary()?.code(from, to)
     }
 
+    /// As [`Symbols::code_parts`], for addresses of [`Program::info`]'s file.
+    pub fn code_parts(&self) -> Vec<std::ops::Range<u64>> {
+        self.binary().map_or_else(Vec::new, |binary| binary.code_parts())
+    }
+
     /// As [`Symbols::patched`], for addresses of [`Program::info`]'s file.
     pub fn patched(&self, from: Svma, to: Svma) -> Vec<super::patched::Site> {
         self.binary().map_or_else(Vec::new, |binary| binary.patched(from, to))
