@@ -4,6 +4,7 @@
 mod anchors;
 mod assign;
 mod calls;
+mod code_arm;
 pub mod code_bytes;
 mod darwin;
 mod evidence;

@@ -161,7 +161,7 @@ impl Elf {
     /// Every symbol with the address that its section has here.
     fn symbols<'f>(&'f self, file: &'f object::File<'_>) -> impl Iterator<Item = (u64, object::Symbol<'f, 'f>)> {
         // Of most files the answer is at hand, and a kernel has 200,000 symbols.
-        let plain = !self.relocatable && self.descriptors.is_none();
+        let plain = !self.relocatable && self.descriptors.is_none() && self.info.arch != Arch::Arm;
         file.symbols().map(move |symbol| (if plain { symbol.address() } else { self.address_of(&symbol) }, symbol))
     }
 
@@ -170,7 +170,9 @@ impl Elf {
     fn address_of(&self, symbol: &object::Symbol<'_, '_>) -> u64 {
         let base = || Some(self.place(symbol.section_index()?)?.base);
         let base = if self.relocatable { base().unwrap_or(0) } else { 0 };
-        let address = base.wrapping_add(symbol.address());
+        // The lowest bit of an Arm function's value says that it is Thumb code; its first byte lies at the even address.
+        let thumb = u64::from(self.info.arch == Arch::Arm && symbol.kind() == object::SymbolKind::Text);
+        let address = base.wrapping_add(symbol.address() & !thumb);
         let code = self.descriptors.as_ref().and_then(|opd| opd.code(symbol.section_index(), address));
         code.unwrap_or(address)
     }
