@@ -108,6 +108,33 @@ pub fn check<'p>(
     (agree, wrong)
 }
 
+/// How many pairs agree with a program of which nobody knows where it lies, and those that do not: whole pages lie between the file's
+/// addresses and the report's, one distance or, in a log of several boots, several. A function that moved by less within its section is
+/// another build's. A kernel is linked at a page, so that its distance is one; where a section of a module lies in its page, most pairs say.
+pub fn check_unplaced<'p>(program: &Program, pairs: impl Iterator<Item = &'p Pair>, kernel: bool) -> (usize, Vec<&'p Pair>) {
+    let mut within: FxHashMap<usize, FxHashMap<u64, Vec<&Pair>>> = FxHashMap::default();
+    for pair in pairs {
+        // Of several functions of one name nobody knows which is meant.
+        let [symbol] = program.symbols().table().named(&pair.symbol)[..] else { continue };
+        let start = program.from_symbols(symbol.start);
+        let inside = |segment: &Segment| start.0.wrapping_sub(segment.svma.0) < segment.size;
+        let Some(segment) = program.info().segments.iter().position(inside) else { continue };
+        within.entry(segment).or_default().entry(pair.start.0.wrapping_sub(start.0) % PAGE).or_default().push(pair);
+    }
+    let (mut agree, mut wrong) = (0, Vec::new());
+    for mut groups in within.into_values() {
+        let most = groups.iter().max_by_key(|(within, pairs)| (pairs.len(), std::cmp::Reverse(**within))).map(|(within, _)| *within);
+        let right = if kernel { Some(0) } else { most };
+        agree += right.and_then(|right| groups.remove(&right)).map_or(0, |pairs| pairs.len());
+        wrong.extend(groups.into_values().flatten());
+    }
+    wrong.sort_by_key(|pair| pair.line);
+    (agree, wrong)
+}
+
+/// Kernels and modules lie at multiples of this.
+const PAGE: u64 = 0x1000;
+
 /// Distinct frames that print a symbol with its size, and whether the file has one such: how many agree, and the first line that does not
 /// with their number. A symbol that the file lacks says nothing: it may be one that the compiler split off.
 pub fn sizes(capture: &Capture, text: &[u8], image: &Image, program: &Program) -> (usize, Option<(u32, usize)>) {

@@ -278,7 +278,10 @@ impl Placer<'_> {
     fn check_pairs(&mut self, image: &mut Image) {
         let Some(program) = image.program.clone() else { return };
         let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
-        let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
+        let (agree, wrong) = match image.segments.is_empty() {
+            true => evidence::check_unplaced(&program, own, image.kernel),
+            false => evidence::check(&program, own, |svma| image.captured(svma)),
+        };
         let (fitting, misfit) = evidence::sizes(self.capture, self.text, image, &program);
         let (there, elsewhere) = evidence::functions(self.capture, self.text, image, &program);
         let count = |found: Option<(u32, usize)>| found.map_or(0, |(_, count)| count);
