@@ -7,7 +7,7 @@
 //! * where a single byte is `int3`: a probe stands there (x86);
 //! * on arm64, and in x86 files without any table, where the tracer's call stands against its no-operation, whichever is which; on arm64
 //!   also where the shadow call stack replaced pointer authentication;
-//! * on 32-bit Arm where the words show that the kernel replaced them ([`super::code_arm`]).
+//! * on 32-bit Arm where the words show that the kernel replaced them (`code_arm`).
 //!
 //! On other architectures nothing is compared: what may differ there is not known here.
 //!
