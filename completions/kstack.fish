@@ -689,7 +689,7 @@ csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table by what rule each image is placed, where that is stated and why a file was refused; list user space too'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table by what rule each image is placed, every place where its file was looked for and why one was refused; list user space too'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l check -d 'Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l strict -d 'Exit with status 3 when an image has no verified symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -78,6 +78,24 @@ fn what_the_client_has_in_its_cache_is_used_without_asking() {
 }
 
 #[test]
+fn scripts_load_what_the_client_has() {
+    let folder = scratch("script");
+    let entry = folder.join("cache").join(BUILD_ID);
+    std::fs::create_dir_all(&entry).unwrap();
+    std::fs::copy(fixtures().join("symbols/linux/unit.ko"), entry.join("debuginfo")).unwrap();
+    let (report, map) = (report(&folder), folder.join("modules"));
+    std::fs::write(&map, "unit 16384 0 - Live 0xffffffffc0000000 (O)\n").unwrap();
+    let script = |cache: &Path| {
+        let mut command = kstack(&["script", "gdb", &report, "-l", &map.display().to_string()]);
+        stdout(&command.env("DEBUGINFOD_CACHE_PATH", cache).output().unwrap())
+    };
+    let file = entry.join("debuginfo").display().to_string();
+    assert!(!script(&folder.join("none")).contains(&file));
+    let text = script(&folder.join("cache"));
+    assert!(text.contains(&file) && text.contains("verified: UUID or build id"), "{text}");
+}
+
+#[test]
 fn without_servers_asking_always_is_an_error_that_names_the_variable() {
     let folder = scratch("no-servers");
     let output = sym(&folder, "", &["--debuginfod"]);

@@ -57,7 +57,7 @@ impl Session {
         let mut notes = std::mem::take(&mut inputs.notes);
         notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
         let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
-        notes.extend(programs.filter_map(|program| program.damage()));
+        notes.extend(programs.flat_map(|program| program.remarks()));
         let filtered = !filter.is_empty() || filters.min_count > 1;
         let mut session = Session { inputs, layouts, resolved, notes, filtered, crashes: Vec::new() };
         // Before filters: what crashed is a fact about the report, not about what is left of it.

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::kstack_code::JsonCode;
 use super::kstack_locks::{JsonLock, JsonTask, JsonWait};
+use super::kstack_zones::JsonZone;
 
 pub type Counts = BTreeMap<String, u64>;
 
@@ -28,7 +29,11 @@ pub struct Document<'t> {
     #[serde(default)]
     pub tasks_with_locks: Vec<JsonTask>,
     #[serde(default)]
+    pub zones: Vec<JsonZone>,
+    #[serde(default)]
     pub images: Vec<Image>,
+    // One zone.
+    pub zone: Option<JsonZone>,
     #[serde(borrow)]
     pub stack: Option<JsonStack<'t>>,
     // One group.
@@ -62,6 +67,8 @@ pub struct Head<'t> {
     pub guilty: Option<JsonGuilty>,
     #[serde(default)]
     pub tasks_with_locks: Vec<JsonTask>,
+    #[serde(default)]
+    pub zones: Vec<JsonZone>,
     #[serde(default)]
     pub images: Vec<Image>,
     #[serde(default, borrow)]
@@ -171,6 +178,8 @@ pub struct JsonFrame<'t> {
     pub module: Option<&'t RawValue>,
     #[serde(borrow)]
     pub symbol: Option<&'t RawValue>,
+    #[serde(default)]
+    pub underscored: bool,
     pub offset: Option<u64>,
     pub image_offset: Option<u64>,
     pub size: Option<u64>,

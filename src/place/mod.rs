@@ -4,6 +4,7 @@
 mod anchors;
 mod assign;
 mod calls;
+mod code_arm;
 pub mod code_bytes;
 mod darwin;
 mod evidence;
@@ -12,13 +13,14 @@ mod kdk;
 mod kernel;
 mod linux;
 pub mod proof;
+pub mod searched;
 mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::addr::{Arch, Avma, Slide, Svma};
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
 use crate::note::Note;
 use crate::space::{AddressSpace, PlacedRange};
@@ -63,6 +65,8 @@ pub struct Image {
     pub program: Option<Arc<Program>>,
     /// A file that was found and is not used: where, its UUID, and why.
     pub refused: Option<Refused>,
+    /// A file of the running kernel that was tried because the report does not say which kernel it is of, and that nothing proves.
+    pub guess: Option<Refused>,
     /// Why `program` is known to be another build although it is used.
     pub other_build: Option<String>,
     /// Whether both sides have a UUID and they are equal.
@@ -175,8 +179,11 @@ pub struct Layout {
 /// Places everything that `capture` and `maps` name. `text` is the report's, for the names that its frames print.
 pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library: &Library, options: PlaceOptions) -> Layout {
     let mut notes = Vec::new();
-    let pairs = evidence::pairs(capture, text);
+    let mut pairs = evidence::pairs(capture, text);
     let assign::Assigned { mut images, apart } = assign::images(capture, text, maps, library, options, &mut notes);
+    if capture.os == Some(Os::FreeBsd) {
+        evidence::attribute(&mut pairs, &images);
+    }
     let os = capture.os.or_else(|| maps.iter().find_map(|(_, map)| map.os));
     for image in &mut images {
         assign::verify(image, os, options.allow_mismatch, &mut notes);
@@ -281,7 +288,10 @@ impl Placer<'_> {
     fn check_pairs(&mut self, image: &mut Image) {
         let Some(program) = image.program.clone() else { return };
         let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
-        let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
+        let (agree, wrong) = match image.segments.is_empty() {
+            true => evidence::check_unplaced(&program, own, image.kernel),
+            false => evidence::check(&program, own, |svma| image.captured(svma)),
+        };
         let (fitting, misfit) = evidence::sizes(self.capture, self.text, image, &program);
         let (there, elsewhere) = evidence::functions(self.capture, self.text, image, &program);
         let count = |found: Option<(u32, usize)>| found.map_or(0, |(_, count)| count);

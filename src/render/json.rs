@@ -10,7 +10,7 @@ use super::code::JsonCode;
 pub use super::json_frame::{JsonFrame, JsonLocation};
 use super::json_frame::{UserFrame, hex};
 use super::locks::{JsonLock, JsonTask, JsonWait};
-use super::zones::JsonZone;
+use super::zones::{self, JsonZone};
 use super::{Output, Report, Style};
 use crate::group::zones::ranked;
 use crate::model::crash::{Blamed, Crash};
@@ -70,13 +70,16 @@ impl Output for NdJson {
         }
         let warnings = texts(warnings);
         for report in reports {
+            // Zones belong to no stack: each has a line of its own.
+            zones::ndjson(report, out)?;
             for (at, stack) in report.capture.stacks.iter().enumerate() {
                 let used: BTreeSet<usize> = (0..stack.frames.len()).filter_map(|n| report.resolved.answer(at, n).image).collect();
                 let images = used.iter().map(|image| JsonImage::of(&report.layout.images[*image])).collect();
                 // On the first line only: there can be as many of them as of stacks.
                 let tasks_with_locks = if at == 0 { JsonTask::all(report.capture) } else { Vec::new() };
                 let stack = JsonStack::of(report, at, stack);
-                let line = Line { schema: SCHEMA, head: Head::of(report), images, stack, tasks_with_locks, warnings: &warnings };
+                let head = Head { zones: Vec::new(), ..Head::of(report) };
+                let line = Line { schema: SCHEMA, head, images, stack, tasks_with_locks, warnings: &warnings };
                 serde_json::to_writer(&mut *out, &line)?;
                 out.write_all(b"\n")?;
             }

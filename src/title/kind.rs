@@ -6,7 +6,8 @@
 //! kernels printed in their place), module/os/linux/spl/spl-err.c of OpenZFS.
 
 use super::scene::Scene;
-use super::{glob, kind_others};
+use super::{glob, illumos, kind_others};
+use crate::model::capture::Os;
 
 /// The sets of crashes that a section of the skip list can be for.
 pub const SETS: &[&str] = &[
@@ -32,6 +33,7 @@ pub const SETS: &[&str] = &[
     "panic",
     "go",
     "zircon",
+    "illumos",
 ];
 
 /// Where the guilty frame stands.
@@ -291,7 +293,9 @@ pub struct Case {
 /// What the headline of `scene` announces.
 pub fn case(scene: &Scene<'_, '_>) -> Option<Case> {
     let message = plain(&scene.message);
-    kind_others::of(scene.report.capture.format).unwrap_or(KINDS).iter().find_map(|kind| {
+    let capture = scene.report.capture;
+    let of_system = || (capture.os == Some(Os::Illumos)).then_some(illumos::KINDS);
+    kind_others::of(capture.format).or_else(of_system).unwrap_or(KINDS).iter().find_map(|kind| {
         let mut captured: Vec<String> = glob::captures(kind.when, message)?.into_iter().map(str::to_string).collect();
         let mut lines = scene.details();
         for line in kind.then {
@@ -390,7 +394,7 @@ mod tests {
 
     #[test]
     fn kinds_name_sets_that_exist() {
-        for kind in KINDS.iter().chain(kind_others::GO).chain(kind_others::FUCHSIA) {
+        for kind in KINDS.iter().chain(kind_others::GO).chain(kind_others::FUCHSIA).chain(illumos::KINDS) {
             assert!(kind.set.is_empty() || SETS.contains(&kind.set), "{}", kind.set);
             let stars = kind.when.matches('*').count() + kind.then.iter().map(|line| line.matches('*').count()).sum::<usize>();
             assert!((stars + 1..9).all(|n| !kind.title.contains(&format!("{{{n}}}"))), "{}", kind.title);

@@ -10,6 +10,7 @@
 
 mod glob;
 pub mod guilty;
+mod illumos;
 pub mod kind;
 mod kind_others;
 pub mod scene;

@@ -94,9 +94,10 @@ impl<'a, 'r> Scene<'a, 'r> {
             && stack.line < self.headline.line.saturating_add(VAGUE_LINES)
     }
 
-    /// Whether one speaker's lines have stamps and others have none: the debuggers of the BSDs print without.
+    /// Whether one speaker's lines have stamps and others have none: the debuggers of the BSDs print without, and syslog of
+    /// illumos has the first line of a panic from nobody.
     fn is_mixed(&self) -> bool {
-        matches!(self.report.capture.os, Some(Os::FreeBsd | Os::NetBsd | Os::OpenBsd)) || self.names_inlined()
+        matches!(self.report.capture.os, Some(Os::FreeBsd | Os::NetBsd | Os::OpenBsd | Os::Illumos)) || self.names_inlined()
     }
 
     fn is_zircon(&self) -> bool {

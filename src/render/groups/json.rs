@@ -15,6 +15,7 @@ use crate::model::stack::StackKind;
 use crate::note::Note;
 use crate::render::json::{Head, JsonBlamed, JsonFrame, SCHEMA, texts};
 use crate::render::locks::{JsonLock, JsonTask, JsonWait};
+use crate::render::zones;
 use crate::triage::{Verdict, triage};
 
 /// One object.
@@ -83,7 +84,7 @@ impl GroupOutput for NdJson {
             serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, group, tasks_with_locks })?;
             out.write_all(b"\n")?;
         }
-        Ok(())
+        groups.reports.iter().try_for_each(|report| zones::ndjson(report, out))
     }
 }
 
