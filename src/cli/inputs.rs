@@ -14,8 +14,9 @@ use crate::collapse;
 use crate::input::{self, Source, collect};
 use crate::model::capture::Capture;
 use crate::note::Note;
+use crate::parse::blocks::{self, Block};
 use crate::parse::linux_tree::{Tree, TreeReport};
-use crate::parse::{self, Confidence, Format, Holds};
+use crate::parse::{self, Confidence, Format, Holds, Part};
 use crate::place::{self, Layout};
 use crate::symbols::find::Library;
 use crate::symbols::local::{self, Wanted};
@@ -190,7 +191,13 @@ impl Inputs {
         if input::archive::is_tar(&source.data) {
             return self.archive(&source, forced);
         }
-        let detected = parse::detect(&source.data).filter(|format| !in_directory || format.sniff(&source.data) > Confidence::Fallback);
+        let whole = parse::detect(&source.data);
+        if forced.is_none()
+            && let Some(blocks) = blocks::of(&source.data, whole)
+        {
+            return self.blocks(&source, blocks);
+        }
+        let detected = whole.filter(|format| !in_directory || format.sniff(&source.data) > Confidence::Fallback);
         match forced.or(detected) {
             Some(format) if format.holds() == Holds::LoadMap => {
                 let capture = self.parse(format, &source);
@@ -199,15 +206,7 @@ impl Inputs {
             Some(format) if self.leave_profiles && collapse::of(format.id()).is_some() => {
                 self.reports.push(Input { source, sample: None, capture: Capture { format: format.id(), ..Capture::default() } });
             }
-            Some(format) => {
-                for part in format.parts(&source.data) {
-                    self.placed_notes(&source.name, &part.capture);
-                    let name = part.source.unwrap_or_else(|| source.name.clone());
-                    let data = part.text.map_or_else(|| source.data.clone(), Into::into);
-                    let source = Source { name, data, notes: Vec::new() };
-                    self.reports.push(Input { source, capture: part.capture, sample: None });
-                }
-            }
+            Some(format) => format.parts(&source.data).into_iter().for_each(|part| self.part(&source, part)),
             None if in_directory => {}
             // Not understood, but its text is still the user's: it comes out as it went in.
             None => {
@@ -215,6 +214,24 @@ impl Inputs {
                 self.notes.push(Note::failure(&source.name, format!("{what}; see `kstack formats`, or force one with --format-in")));
                 self.reports.push(Input { source, capture: Capture { format: "unknown", ..Capture::default() }, sample: None });
             }
+        }
+    }
+
+    /// Keeps one of the reports of `source`.
+    fn part(&mut self, source: &Source, part: Part) {
+        self.placed_notes(&source.name, &part.capture);
+        let name = part.source.unwrap_or_else(|| source.name.clone());
+        let data = part.text.map_or_else(|| source.data.clone(), Into::into);
+        let source = Source { name, data, notes: Vec::new() };
+        self.reports.push(Input { source, capture: part.capture, sample: None });
+    }
+
+    /// Keeps the blocks of a text of several kinds as reports. A load map among them serves the others; its text stays where it is.
+    fn blocks(&mut self, source: &Source, blocks: Vec<Block>) {
+        for block in blocks {
+            let maps = block.parts.iter().filter(|_| block.holds == Holds::LoadMap);
+            self.maps.extend(maps.map(|part| (source.name.clone(), part.capture.clone())));
+            block.parts.into_iter().for_each(|part| self.part(source, part));
         }
     }
 

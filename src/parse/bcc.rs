@@ -30,6 +30,9 @@ impl Format for Bcc {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Hit Ctrl-C to end."]
+    }
 
     /// Certain with the line that names the process, then the count, below a frame.
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -43,6 +43,9 @@ impl Format for DarwinPanic {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"panic(cpu ", b"Backtrace (CPU ", b"*** Panic Report ***", b"Anonymous UUID:", b"Interval Since Last Panic Report:"]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         // A document has a reader of its own; only without one its lines are taken apart.

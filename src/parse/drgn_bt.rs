@@ -37,6 +37,9 @@ impl Format for DrgnBt {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"stack_trace(", b"#0  "]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let frames =

@@ -42,6 +42,9 @@ impl Format for GdbBt {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"#0  "]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let kernel = |(_, frame): &(u32, RawFrame)| frame.address.is_some_and(|address| address.0 >= LOWEST);

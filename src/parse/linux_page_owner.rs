@@ -43,6 +43,9 @@ impl Format for PageOwner {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Page allocated via order", b"nr_base_pages:", b"stack_count:"]
+    }
 
     /// The kernel's log words both otherwise, and puts no record at the start of a line without its stamp.
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -5,6 +5,10 @@
 pub mod addresses;
 pub mod atos;
 pub mod bcc;
+pub mod blocks;
+mod blocks_marks;
+mod blocks_move;
+mod blocks_quote;
 pub mod bpftrace;
 mod bsd_frame;
 mod bsd_heading;
@@ -126,6 +130,19 @@ pub trait Format: Sync {
     fn parts(&self, text: &[u8]) -> Vec<Part> {
         vec![Part { capture: self.parse(text), ..Part::default() }]
     }
+    /// Words in a line with which a block of this format can begin in a text of other kinds, see [`blocks`]. Without any, such a block is
+    /// not looked for.
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[]
+    }
+    /// Whether a block of this format begins with the first line of `rest`, which has one of the marks and a few lines below it.
+    fn begins(&self, rest: &[u8]) -> bool {
+        self.sniff(rest) == Confidence::Certain
+    }
+    /// Whether an input of this format is one document, in which nothing else can stand.
+    fn is_document(&self) -> bool {
+        false
+    }
 }
 
 /// One of the reports that an input holds.
@@ -191,6 +208,11 @@ const SNIFFED_PIECES: usize = 64;
 
 /// The format that is surest of `text`, from its content alone. A log can begin with much that is not the kernel's.
 pub fn detect(text: &[u8]) -> Option<&'static dyn Format> {
+    surest(text).map(|(_, format)| format)
+}
+
+/// As [`detect`], with how sure the format is.
+fn surest(text: &[u8]) -> Option<(Confidence, &'static dyn Format)> {
     let mut best: Option<(Confidence, &'static dyn Format)> = None;
     for piece in text.chunks(SNIFF_BYTES).take(SNIFFED_PIECES) {
         for format in FORMATS {
@@ -203,7 +225,12 @@ pub fn detect(text: &[u8]) -> Option<&'static dyn Format> {
             break;
         }
     }
-    best.map(|(_, format)| format)
+    best
+}
+
+/// The first line of `text`.
+fn first_line(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())]
 }
 
 /// The format of that id.
