@@ -84,8 +84,10 @@ impl Cutter<'_> {
 
     /// Reads from `at` to the last line before `end` of which `format` makes something.
     fn block(&mut self, at: usize, end: usize, format: &'static dyn Format) {
+        let reach = format.reach(&self.text[at..end]);
         // What stands before a stack can say whose it is; before a table it is only in its way.
-        let read = if format.holds() == Holds::LoadMap { at } else { self.free };
+        let read = if reach.is_some() || format.holds() == Holds::LoadMap { at } else { self.free };
+        let end = reach.map_or(end, |reach| at + reach);
         let given = &self.text[read..end];
         let parts = format.parts(given);
         let packed = parts.iter().any(|part| part.text.is_some());

@@ -77,7 +77,7 @@ pub(super) fn events(text: &[u8], whole: Option<&'static dyn Format>) -> Option<
     let own = whole.and_then(|whole| FORMATS.iter().position(|format| format.id() == whole.id()));
     let mut first = Scan::new(text, own);
     // A text of one kind is left as soon as its marks were found.
-    if !marked(text).any(|line| !first.is_own(&line) && first.event(&line).is_some()) {
+    if !marked(text).any(|line| first.event(&line).is_some()) {
         return None;
     }
     let mut scan = Scan::new(text, None);
@@ -102,20 +102,22 @@ impl<'t> Scan<'t> {
         Scan { text, latest, seen: 0, refused: [0; 64] }
     }
 
-    /// Whether a line has marks of the latest format, so that it is not asked whose it is. In a quotation it may not know its own.
+    /// Whether a line has marks of the latest format alone, so that it is not asked whose it is. In a quotation it may not know its own.
     fn is_own(&self, line: &Marked) -> bool {
-        let own = self.latest.is_some_and(|latest| line.formats >> latest & 1 == 1);
+        let own = self.latest.is_some_and(|latest| line.formats == 1 << latest);
         own && !matches!(self.text[line.at..].trim_ascii_start().first(), Some(b'>' | b'|'))
     }
 
     /// What begins in a line, if something does.
     fn event(&mut self, line: &Marked) -> Option<Event> {
-        if line.at < self.seen || self.latest.is_some_and(|latest| line.formats == 1 << latest) && self.is_own(line) {
+        if line.at < self.seen || self.is_own(line) {
             return None;
         }
         if let Some(found) = self.surest(line.formats, shown(&self.text[line.at..])) {
             let format = FORMATS[found];
-            return (self.latest.replace(found) != Some(found)).then_some(Event::Begins(line.at, format));
+            let at = self.seen + format.begins_above(&self.text[self.seen..line.at]);
+            self.seen = line.at;
+            return (self.latest.replace(found) != Some(found)).then_some(Event::Begins(at, format));
         }
         let end = memchr::memchr(b'\n', &self.text[line.at..]).map_or(self.text.len(), |n| line.at + n);
         let prefix = quote::prefix(&self.text[line.at..end]);

@@ -17,7 +17,7 @@ use super::debugger_parts::{self, Collector};
 use super::lex::{self, Line};
 use super::linux_proc_stack;
 use super::linux_symbol::{self, Cursor, inlined, place_len};
-use super::{Confidence, Format, Holds};
+use super::{Confidence, Format, Holds, drgn_bt};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
@@ -44,6 +44,10 @@ impl Format for GdbBt {
     }
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"#0  "]
+    }
+    fn begins(&self, rest: &[u8]) -> bool {
+        let own = |line: Line<'_>| frame(&line).is_some() && !drgn_bt::is_frame(&line);
+        lex::lines(rest).next().is_some_and(own) && self.sniff(rest) == Confidence::Certain
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -80,10 +80,14 @@ impl Format for LinuxLog {
             b"watchdog: ",
             b"Comm: ",
             b"Oops: ",
-            b" state:",
             b"Backtrace: ",
             b"cut here ]",
         ]
+    }
+
+    /// Where objects are listed without stamps, somebody read `/sys/kernel/debug/kmemleak`.
+    fn begins(&self, rest: &[u8]) -> bool {
+        !rest.starts_with(b"unreferenced object 0x") && self.sniff(rest) == Confidence::Certain
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -34,7 +34,7 @@ impl Format for ProcModules {
         Holds::LoadMap
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b" Live 0x"]
+        &[b" Live 0x", b" Loading 0x", b" Unloading 0x"]
     }
     fn begins(&self, rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| module_row(line.bytes).is_some())

@@ -139,6 +139,16 @@ pub trait Format: Sync {
     fn begins(&self, rest: &[u8]) -> bool {
         self.sniff(rest) == Confidence::Certain
     }
+    /// Where above a line with a mark the block begins, of which the text up to that line is `above`: its length, where a block begins with
+    /// the line itself.
+    fn begins_above(&self, above: &[u8]) -> usize {
+        above.len()
+    }
+    /// For a reader that takes lines of other text for its own: how much of `rest`, a block and what stands below it, it can be given, up to
+    /// the first line that cannot be of the block. `None` for a reader that passes over what it does not know.
+    fn reach(&self, _rest: &[u8]) -> Option<usize> {
+        None
+    }
     /// Whether an input of this format is one document, in which nothing else can stand.
     fn is_document(&self) -> bool {
         false
