@@ -8,7 +8,6 @@ use kstack::model::capture::Capture;
 use kstack::model::stack::{RawFrame, Stack};
 use kstack::parse::{self, Holds, blocks};
 use rayon::prelude::*;
-use std::collections::BTreeMap;
 
 /// A stack as what it says of itself: line, kind, count, and its frames with line, address and name.
 type Shape = (u32, &'static str, u64, Vec<(u32, Option<u64>, String)>);
@@ -98,29 +97,76 @@ fn joined(a: &[u8], between: &[u8], b: &[u8]) -> (Vec<u8>, u32) {
     (text, lines)
 }
 
+/// Pairs that are not read as both, beginnings of their names, and why.
+const EXCEPTIONS: &[(&str, &str, &str)] = &[(
+    "bcc/",
+    "linux-log/dmesg-json",
+    "dmesg -J begins with words that are indented as the frames of bcc are; nothing says that its stacks are over",
+)];
+
+fn is_exception(a: &str, b: &str) -> bool {
+    EXCEPTIONS.iter().any(|(first, second, _)| a.starts_with(first) && b.starts_with(second))
+}
+
+/// Pairs of formats that are one document are left out: nothing can stand before or behind it.
 #[test]
 fn every_pair_of_fixtures_is_read_as_both() {
     let document = |input: &Input| parse::by_id(&input.format).is_some_and(|format| format.is_document());
     let inputs: Vec<(Input, Found)> = inputs()
-        .into_par_iter()
+        .into_iter()
         .filter(|input| !document(input))
         .map(|input| (alone(&input), input))
         .map(|(found, input)| (input, found))
         .collect();
     let pairs: Vec<_> = inputs.iter().flat_map(|a| inputs.iter().map(move |b| (a, b))).filter(|(a, b)| a.0.format != b.0.format).collect();
-    for (name, between) in [("one behind the other", &b""[..]), ("with a heading between", b"\n## And then\n\n")] {
-        let right = |((a, in_a), (b, in_b)): &(&(Input, Found), &(Input, Found))| {
+    assert!(pairs.len() > 5_000, "the fixtures are there");
+    // Every pair one way or the other: all of them both ways take minutes.
+    let failed: Vec<_> = pairs
+        .par_iter()
+        .enumerate()
+        .filter(|(n, ((a, in_a), (b, in_b)))| {
+            let between: &[u8] = if n % 3 == 0 { b"\n## And then\n\n" } else { b"" };
             let (text, lines) = joined(&a.bytes, between, &b.bytes);
-            sorted(read(&text)) == sorted(both(in_a, in_b, lines))
-        };
-        let failed: Vec<_> = pairs.par_iter().filter(|pair| !right(pair)).collect();
-        let mut kinds: BTreeMap<(&str, &str), Vec<(&str, &str)>> = BTreeMap::new();
-        for (a, b) in &failed {
-            kinds.entry((&a.0.format, &b.0.format)).or_default().push((&a.0.name, &b.0.name));
-        }
-        println!("{name}: {} of {} pairs", pairs.len() - failed.len(), pairs.len());
-        for ((a, b), names) in &kinds {
-            println!("  {a} + {b}: {} {:?}", names.len(), names[0]);
+            sorted(read(&text)) != sorted(both(in_a, in_b, lines))
+        })
+        .map(|(_, (a, b))| (a.0.name.as_str(), b.0.name.as_str()))
+        .collect();
+    println!("{} of {} pairs are read as both", pairs.len() - failed.len(), pairs.len());
+    for (a, b, why) in EXCEPTIONS {
+        println!("  not {a} + {b}: {why}");
+    }
+    let unexpected: Vec<_> = failed.iter().filter(|(a, b)| !is_exception(a, b)).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+}
+
+/// What is quoted in a mail or indented in Markdown is found in its place.
+#[test]
+fn every_fixture_is_found_in_a_quotation() {
+    let (mut seen, mut wrong) = (0, Vec::new());
+    for input in inputs().into_iter().filter(|input| input.format.starts_with("linux-log") || QUOTABLE.contains(&input.format.as_str())) {
+        let own = alone(&input);
+        let text = String::from_utf8_lossy(&input.bytes);
+        let quoted: String = text.lines().map(|line| format!("> {line}\n")).collect();
+        let whole = format!("He wrote:\n{quoted}Why?\n");
+        seen += 1;
+        if sorted(read(whole.as_bytes())) != sorted(both(&Found::default(), &own, 1)) {
+            wrong.push(input.name);
         }
     }
+    println!("{} of {seen} quoted fixtures are read as they are alone", seen - wrong.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// Formats whose blocks people quote.
+const QUOTABLE: [&str; 10] = [
+    "gdb-bt",
+    "crash-bt",
+    "drgn-bt",
+    "freebsd",
+    "linux-proc-stack",
+    "freebsd-kldstat",
+    "linux-proc-modules",
+    "sdb-stacks",
+    "perf-script",
+    "kmemleak",
+];

@@ -99,7 +99,7 @@ impl Cutter<'_> {
         // The rest may be of the same kind: a log goes on behind its stacks.
         let rest = surest(&self.text[to..end]);
         if rest.is_some_and(|(sure, found)| sure > Confidence::Fallback && found.id() == format.id()) {
-            to = end;
+            to = if end < self.text.len() { to + own(&self.text[to..end], format) } else { end };
         }
         self.cuts.push(Cut { format, start: self.free, map: Map::plain(read), unpacked: packed.then_some(end), parts });
         self.free = to;
@@ -156,6 +156,14 @@ fn nth_line_end(text: &[u8], line: u32) -> usize {
     }
 }
 
+/// How much of `rest`, which is of that format, goes before the heading of the block that follows: up to the last line of which the format
+/// is sure, were it there twice; a stamp alone proves nothing.
+fn own(rest: &[u8], format: &dyn Format) -> usize {
+    let ends: Vec<usize> = memchr::memrchr_iter(b'\n', rest).map(|at| at + 1).take(HEADING_LINES + 1).collect();
+    let line = |n: usize| &rest[ends.get(n + 1).copied().unwrap_or(0)..ends[n]];
+    (0..ends.len()).find(|n| format.sniff(&line(*n).repeat(2)) > Confidence::Fallback).map_or(0, |n| ends[n])
+}
+
 /// Where the paragraph ends that goes on at `from`; `from` itself where no blank line follows.
 fn paragraph(text: &[u8], from: usize) -> usize {
     let is_end = |line: &lex::Line<'_>| line.bytes.trim_ascii().is_empty() || line.bytes.starts_with(b"```");
@@ -193,10 +201,13 @@ fn finish(text: &[u8], cuts: Vec<Cut>) -> Vec<Block> {
         let mover = Mover { map: &cut.map, start, lines };
         let range = start..end;
         let mut parts = placed(text, range, cut.parts, &mover);
-        // Behind what was unpacked there may be more that nobody knows.
-        if let Some(rest) = cut.unpacked.map(|from| &text[from..end]).filter(|rest| !rest.is_empty()) {
-            let capture = Capture { format: "unknown", ..Capture::default() };
-            parts.push(Part { source: None, text: Some(rest.to_vec()), capture });
+        // Around what was unpacked there may be more that nobody knows.
+        if let Some(to) = cut.unpacked {
+            let plain = |range: Range<usize>| {
+                let capture = Capture { format: "unknown", ..Capture::default() };
+                Some(Part { source: None, text: Some(text[range].to_vec()), capture }).filter(|part| part.text != Some(Vec::new()))
+            };
+            parts = plain(start..cut.map.first()).into_iter().chain(parts).chain(plain(to..end)).collect();
         }
         blocks.push(Block { holds: cut.format.holds(), line: line + 1, parts });
         start = end;

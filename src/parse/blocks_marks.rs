@@ -7,8 +7,9 @@ use aho_corasick::AhoCorasick;
 use super::blocks_quote::{self as quote, Quoted};
 use super::{FORMATS, Format};
 
-/// So many lines are shown to a format that is asked whether a block of its own begins; no more than so many bytes of them.
-const SHOWN_LINES: usize = 32;
+/// So many lines are shown to the formats that are asked whether a block of theirs begins, more where nobody is certain of fewer: what
+/// stands further away can be of another block. No more than so many bytes of them.
+const SHOWN_LINES: [usize; 3] = [6, 12, 32];
 const SHOWN_BYTES: usize = 8 << 10;
 
 /// How often a format may say no before it is not asked any more: a text full of marks that mean nothing takes no longer than another.
@@ -113,40 +114,45 @@ impl<'t> Scan<'t> {
         if line.at < self.seen || self.is_own(line) {
             return None;
         }
-        if let Some(found) = self.surest(line.formats, shown(&self.text[line.at..])) {
+        if let Some(found) = self.surest(line.formats, &self.text[..line.at], &self.text[line.at..]) {
             let format = FORMATS[found];
-            let at = self.seen + format.begins_above(&self.text[self.seen..line.at]);
+            let at = self.seen + format.begins_above(&self.text[self.seen..line.at], &self.text[line.at..]);
             self.seen = line.at;
             return (self.latest.replace(found) != Some(found)).then_some(Event::Begins(at, format));
         }
         let end = memchr::memchr(b'\n', &self.text[line.at..]).map_or(self.text.len(), |n| line.at + n);
         let prefix = quote::prefix(&self.text[line.at..end]);
-        let head = quote::head(self.text, line.at, prefix, if prefix.is_empty() { 0 } else { SHOWN_LINES });
-        self.surest(line.formats, shown(&head))?;
+        let head = quote::head(self.text, line.at, prefix, if prefix.is_empty() { 0 } else { SHOWN_LINES[2] });
+        self.surest(line.formats, b"", &head)?;
         let range = quote::around(self.text, self.seen, line.at, prefix);
         (self.seen, self.latest) = (range.end, None);
         Some(Event::Quotes(Quoted { range, prefix: prefix.to_vec() }))
     }
 
     /// The one of `formats` that begins where `rest` does: the latest one, if it is among those, else the first.
-    fn surest(&mut self, formats: u64, rest: &[u8]) -> Option<usize> {
+    fn surest(&mut self, formats: u64, above: &[u8], rest: &[u8]) -> Option<usize> {
         if rest.is_empty() {
             return None;
         }
         let latest = self.latest.filter(|latest| formats >> latest & 1 == 1);
         let others = (0..FORMATS.len()).filter(|at| formats >> at & 1 == 1 && Some(*at) != latest);
-        latest.into_iter().chain(others).find(|at| {
-            let begins = self.refused[*at] < MOST_REFUSED && FORMATS[*at].begins(rest);
-            self.refused[*at] += u32::from(!begins);
-            begins
-        })
+        let asked: Vec<usize> = latest.into_iter().chain(others).filter(|at| self.refused[*at] < MOST_REFUSED).collect();
+        let found = SHOWN_LINES.iter().find_map(|lines| {
+            let shown = shown(rest, *lines);
+            asked.iter().copied().find(|at| FORMATS[*at].begins(above, shown))
+        });
+        if found.is_none() {
+            asked.iter().for_each(|at| self.refused[*at] += 1);
+        }
+        let taken = |latest: &usize| found.is_some_and(|found| FORMATS[*latest].takes_in().contains(&FORMATS[found].id()));
+        self.latest.filter(taken).or(found)
     }
 }
 
-/// What of `rest` is shown to a format: its first lines.
-fn shown(rest: &[u8]) -> &[u8] {
+/// What of `rest` is shown to a format: so many of its first lines.
+fn shown(rest: &[u8], lines: usize) -> &[u8] {
     let some = &rest[..rest.len().min(SHOWN_BYTES)];
-    &some[..memchr::memchr_iter(b'\n', some).nth(SHOWN_LINES - 1).map_or(some.len(), |at| at + 1)]
+    &some[..memchr::memchr_iter(b'\n', some).nth(lines - 1).map_or(some.len(), |at| at + 1)]
 }
 
 #[cfg(test)]

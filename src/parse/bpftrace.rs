@@ -38,7 +38,7 @@ impl Format for Bpftrace {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"@[", b"@stack"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         let mut lines = lex::lines(rest);
         let opened = lines.next().is_some_and(|line| opens(line.bytes).is_some());
         opened && lines.next().is_some_and(|line| frame(line.bytes).is_some())

@@ -35,7 +35,7 @@ impl Format for Kldstat {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"Refs Address"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
@@ -60,7 +60,7 @@ impl Format for Modstat {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"SOURCE "]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -41,7 +41,7 @@ impl Format for CrashBt {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"TASK: ", b"COMMAND: "]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| heading(&line).is_some())
     }
 

@@ -35,7 +35,7 @@ impl Format for Kextstat {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"Name (Version)"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
@@ -69,7 +69,7 @@ impl Format for GdbKmods {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"kmod_info ", b"kmod  "]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
@@ -95,7 +95,7 @@ impl Format for LldbKexts {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"kmod_info "]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {

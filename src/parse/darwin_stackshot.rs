@@ -38,7 +38,7 @@ impl Format for DarwinStackshot {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"Kernel stack:", b"Thread ID: ", b"Thread state: "]
+        &[b"Kernel stack:", b"PID: ", b"Thread ID: ", b"Thread state: "]
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -42,9 +42,12 @@ impl Format for DarwinZoneLog {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"--ALLOC", b"--FREE", b"OP: ALLOC", b"OP: FREE", b"ELT_SZ", b"zone name "]
+        &[b"--ALLOC", b"--FREE", b"OP: ALLOC", b"OP: FREE"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn takes_in(&self) -> &'static [&'static str] {
+        &["darwin-zprint"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| heading(line.bytes.trim_ascii()).is_some())
     }
 

@@ -37,7 +37,7 @@ impl Format for DarwinZprint {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"ELT_SZ", b"zone name "]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| Columns::of(line.bytes).is_some())
     }
 

@@ -40,7 +40,7 @@ impl Format for DrgnBt {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"stack_trace(", b"#0  "]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         let called = |line: Line<'_>| memmem::find(line.bytes, b"stack_trace(").is_some() && self.sniff(rest) == Confidence::Certain;
         lex::lines(rest).next().is_some_and(|line| is_frame(&line) || called(line))
     }

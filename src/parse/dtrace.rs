@@ -38,7 +38,7 @@ impl Format for Dtrace {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"FUNCTION:NAME", b"dtrace: description "]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest)
             .next()
             .is_some_and(|line| line.bytes.trim_ascii_end().ends_with(HEADING) || line.bytes.starts_with(b"dtrace: description "))

@@ -24,10 +24,10 @@ impl Format for Folded {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"_[k]"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Likely
     }
-    fn begins_above(&self, above: &[u8]) -> usize {
+    fn begins_above(&self, above: &[u8], _: &[u8]) -> usize {
         let mut at = above.len();
         while at > 0 {
             let start = memchr::memrchr(b'\n', &above[..at - 1]).map_or(0, |n| n + 1);

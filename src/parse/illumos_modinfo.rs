@@ -29,7 +29,7 @@ impl Format for IllumosModinfo {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"Loadaddr"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Certain
     }
 

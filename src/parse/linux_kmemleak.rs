@@ -37,7 +37,7 @@ impl Format for Kmemleak {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"unreferenced object 0x"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         let mut lines = lex::lines(rest);
         lines.next().is_some_and(|line| object(line.bytes).is_some()) && lines.next().is_none_or(|line| is_own(&line))
     }

@@ -85,9 +85,10 @@ impl Format for LinuxLog {
         ]
     }
 
-    /// Where objects are listed without stamps, somebody read `/sys/kernel/debug/kmemleak`.
-    fn begins(&self, rest: &[u8]) -> bool {
-        !rest.starts_with(b"unreferenced object 0x") && self.sniff(rest) == Confidence::Certain
+    /// Where objects are listed without stamps, somebody read `/sys/kernel/debug/kmemleak`; syzkaller's report of a leak has this line above.
+    fn begins(&self, above: &[u8], rest: &[u8]) -> bool {
+        let listed = rest.starts_with(b"unreferenced object 0x") && !above.trim_ascii_end().ends_with(b"BUG: memory leak");
+        !listed && self.sniff(rest) == Confidence::Certain
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -36,7 +36,7 @@ impl Format for ProcModules {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b" Live 0x", b" Loading 0x", b" Unloading 0x"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| module_row(line.bytes).is_some())
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
@@ -63,7 +63,7 @@ impl Format for Kallsyms {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b" T _stext", b" T _text", b" A fixed_percpu_data", b" T startup_64"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| symbol_row(line.bytes).is_some())
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
@@ -115,7 +115,7 @@ impl Format for CrashMod {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"OBJECT FILE"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -46,12 +46,18 @@ impl Format for PageOwner {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"Page allocated via order", b"nr_base_pages:", b"stack_count:"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn reach(&self, rest: &[u8]) -> Option<usize> {
+        Some(rest.len())
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         let first = super::first_line(rest);
         first.starts_with(PAGES) || first.starts_with(COUNT) || self.sniff(rest) == Confidence::Certain
     }
     /// `show_stacks` has the number of a stack below its frames.
-    fn begins_above(&self, above: &[u8]) -> usize {
+    fn begins_above(&self, above: &[u8], rest: &[u8]) -> usize {
+        if rest.starts_with(RECORD) {
+            return above.len();
+        }
         let mut at = above.len();
         while at > 0 {
             let start = memchr::memrchr(b'\n', &above[..at - 1]).map_or(0, |n| n + 1);

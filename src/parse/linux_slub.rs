@@ -36,7 +36,7 @@ impl Format for SlubTraces {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b" age=", b"/alloc_traces", b"/free_traces", b"/alloc_calls", b"/free_calls"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         let mut lines = lex::lines(rest);
         let Some(first) = lines.next() else { return false };
         Row::of(&first).is_some() || Cache::of(first.bytes).is_some() && lines.take(3).any(|line| Row::of(&line).is_some())

@@ -135,19 +135,23 @@ pub trait Format: Sync {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[]
     }
-    /// Whether a block of this format begins with the first line of `rest`, which has one of the marks and a few lines below it.
-    fn begins(&self, rest: &[u8]) -> bool {
+    /// Whether a block of this format begins, or goes on, with the first line of `rest`: a line with one of the marks and a few below it.
+    /// `above` is all that stands before that line.
+    fn begins(&self, _above: &[u8], rest: &[u8]) -> bool {
         self.sniff(rest) == Confidence::Certain
     }
-    /// Where above a line with a mark the block begins, of which the text up to that line is `above`: its length, where a block begins with
-    /// the line itself.
-    fn begins_above(&self, above: &[u8]) -> usize {
+    /// Where in `above`, the text before `rest`, the block begins of which `rest` begins with the first mark; its end, for most formats.
+    fn begins_above(&self, above: &[u8], _rest: &[u8]) -> usize {
         above.len()
     }
-    /// For a reader that takes lines of other text for its own: how much of `rest`, a block and what stands below it, it can be given, up to
-    /// the first line that cannot be of the block. `None` for a reader that passes over what it does not know.
+    /// For a reader that takes lines of other text for its own: how much of `rest`, a block and what stands below it, it is given, and
+    /// nothing above it. `None` for a reader that passes over what it does not know, and learns from headings.
     fn reach(&self, _rest: &[u8]) -> Option<usize> {
         None
+    }
+    /// Ids of formats whose blocks this reader takes in with its own: a session has several commands.
+    fn takes_in(&self) -> &'static [&'static str] {
+        &[]
     }
     /// Whether an input of this format is one document, in which nothing else can stand.
     fn is_document(&self) -> bool {

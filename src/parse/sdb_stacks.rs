@@ -35,7 +35,7 @@ impl Format for SdbStacks {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"TASK_STRUCT"]
     }
-    fn begins(&self, rest: &[u8]) -> bool {
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| is_heading(line.bytes))
     }
 

@@ -14,7 +14,7 @@ pub struct Input {
 }
 
 /// Folders of cases that are about something else than a format; their inputs are of formats that have folders of their own.
-const NO_FORMATS: [&str; 9] = ["captures", "flame", "group", "load-maps", "script", "source", "symbols", "truth", "report"];
+const NO_FORMATS: [&str; 10] = ["blocks", "captures", "flame", "group", "load-maps", "script", "source", "symbols", "truth", "report"];
 
 /// How a load map's name begins, and its format. Archives of `/sys/module` are no text of one format.
 const LOAD_MAPS: [(&str, &str); 9] = [
