@@ -106,7 +106,7 @@ impl<'t> Scan<'t> {
     /// Whether a line has marks of the latest format alone, so that it is not asked whose it is. In a quotation it may not know its own.
     fn is_own(&self, line: &Marked) -> bool {
         let own = self.latest.is_some_and(|latest| line.formats == 1 << latest);
-        own && !matches!(self.text[line.at..].trim_ascii_start().first(), Some(b'>' | b'|'))
+        own && quote::prefix(super::first_line(&self.text[line.at..])).trim_ascii().is_empty()
     }
 
     /// What begins in a line, if something does.
@@ -114,16 +114,28 @@ impl<'t> Scan<'t> {
         if line.at < self.seen || self.is_own(line) {
             return None;
         }
+        let prefix = quote::prefix(super::first_line(&self.text[line.at..]));
+        // Blanks are many readers' own; a quotation's sign hardly any expects.
+        let quoted = !prefix.trim_ascii().is_empty();
+        if quoted && let Some(event) = self.quotation(line, prefix) {
+            return Some(event);
+        }
         if let Some(found) = self.surest(line.formats, &self.text[..line.at], &self.text[line.at..]) {
             let format = FORMATS[found];
             let at = self.seen + format.begins_above(&self.text[self.seen..line.at], &self.text[line.at..]);
             self.seen = line.at;
             return (self.latest.replace(found) != Some(found)).then_some(Event::Begins(at, format));
         }
-        let end = memchr::memchr(b'\n', &self.text[line.at..]).map_or(self.text.len(), |n| line.at + n);
-        let prefix = quote::prefix(&self.text[line.at..end]);
-        let head = quote::head(self.text, line.at, prefix, if prefix.is_empty() { 0 } else { SHOWN_LINES[2] });
-        self.surest(line.formats, b"", &head)?;
+        if quoted || prefix.is_empty() { None } else { self.quotation(line, prefix) }
+    }
+
+    /// The quotation around a line, if that begins a block without its `prefix`.
+    fn quotation(&mut self, line: &Marked, prefix: &[u8]) -> Option<Event> {
+        let head = quote::head(self.text, line.at, prefix, SHOWN_LINES[2]);
+        let found = self.surest(line.formats, b"", &head)?;
+        if FORMATS[found].reads_quotations() {
+            return None;
+        }
         let range = quote::around(self.text, self.seen, line.at, prefix);
         (self.seen, self.latest) = (range.end, None);
         Some(Event::Quotes(Quoted { range, prefix: prefix.to_vec() }))

@@ -46,6 +46,9 @@ impl Format for DarwinPanic {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"panic(cpu ", b"Backtrace (CPU ", b"*** Panic Report ***", b"Anonymous UUID:", b"Interval Since Last Panic Report:"]
     }
+    fn reads_quotations(&self) -> bool {
+        true
+    }
     /// Addresses of other reports would tell of another architecture.
     fn reach(&self, rest: &[u8]) -> Option<usize> {
         Some(rest.len())

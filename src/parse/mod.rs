@@ -153,6 +153,10 @@ pub trait Format: Sync {
     fn takes_in(&self) -> &'static [&'static str] {
         &[]
     }
+    /// Whether this reader sees through the `> ` of a quotation itself.
+    fn reads_quotations(&self) -> bool {
+        false
+    }
     /// Whether an input of this format is one document, in which nothing else can stand.
     fn is_document(&self) -> bool {
         false
