@@ -231,7 +231,12 @@ impl Inputs {
         for block in blocks {
             let maps = block.parts.iter().filter(|_| block.holds == Holds::LoadMap);
             self.maps.extend(maps.map(|part| (source.name.clone(), part.capture.clone())));
-            block.parts.into_iter().for_each(|part| self.part(source, part));
+            for mut part in block.parts {
+                // What a reader says of a line is said before the block is put in its place.
+                let counted = part.capture.notes.iter_mut().filter(|note| block.line > 1 && note.text.contains("line"));
+                counted.for_each(|note| note.text = format!("in the block from line {} on, counted from there: {}", block.line, note.text));
+                self.part(source, part);
+            }
         }
     }
 
@@ -281,6 +286,13 @@ impl Inputs {
                 self.maps.push((source.name, capture));
             }
             other => {
+                let before = self.maps.len();
+                let blocks = blocks::of(&source.data, other).unwrap_or_default();
+                self.blocks(&source, blocks);
+                self.reports.truncate(reports);
+                if self.maps.len() > before {
+                    return;
+                }
                 let seen = other.map_or("in no format that kstack knows".to_string(), |format| format!("read as {}", format.id()));
                 let known: Vec<&str> =
                     parse::FORMATS.iter().filter(|format| format.holds() == Holds::LoadMap).map(|format| format.id()).collect();

@@ -27,7 +27,7 @@ const HEADING_LINES: usize = 16;
 pub struct Block {
     /// What it holds.
     pub holds: Holds,
-    /// Line of the text, from 1, where it begins.
+    /// Line of the text, from 1, from which its reader counted.
     pub line: u32,
     /// What its reader made of it, with its text. Lines are those of the whole text.
     pub parts: Vec<Part>,
@@ -171,20 +171,26 @@ fn paragraph(text: &[u8], from: usize) -> usize {
     end.map_or(from, |line| (from + line.start as usize + line.bytes.len() + 1).min(text.len()))
 }
 
-/// What blocks of one kind say about the machine holds for all of them, as long as they agree.
+/// What blocks of one kind say about the machine holds for all of them, as long as they agree, and for those that name no system where
+/// the text is of one.
 fn share(cuts: &mut [Cut]) {
-    fn only<T: Clone + PartialEq>(cuts: &[Cut], id: &str, of: impl Fn(&Capture) -> Option<T>) -> Option<T> {
-        let mut told = cuts.iter().filter(|cut| cut.format.id() == id).flat_map(|cut| &cut.parts).filter_map(|part| of(&part.capture));
+    fn only<T: PartialEq>(cuts: &[Cut], of: impl Fn(&Cut, &Capture) -> Option<T>) -> Option<T> {
+        let mut told = cuts.iter().flat_map(|cut| cut.parts.iter().filter_map(|part| of(cut, &part.capture)));
         let first = told.next()?;
         told.all(|other| other == first).then_some(first)
     }
+    let system = only(cuts, |_, capture| capture.os);
     for at in 0..cuts.len() {
         let id = cuts[at].format.id();
-        let version = only(cuts, id, |capture| capture.kernel_version.clone());
-        let (slide, arch) = (only(cuts, id, |capture| capture.slide), only(cuts, id, |capture| capture.arch));
+        let nameless = system.is_some() && cuts[at].parts.iter().all(|part| part.capture.os.is_none());
+        let alike = |cut: &Cut| nameless || cut.format.id() == id;
+        let version = only(cuts, |cut, capture| capture.kernel_version.clone().filter(|_| alike(cut)));
+        let slide = only(cuts, |cut, capture| capture.slide.filter(|_| alike(cut)));
+        let arch = only(cuts, |cut, capture| capture.arch.filter(|_| alike(cut)));
         for Part { capture, .. } in &mut cuts[at].parts {
             capture.kernel_version = capture.kernel_version.take().or(version.clone());
             (capture.slide, capture.arch) = (capture.slide.or(slide), capture.arch.or(arch));
+            capture.os = capture.os.or(system.filter(|_| nameless));
         }
     }
 }
@@ -196,7 +202,6 @@ fn finish(text: &[u8], cuts: Vec<Cut>) -> Vec<Block> {
     let mut start = 0;
     let mut blocks = Vec::with_capacity(cuts.len());
     for (cut, end) in cuts.into_iter().zip(starts) {
-        let line = counter.before(start);
         let lines = counter.before(cut.map.first());
         let mover = Mover { map: &cut.map, start, lines };
         let range = start..end;
@@ -209,7 +214,7 @@ fn finish(text: &[u8], cuts: Vec<Cut>) -> Vec<Block> {
             };
             parts = plain(start..cut.map.first()).into_iter().chain(parts).chain(plain(to..end)).collect();
         }
-        blocks.push(Block { holds: cut.format.holds(), line: line + 1, parts });
+        blocks.push(Block { holds: cut.format.holds(), line: lines + 1, parts });
         start = end;
     }
     blocks
