@@ -62,7 +62,7 @@ impl Format for PageOwner {
         while at > 0 {
             let start = memchr::memrchr(b'\n', &above[..at - 1]).map_or(0, |n| n + 1);
             let line = Line { number: 1, start: 0, bytes: above[start..at - 1].trim_ascii_end() };
-            if !line.bytes.starts_with(b" ") || linux_frame::alone(&line, 0, line.bytes.len()).is_none() {
+            if !line.bytes.starts_with(b" ") || linux_frame::alone(&line, 0, line.bytes.len()).is_none_or(|frame| frame.size.is_none()) {
                 break;
             }
             at = start;
