@@ -87,8 +87,10 @@ impl Format for LinuxLog {
 
     /// Where objects are listed without stamps, somebody read `/sys/kernel/debug/kmemleak`; syzkaller's report of a leak has this line above.
     fn begins(&self, above: &[u8], rest: &[u8]) -> bool {
-        let listed = rest.starts_with(b"unreferenced object 0x") && !above.trim_ascii_end().ends_with(b"BUG: memory leak");
-        !listed && self.sniff(rest) == Confidence::Certain
+        if rest.starts_with(b"unreferenced object 0x") {
+            return above.trim_ascii_end().ends_with(b"BUG: memory leak");
+        }
+        self.sniff(rest) == Confidence::Certain
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
