@@ -11,6 +11,7 @@ use crate::input::{archive, unpack};
 use crate::model::addr::Svma;
 use crate::model::capture::Capture;
 use crate::parse;
+use crate::parse::blocks;
 use crate::parse::linux_tree::Tree;
 use crate::place::{self, PlaceOptions};
 use crate::render::groups::View;
@@ -27,9 +28,25 @@ use crate::triage;
 static SKIP: LazyLock<SkipList> = LazyLock::new(SkipList::default);
 static PLUMBING: LazyLock<Plumbing> = LazyLock::new(Plumbing::default);
 
+/// Cuts `data` into its blocks and carries them through to every output. Their texts together are `data`.
+pub fn blocks(data: &[u8]) {
+    let Some(blocks) = blocks::of(data, parse::detect(data)) else { return };
+    let mut texts = Vec::new();
+    for part in blocks.into_iter().flat_map(|block| block.parts) {
+        let text = part.text.expect("every block has its text");
+        texts.extend_from_slice(&text);
+        one_report(&text, "blocks", part.capture);
+    }
+    // What a reader unpacks takes another form.
+    assert!(
+        texts == data || data.contains(&b'{') || data.contains(&b'&') || data.contains(&b'\\'),
+        "cutting lost or changed some of the input"
+    );
+}
+
 /// Reads `data` with every format, and carries it through to every output.
 pub fn report(data: &[u8]) {
-    let _ = parse::detect(data);
+    blocks(data);
     for format in parse::FORMATS {
         for part in format.parts(data) {
             one_report(part.text.as_deref().unwrap_or(data), format.id(), part.capture);

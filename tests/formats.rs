@@ -3,61 +3,19 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
 
+use common::inputs::{Input, inputs};
 use kstack::model::stack::Role;
 use kstack::parse::{self, Confidence, Format, Holds};
 
-/// Folders of cases that are about something else than a format; their inputs are of formats that have folders of their own.
-const NO_FORMATS: [&str; 9] = ["captures", "flame", "group", "load-maps", "script", "source", "symbols", "truth", "report"];
-
 /// The formats of debuggers and of illumos.
 const OWN: [&str; 6] = ["crash-bt", "drgn-bt", "gdb-bt", "sdb-stacks", "illumos-stacks", "illumos-modinfo"];
-
-/// How a load map's name begins, and its format. Archives of `/sys/module` are no text of one format.
-const LOAD_MAPS: [(&str, &str); 9] = [
-    ("gdb-showallkmods", "darwin-gdb-showallkmods"),
-    ("kextstat", "darwin-kextstat"),
-    ("kmutil", "darwin-kextstat"),
-    ("lldb-showallkexts", "darwin-lldb-showallkexts"),
-    ("kslab-hang-modules", "linux-proc-modules"),
-    ("illumos-modinfo", "illumos-modinfo"),
-    ("kldstat", "freebsd-kldstat"),
-    ("modstat", "netbsd-modstat"),
-    ("crash-mod", "linux-crash-mod"),
-];
-
-/// What is packed, and so no text that a format is asked about.
-fn is_packed(bytes: &[u8]) -> bool {
-    [&b"\x1f\x8b"[..], b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"].iter().any(|magic| bytes.starts_with(magic))
-}
-
-/// Every text fixture with the id of its format.
-fn inputs() -> Vec<(String, String, Vec<u8>)> {
-    let mut found = Vec::new();
-    let folder = |path: &Path| fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    for format in folder(&common::fixtures()).into_iter().filter(|path| path.is_dir() && !NO_FORMATS.contains(&name(path).as_str())) {
-        for case in folder(&format).into_iter().filter(|path| path.is_dir()) {
-            for input in folder(&case).into_iter().filter(|path| name(path).starts_with("input")) {
-                found.push((format!("{}/{}/{}", name(&format), name(&case), name(&input)), name(&format), fs::read(input).unwrap()));
-            }
-        }
-    }
-    for map in folder(&common::fixtures().join("load-maps")) {
-        if let Some((_, format)) = LOAD_MAPS.iter().find(|(start, _)| name(&map).starts_with(start)) {
-            found.push((name(&map), format.to_string(), fs::read(map).unwrap()));
-        }
-    }
-    found.retain(|(_, _, bytes)| !is_packed(bytes));
-    found
-}
 
 #[test]
 fn every_fixture_is_detected_as_its_own_format() {
     let inputs = inputs();
     let mut wrong = Vec::new();
-    for (name, format, bytes) in &inputs {
+    for Input { name, format, bytes } in &inputs {
         assert!(parse::by_id(format).is_some(), "{name}: there is no format {format}");
         let found = parse::detect(bytes).map(|found| found.id());
         if found != Some(format.as_str()) {
@@ -74,7 +32,7 @@ fn no_format_of_debuggers_or_illumos_claims_the_input_of_another() {
     let own = |format: &&&dyn Format| OWN.contains(&format.id());
     let formats: Vec<&&dyn Format> = parse::FORMATS.iter().filter(own).collect();
     assert_eq!(formats.len(), OWN.len());
-    for (name, format, bytes) in inputs() {
+    for Input { name, format, bytes } in inputs() {
         for other in formats.iter().filter(|other| other.id() != format) {
             let pieces = bytes.chunks(parse::SNIFF_BYTES).take(64);
             let most = pieces.map(|piece| other.sniff(piece)).max().unwrap_or(Confidence::No);
@@ -85,7 +43,7 @@ fn no_format_of_debuggers_or_illumos_claims_the_input_of_another() {
 
 #[test]
 fn load_maps_give_images_and_reports_give_stacks() {
-    for (name, format, bytes) in inputs() {
+    for Input { name, format, bytes } in inputs() {
         let found = parse::by_id(&format).unwrap();
         let capture = found.parse(&bytes);
         match found.holds() {
@@ -106,7 +64,7 @@ fn rewritten_reports_keep_their_stacks() {
         capture.stacks.iter().map(|stack| (stack.count, own(stack))).collect()
     };
     let mut seen = 0;
-    for (name, id, bytes) in inputs().into_iter().filter(|(_, id, _)| OWN.contains(&id.as_str())) {
+    for Input { name, format: id, bytes } in inputs().into_iter().filter(|input| OWN.contains(&input.format.as_str())) {
         let Some((folder, _)) = name.rsplit_once('/') else { continue };
         let written = fs::read_to_string(common::fixtures().join(folder).join("expected.txt")).unwrap();
         let written = written.split("\n---- standard error").next().unwrap();

@@ -153,6 +153,13 @@ fn reports_of_gvisor_and_fuchsia() {
 }
 
 #[test]
+fn texts_of_several_kinds() {
+    let texts = ["blocks/bug-report/input.md", "blocks/core-txt/input.txt", "blocks/mail/input.txt"];
+    over(&texts, 150, fuzzing::blocks);
+    over(&texts, 30, fuzzing::report);
+}
+
+#[test]
 fn reports_of_memory() {
     let reports = [
         "darwin-zone-log/gdb/input.txt",

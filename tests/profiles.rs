@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::fs;
 use std::path::PathBuf;
 
 use common::shared::{by_line, chain, hex, inputs, rows, shared};
@@ -41,23 +40,6 @@ fn every_row_of_every_table() {
 
 /// Only a load map says where the kexts lie.
 const MAP: &[&str] = &["-l", "load-maps/lldb-showallkexts-10.9.txt"];
-
-/// Every fixture of every format is of its own kind, and of no other.
-#[test]
-fn every_fixture_is_detected_as_what_it_is() {
-    let mut seen = 0;
-    for format in kstack::parse::FORMATS {
-        let Ok(cases) = fs::read_dir(common::fixtures().join(format.id())) else { continue };
-        let files = cases.flatten().filter_map(|case| fs::read_dir(case.path()).ok()).flat_map(|files| files.flatten());
-        for file in files.map(|file| file.path()).filter(|path| path.file_stem().is_some_and(|stem| stem == "input")) {
-            let text = kstack::input::open(&file).unwrap().data;
-            let found = kstack::parse::detect(&text).map(|found| found.id());
-            assert_eq!(found, Some(format.id()), "{}", file.display());
-            seen += 1;
-        }
-    }
-    assert!(seen >= 30, "{seen} fixtures");
-}
 
 /// No log of another kind is taken for a profile.
 #[test]

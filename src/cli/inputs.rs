@@ -16,8 +16,9 @@ use crate::input::{self, Source, collect};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId};
 use crate::note::Note;
+use crate::parse::blocks::{self, Block};
 use crate::parse::linux_tree::{Tree, TreeReport};
-use crate::parse::{self, Confidence, Format, Holds};
+use crate::parse::{self, Confidence, Format, Holds, Part};
 use crate::place::{self, Layout};
 use crate::symbols::find::Library;
 use crate::symbols::local::{self, Wanted};
@@ -233,7 +234,13 @@ impl Inputs {
         if input::archive::is_tar(&source.data) {
             return self.archive(&source, forced);
         }
-        let detected = parse::detect(&source.data).filter(|format| !in_directory || format.sniff(&source.data) > Confidence::Fallback);
+        let whole = parse::detect(&source.data);
+        if forced.is_none()
+            && let Some(blocks) = blocks::of(&source.data, whole)
+        {
+            return self.blocks(&source, blocks);
+        }
+        let detected = whole.filter(|format| !in_directory || format.sniff(&source.data) > Confidence::Fallback);
         match forced.or(detected) {
             Some(format) if format.holds() == Holds::LoadMap => {
                 let capture = self.parse(format, &source);
@@ -242,21 +249,36 @@ impl Inputs {
             Some(format) if self.leave_profiles && collapse::of(format.id()).is_some() => {
                 self.reports.push(Input { source, sample: None, capture: Capture { format: format.id(), ..Capture::default() } });
             }
-            Some(format) => {
-                for part in format.parts(&source.data) {
-                    self.placed_notes(&source.name, &part.capture);
-                    let name = part.source.unwrap_or_else(|| source.name.clone());
-                    let data = part.text.map_or_else(|| source.data.clone(), Into::into);
-                    let source = Source { name, data, notes: Vec::new() };
-                    self.reports.push(Input { source, capture: part.capture, sample: None });
-                }
-            }
+            Some(format) => format.parts(&source.data).into_iter().for_each(|part| self.part(&source, part)),
             None if in_directory => {}
             // Not understood, but its text is still the user's: it comes out as it went in.
             None => {
                 let what = if source.data.is_empty() { "is empty" } else { "is in no format that kstack knows, and has no kernel address" };
                 self.notes.push(Note::failure(&source.name, format!("{what}; see `kstack formats`, or force one with --format-in")));
                 self.reports.push(Input { source, capture: Capture { format: UNKNOWN, ..Capture::default() }, sample: None });
+            }
+        }
+    }
+
+    /// Keeps one of the reports of `source`.
+    fn part(&mut self, source: &Source, part: Part) {
+        self.placed_notes(&source.name, &part.capture);
+        let name = part.source.unwrap_or_else(|| source.name.clone());
+        let data = part.text.map_or_else(|| source.data.clone(), Into::into);
+        let source = Source { name, data, notes: Vec::new() };
+        self.reports.push(Input { source, capture: part.capture, sample: None });
+    }
+
+    /// Keeps the blocks of a text of several kinds as reports. A load map among them serves the others; its text stays where it is.
+    fn blocks(&mut self, source: &Source, blocks: Vec<Block>) {
+        for block in blocks {
+            let maps = block.parts.iter().filter(|_| block.holds == Holds::LoadMap);
+            self.maps.extend(maps.map(|part| (source.name.clone(), part.capture.clone())));
+            for mut part in block.parts {
+                // What a reader says of a line is said before the block is put in its place.
+                let counted = part.capture.notes.iter_mut().filter(|note| block.line > 1 && note.text.contains("line"));
+                counted.for_each(|note| note.text = format!("in the block from line {} on, counted from there: {}", block.line, note.text));
+                self.part(source, part);
             }
         }
     }
@@ -307,6 +329,13 @@ impl Inputs {
                 self.maps.push((source.name, capture));
             }
             other => {
+                let before = self.maps.len();
+                let blocks = blocks::of(&source.data, other).unwrap_or_default();
+                self.blocks(&source, blocks);
+                self.reports.truncate(reports);
+                if self.maps.len() > before {
+                    return;
+                }
                 let seen = other.map_or("in no format that kstack knows".to_string(), |format| format!("read as {}", format.id()));
                 let known: Vec<&str> =
                     parse::FORMATS.iter().filter(|format| format.holds() == Holds::LoadMap).map(|format| format.id()).collect();

@@ -32,6 +32,12 @@ impl Format for Bcc {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Hit Ctrl-C to end."]
+    }
+    fn reach(&self, rest: &[u8]) -> Option<usize> {
+        Some(rest.len())
+    }
 
     /// Certain with the line that names the process, then the count, below a frame.
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -41,6 +41,14 @@ impl Format for Bpftrace {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"@[", b"@stack"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let mut lines = lex::lines(rest);
+        let opened = lines.next().is_some_and(|line| opens(line.bytes).is_some());
+        opened && lines.next().is_some_and(|line| frame(line.bytes).is_some())
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let (mut opened, mut frames) = (false, 0);

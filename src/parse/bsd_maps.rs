@@ -32,6 +32,12 @@ impl Format for Kldstat {
     fn holds(&self) -> Holds {
         Holds::LoadMap
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Refs Address"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Certain
+    }
     fn sniff(&self, head: &[u8]) -> Confidence {
         first_heading(head, |line| lex::words(line).eq(KLDSTAT.iter().copied()))
     }
@@ -50,6 +56,12 @@ impl Format for Modstat {
     }
     fn holds(&self) -> Holds {
         Holds::LoadMap
+    }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"SOURCE "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
         first_heading(head, |line| columns(line).is_some())

@@ -38,6 +38,12 @@ impl Format for CrashBt {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"TASK: ", b"COMMAND: "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        lex::lines(rest).next().is_some_and(|line| heading(&line).is_some())
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let (mut headings, mut frames) = (0, 0);

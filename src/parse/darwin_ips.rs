@@ -46,6 +46,9 @@ impl Format for DarwinIps {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn is_document(&self) -> bool {
+        true
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         if OWN_KEYS.iter().any(|key| has_key(head, key)) {

@@ -33,6 +33,9 @@ impl Format for DarwinKcdata {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn is_document(&self) -> bool {
+        true
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         match items::sniff(head) {

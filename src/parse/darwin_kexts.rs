@@ -32,6 +32,12 @@ impl Format for Kextstat {
     fn holds(&self) -> Holds {
         Holds::LoadMap
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Name (Version)"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Certain
+    }
     fn sniff(&self, head: &[u8]) -> Confidence {
         let heading = |line: &[u8]| memmem::find(line, b"Name (Version)").is_some();
         sniff(head, heading, |line| matches!(kextstat_row(line), Row::Kext(_)))
@@ -60,6 +66,12 @@ impl Format for GdbKmods {
     fn holds(&self) -> Holds {
         Holds::LoadMap
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"kmod_info ", b"kmod  "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Certain
+    }
     fn sniff(&self, head: &[u8]) -> Confidence {
         let heading = |line: &[u8]| matches!(first_three(line), [b"kmod_info" | b"kmod", b"address", b"size"]);
         sniff(head, heading, |line| gdb_row(line).is_some())
@@ -79,6 +91,12 @@ impl Format for LldbKexts {
     }
     fn holds(&self) -> Holds {
         Holds::LoadMap
+    }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"kmod_info "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
         let uuid_row = |line: &[u8]| {

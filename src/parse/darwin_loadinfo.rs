@@ -31,6 +31,9 @@ impl Format for KextutilInfo {
     fn holds(&self) -> Holds {
         Holds::LoadMap
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"\" = {"]
+    }
     fn sniff(&self, head: &[u8]) -> Confidence {
         let has = |key: &[u8]| memmem::find(head, key).is_some();
         let told = has(b"\"OSBundleLoadAddress\" = ") || (has(b"\"CFBundleIdentifier\" = ") && has(b"\"OSBundleLoadSize\" = "));

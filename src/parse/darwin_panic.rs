@@ -43,6 +43,16 @@ impl Format for DarwinPanic {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"panic(cpu ", b"Backtrace (CPU ", b"*** Panic Report ***", b"Anonymous UUID:", b"Interval Since Last Panic Report:"]
+    }
+    fn reads_quotations(&self) -> bool {
+        true
+    }
+    /// Addresses of other reports would tell of another architecture.
+    fn reach(&self, rest: &[u8]) -> Option<usize> {
+        Some(rest.len())
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         // A document has a reader of its own; only without one its lines are taken apart.

@@ -42,6 +42,9 @@ impl Format for DarwinShowallstacks {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"ipc_space", b"stacktop"]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let has = |marker: &[u8]| memmem::find(head, marker).is_some();

@@ -43,6 +43,9 @@ impl Format for DarwinSpindump {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Report Version:", b"Date/Time:", b"Analysis of sampling ", b"  Thread 0x"]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let has = |marker: &[u8]| memmem::find(head, marker).is_some();

@@ -37,6 +37,9 @@ impl Format for DarwinStackshot {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Kernel stack:", b"PID: ", b"Thread ID: ", b"Thread state: "]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let has = |marker: &[u8]| memmem::find(head, marker).is_some();

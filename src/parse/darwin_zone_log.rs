@@ -41,6 +41,15 @@ impl Format for DarwinZoneLog {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"--ALLOC", b"--FREE", b"OP: ALLOC", b"OP: FREE"]
+    }
+    fn takes_in(&self) -> &'static [&'static str] {
+        &["darwin-zprint"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        lex::lines(rest).next().is_some_and(|line| heading(line.bytes.trim_ascii()).is_some())
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let found = lex::lines(head).any(|line| heading(line.bytes.trim_ascii()).is_some());

@@ -34,6 +34,12 @@ impl Format for DarwinZprint {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"ELT_SZ", b"zone name "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        lex::lines(rest).next().is_some_and(|line| Columns::of(line.bytes).is_some())
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let found = lex::lines(head).any(|line| Columns::of(line.bytes).is_some());

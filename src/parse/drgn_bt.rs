@@ -37,6 +37,13 @@ impl Format for DrgnBt {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"stack_trace(", b"#0  "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let called = |line: Line<'_>| memmem::find(line.bytes, b"stack_trace(").is_some() && self.sniff(rest) == Confidence::Certain;
+        lex::lines(rest).next().is_some_and(|line| is_frame(&line) || called(line))
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let frames =
@@ -119,6 +126,11 @@ fn heading(line: &Line<'_>) -> Option<Stack> {
     }
     (stack.pid, stack.process) = linux_proc_stack::task(line.bytes)?;
     Some(stack)
+}
+
+/// Whether a line is a frame that no other debugger writes in this way.
+pub(super) fn is_frame(line: &Line<'_>) -> bool {
+    frame(line).is_some_and(|(_, frame)| !frame.location.is_empty() || frame.size.is_some())
 }
 
 /// A frame of either form with its number.

@@ -35,6 +35,14 @@ impl Format for Dtrace {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"FUNCTION:NAME", b"dtrace: description "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        lex::lines(rest)
+            .next()
+            .is_some_and(|line| line.bytes.trim_ascii_end().ends_with(HEADING) || line.bytes.starts_with(b"dtrace: description "))
+    }
 
     /// A count has to end a list of frames: mdb prints frames of the same form.
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -21,6 +21,26 @@ impl Format for Folded {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"_[k]"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Likely
+    }
+    fn begins_above(&self, above: &[u8], _: &[u8]) -> usize {
+        let mut at = above.len();
+        while at > 0 {
+            let start = memchr::memrchr(b'\n', &above[..at - 1]).map_or(0, |n| n + 1);
+            if !is_stack(&above[start..at - 1]) {
+                break;
+            }
+            at = start;
+        }
+        at
+    }
+    fn reach(&self, rest: &[u8]) -> Option<usize> {
+        Some(lex::lines(rest).find(|line| !is_stack(line.bytes)).map_or(rest.len(), |line| line.start as usize))
+    }
 
     /// Every line has to be one, and one in two has to have more than a frame: any text may end in a figure.
     fn sniff(&self, head: &[u8]) -> Confidence {
@@ -48,6 +68,11 @@ pub fn parts(line: &[u8]) -> Option<(&[u8], u64)> {
     let at = memchr::memrchr(b' ', line)?;
     let stack = line[..at].trim_ascii_end();
     (!stack.is_empty()).then_some((stack, lex::decimal(&line[at + 1..])?))
+}
+
+/// Whether a line in other text is a stack.
+fn is_stack(line: &[u8]) -> bool {
+    parts(line).is_some_and(|(stack, _)| stack.contains(&b';') && !stack.contains(&b'\t') && !stack.starts_with(b" "))
 }
 
 /// The stack of a line; `marked` says whether the kernel's frames are.

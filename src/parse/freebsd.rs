@@ -33,6 +33,18 @@ impl Format for FreeBsd {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[
+            b"panic: ",
+            b"KDB: stack backtrace",
+            b"KDB: enter: ",
+            b"Fatal trap ",
+            b"Tracing command ",
+            b"db_trace_self",
+            b"TID COMM ",
+            b"cmd: ",
+        ]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let styles = bsd_log::styles(head);

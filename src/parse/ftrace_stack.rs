@@ -35,6 +35,9 @@ impl Format for FtraceStack {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"stack trace>", b"# tracer: "]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let mut headed = false;

@@ -17,7 +17,7 @@ use super::debugger_parts::{self, Collector};
 use super::lex::{self, Line};
 use super::linux_proc_stack;
 use super::linux_symbol::{self, Cursor, inlined, place_len};
-use super::{Confidence, Format, Holds};
+use super::{Confidence, Format, Holds, drgn_bt};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
@@ -41,6 +41,13 @@ impl Format for GdbBt {
     }
     fn holds(&self) -> Holds {
         Holds::Stacks
+    }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"#0  "]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let own = |line: Line<'_>| frame(&line).is_some() && !drgn_bt::is_frame(&line);
+        lex::lines(rest).next().is_some_and(own) && self.sniff(rest) == Confidence::Certain
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
@@ -169,7 +176,9 @@ fn task(line: &Line<'_>) -> Option<Stack> {
 /// `#3  0xADDR in NAME (ARGUMENTS) at FILE:LINE`, without what gdb leaves out.
 fn frame(line: &Line<'_>) -> Option<(u32, RawFrame)> {
     let record = debugger_parts::record(line);
-    let cursor = &mut Cursor { record: &record, at: 0 };
+    // crashinfo of FreeBSD gives kgdb its commands where nobody types them, and no line ends behind the prompt.
+    let at = [&b"(kgdb) "[..], b"(gdb) "].iter().find(|prompt| line.bytes.starts_with(prompt)).map_or(0, |prompt| prompt.len());
+    let cursor = &mut Cursor { record: &record, at };
     let number = debugger_parts::number(cursor)?;
     if let Some(inline) = inlined(&mut Cursor { ..*cursor }) {
         return Some((number, inline));

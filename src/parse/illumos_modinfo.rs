@@ -26,6 +26,12 @@ impl Format for IllumosModinfo {
     fn holds(&self) -> Holds {
         Holds::LoadMap
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Loadaddr"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Certain
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let heading =

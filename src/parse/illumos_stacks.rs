@@ -49,6 +49,9 @@ impl Format for IllumosStacks {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"panic[cpu", b"]/thread=", b"STATE    SOBJ", b"stack pointer for ", b"> $C", b"> $c"]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let (mut headings, mut frames, mut calls) = (0, 0, 0);

@@ -51,6 +51,9 @@ impl Format for KstackJson {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn is_document(&self) -> bool {
+        true
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let start: Vec<u8> = head.iter().filter(|b| !b.is_ascii_whitespace()).take(BEGIN.len()).copied().collect();

@@ -34,6 +34,13 @@ impl Format for Kmemleak {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"unreferenced object 0x"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let mut lines = lex::lines(rest);
+        lines.next().is_some_and(|line| object(line.bytes).is_some()) && lines.next().is_none_or(|line| is_own(&line))
+    }
 
     /// The file itself has no other lines in it; a log has.
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -60,6 +60,38 @@ impl Format for LinuxLog {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[
+            b"Call Trace:",
+            b"Call trace:",
+            b"BUG: ",
+            b"INFO: task ",
+            b"WARNING: CPU: ",
+            b"WARNING: possible",
+            b"Modules linked in:",
+            b"Linux version ",
+            b"RIP: 0010:",
+            b"Kernel panic - not syncing",
+            b"unreferenced object 0x",
+            b"rcu: INFO",
+            b"INFO: rcu",
+            b"Unable to handle kernel",
+            b"sysrq: ",
+            b"watchdog: ",
+            b"Comm: ",
+            b"Oops: ",
+            b"Backtrace: ",
+            b"cut here ]",
+        ]
+    }
+
+    /// Where objects are listed without stamps, somebody read `/sys/kernel/debug/kmemleak`; syzkaller's report of a leak has this line above.
+    fn begins(&self, above: &[u8], rest: &[u8]) -> bool {
+        if rest.starts_with(b"unreferenced object 0x") {
+            return above.trim_ascii_end().ends_with(b"BUG: memory leak");
+        }
+        self.sniff(rest) == Confidence::Certain
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let (mut frames, mut stamps, mut said) = (0, 0, 0);

@@ -33,6 +33,12 @@ impl Format for ProcModules {
     fn holds(&self) -> Holds {
         Holds::LoadMap
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b" Live 0x", b" Loading 0x", b" Unloading 0x"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        lex::lines(rest).next().is_some_and(|line| module_row(line.bytes).is_some())
+    }
     fn sniff(&self, head: &[u8]) -> Confidence {
         first_line(head, |line| module_row(line).is_some())
     }
@@ -53,6 +59,12 @@ impl Format for Kallsyms {
     }
     fn holds(&self) -> Holds {
         Holds::LoadMap
+    }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b" T _stext", b" T _text", b" A fixed_percpu_data", b" T startup_64"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        lex::lines(rest).next().is_some_and(|line| symbol_row(line.bytes).is_some())
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
         first_line(head, |line| symbol_row(line).is_some())
@@ -99,6 +111,12 @@ impl Format for CrashMod {
     }
     fn holds(&self) -> Holds {
         Holds::LoadMap
+    }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"OBJECT FILE"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        self.sniff(super::first_line(rest)) == Confidence::Certain
     }
     fn sniff(&self, head: &[u8]) -> Confidence {
         let heading = |line: lex::Line<'_>| {

@@ -43,6 +43,32 @@ impl Format for PageOwner {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"Page allocated via order", b"nr_base_pages:", b"stack_count:"]
+    }
+    fn reach(&self, rest: &[u8]) -> Option<usize> {
+        Some(rest.len())
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let first = super::first_line(rest);
+        first.starts_with(PAGES) || first.starts_with(COUNT) || self.sniff(rest) == Confidence::Certain
+    }
+    /// `show_stacks` has the number of a stack below its frames.
+    fn begins_above(&self, above: &[u8], rest: &[u8]) -> usize {
+        if rest.starts_with(RECORD) {
+            return above.len();
+        }
+        let mut at = above.len();
+        while at > 0 {
+            let start = memchr::memrchr(b'\n', &above[..at - 1]).map_or(0, |n| n + 1);
+            let line = Line { number: 1, start: 0, bytes: above[start..at - 1].trim_ascii_end() };
+            if !line.bytes.starts_with(b" ") || linux_frame::alone(&line, 0, line.bytes.len()).is_none_or(|frame| frame.size.is_none()) {
+                break;
+            }
+            at = start;
+        }
+        at
+    }
 
     /// The kernel's log words both otherwise, and puts no record at the start of a line without its stamp.
     fn sniff(&self, head: &[u8]) -> Confidence {

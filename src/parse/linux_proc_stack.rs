@@ -53,6 +53,9 @@ impl Format for LinuxProcStack {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"[<0>] ", b"== /proc/", b"/stack:[<"]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         if LOG.iter().any(|marker| memmem::find(head, marker).is_some()) {

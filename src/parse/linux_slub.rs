@@ -33,6 +33,14 @@ impl Format for SlubTraces {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b" age=", b"/alloc_traces", b"/free_traces", b"/alloc_calls", b"/free_calls"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let mut lines = lex::lines(rest);
+        let Some(first) = lines.next() else { return false };
+        Row::of(&first).is_some() || Cache::of(first.bytes).is_some() && lines.take(3).any(|line| Row::of(&line).is_some())
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let found = lex::lines(head).any(|line| Row::of(&line).is_some());

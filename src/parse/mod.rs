@@ -5,6 +5,10 @@
 pub mod addresses;
 pub mod atos;
 pub mod bcc;
+pub mod blocks;
+mod blocks_marks;
+mod blocks_move;
+mod blocks_quote;
 pub mod bpftrace;
 mod bsd_frame;
 mod bsd_heading;
@@ -135,6 +139,37 @@ pub trait Format: Sync {
     fn parts(&self, text: &[u8]) -> Vec<Part> {
         vec![Part { capture: self.parse(text), ..Part::default() }]
     }
+    /// Words in a line with which a block of this format can begin in a text of other kinds, see [`blocks`]. Without any, such a block is
+    /// not looked for.
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[]
+    }
+    /// Whether a block of this format begins, or goes on, with the first line of `rest`: a line with one of the marks and a few below it.
+    /// `above` is all that stands before that line.
+    fn begins(&self, _above: &[u8], rest: &[u8]) -> bool {
+        self.sniff(rest) == Confidence::Certain
+    }
+    /// Where in `above`, the text before `rest`, the block begins of which `rest` begins with the first mark; its end, for most formats.
+    fn begins_above(&self, above: &[u8], _rest: &[u8]) -> usize {
+        above.len()
+    }
+    /// For a reader that takes lines of other text for its own: how much of `rest`, a block and what stands below it, it is given, and
+    /// nothing above it. `None` for a reader that passes over what it does not know, and learns from headings.
+    fn reach(&self, _rest: &[u8]) -> Option<usize> {
+        None
+    }
+    /// Ids of formats whose blocks this reader takes in with its own: a session has several commands.
+    fn takes_in(&self) -> &'static [&'static str] {
+        &[]
+    }
+    /// Whether this reader sees through the `> ` of a quotation itself.
+    fn reads_quotations(&self) -> bool {
+        false
+    }
+    /// Whether an input of this format is one document, in which nothing else can stand.
+    fn is_document(&self) -> bool {
+        false
+    }
 }
 
 /// One of the reports that an input holds.
@@ -202,6 +237,11 @@ const SNIFFED_PIECES: usize = 64;
 
 /// The format that is surest of `text`, from its content alone. A log can begin with much that is not the kernel's.
 pub fn detect(text: &[u8]) -> Option<&'static dyn Format> {
+    surest(text).map(|(_, format)| format)
+}
+
+/// As [`detect`], with how sure the format is.
+fn surest(text: &[u8]) -> Option<(Confidence, &'static dyn Format)> {
     let mut best: Option<(Confidence, &'static dyn Format)> = None;
     for piece in text.chunks(SNIFF_BYTES).take(SNIFFED_PIECES) {
         for format in FORMATS {
@@ -214,7 +254,12 @@ pub fn detect(text: &[u8]) -> Option<&'static dyn Format> {
             break;
         }
     }
-    best.map(|(_, format)| format)
+    best
+}
+
+/// The first line of `text`.
+fn first_line(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(b'\n', text).unwrap_or(text.len())]
 }
 
 /// The format of that id.

@@ -29,6 +29,9 @@ impl Format for NetBsd {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"panic: ", b"Begin traceback", b"at netbsd:", b"fatal page fault in supervisor mode", b"NetBSD "]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let styles = bsd_log::styles(head);

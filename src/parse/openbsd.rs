@@ -44,6 +44,9 @@ impl Format for OpenBsd {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"panic: ", b"Stopped at", b"ddb{", b"ddb>", b"witness: ", b"uvm_fault(0x", b"end trace frame: "]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let styles = bsd_log::styles(head);

@@ -25,6 +25,19 @@ impl Format for PerfScript {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[
+            b"cpu-clock",
+            b"cycles:",
+            b"task-clock",
+            b"# captured on",
+            b"sched:sched_",
+            b"probe:",
+            b"page-faults:",
+            b"instructions:",
+            b"syscalls:sys_",
+        ]
+    }
 
     /// Certain when a frame follows a heading: neither alone is unlike all logs.
     fn sniff(&self, head: &[u8]) -> Confidence {

@@ -32,6 +32,12 @@ impl Format for SdbStacks {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"TASK_STRUCT"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        lex::lines(rest).next().is_some_and(|line| is_heading(line.bytes))
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let heading = lex::lines(head).any(|line| is_heading(line.bytes));

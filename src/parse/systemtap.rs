@@ -27,6 +27,9 @@ impl Format for SystemTap {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"[kernel]"]
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         // Panics of macOS pair two addresses in this way, without a name and a module in brackets.

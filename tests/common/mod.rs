@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod folder;
+pub mod inputs;
 pub mod prelinked;
 pub mod shared;
 
