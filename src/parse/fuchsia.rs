@@ -61,6 +61,9 @@ impl Format for Fuchsia {
     fn holds(&self) -> Holds {
         Holds::Stacks
     }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        MARKERS
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         let marked = MARKERS.iter().any(|marker| memmem::find(head, marker).is_some());

@@ -28,6 +28,9 @@ pub struct GoTrace;
 /// How far behind the line that says what happened the dying goroutine's stack can begin, in lines: a sentry lists its stuck tasks between.
 const CRASH_LINES: u32 = 1000;
 
+/// How far above a goroutine the line stands that says what happened, in bytes.
+const ABOVE_BYTES: usize = 1024;
+
 /// Import paths of gVisor.
 const GVISOR: &[&[u8]] = &[b"gvisor.dev/gvisor/pkg/", b"gvisor.googlesource.com/gvisor/pkg/"];
 
@@ -43,6 +46,15 @@ impl Format for GoTrace {
     }
     fn holds(&self) -> Holds {
         Holds::Stacks
+    }
+    fn marks(&self) -> &'static [&'static [u8]] {
+        &[b"goroutine "]
+    }
+    /// What the program died of stands above its first goroutine.
+    fn begins_above(&self, above: &[u8], _: &[u8]) -> usize {
+        let dies = |line: &Line<'_>| [&b"panic: "[..], b"fatal error: "].iter().any(|word| line.bytes.starts_with(word));
+        let near = above.len().saturating_sub(ABOVE_BYTES);
+        lex::lines(&above[near..]).filter(dies).last().map_or(above.len(), |line| near + line.start as usize)
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
