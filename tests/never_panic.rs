@@ -2,10 +2,12 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kstack::fuzzing;
+use kstack::{fuzzing, parse};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -61,16 +63,17 @@ fn spoil(bytes: &mut Vec<u8>, how: &Spoil) {
     }
 }
 
-/// Runs `body` over `cases` spoilt copies of each file.
-fn over(files: &[&str], cases: u32, body: fn(&[u8])) {
-    let one = |file: &&str| {
+/// Runs `body` over so many spoilt copies of each file.
+fn over(files: &[(&str, u32)], body: fn(&[u8])) {
+    let one = |(file, cases): &(&str, u32)| {
         let original = std::fs::read(common::fixtures().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
-        over_bytes(file, &original, cases, body);
+        over_bytes(file, &original, *cases, body);
     };
     // Threads of their own: one of the library's pool would take up other work while it waits, and its time would be that of both.
+    let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for half in files.chunks(files.len().div_ceil(2).max(1)) {
-            scope.spawn(move || half.iter().for_each(one));
+        for _ in 0..2 {
+            scope.spawn(|| std::iter::from_fn(|| files.get(next.fetch_add(1, Ordering::Relaxed))).for_each(one));
         }
     });
 }
@@ -91,125 +94,84 @@ fn over_bytes(file: &str, original: &[u8], cases: u32, body: fn(&[u8])) {
     outcome.unwrap_or_else(|error| panic!("{file}: {error}"));
 }
 
-#[test]
-fn reports() {
-    let reports = [
-        "truth/darwin/stackshot-10.7-onekext.txt",
-        "darwin-stackshot-text/nothing-at-hand/input.txt",
-        "darwin-spindump/branches/input.txt",
-        "darwin-spindump/offsets/input.txt",
-        "darwin-showallstacks/gdb/input.txt",
-        "darwin-showallstacks/lldb/input.txt",
-        "darwin-panic/fault/input.txt",
-        "darwin-panic/fault/expected.txt",
-        "darwin-panic/keepsyms/input.txt",
-        "darwin-panic/quoted/input.txt",
-        "darwin-panic/arm64-fault/input.txt",
-        "linux-log/hung-task/input.txt",
-        "linux-log/oops-caller-ids/input.txt",
-        "linux-log/null-in-timer/input.txt",
-        "linux-proc-stack/addresses/input.txt",
-        "linux-proc-stack/grep/input.txt",
-        "freebsd/numbered/input.txt",
-        "freebsd/ddb/input.txt",
-        "freebsd/procstat/input.txt",
-        "netbsd/lock-error/input.txt",
-        "openbsd/wrapped/input.txt",
-        "openbsd/witness/input.txt",
-        "darwin-stackshot-json/deadlock/input.ips",
-        "darwin-stackshot-json/x86-pretty/input.ips",
-        "darwin-kcdata/x86/input.kcdata",
-        "crash-bt/addresses/input.txt",
-        "crash-bt/lines/input.txt",
-        "drgn-bt/long/input.txt",
-        "drgn-bt/short/input.txt",
-        "gdb-bt/tasks/input.txt",
-        "gdb-bt/threads/input.txt",
-        "sdb-stacks/groups/input.txt",
-        "illumos-stacks/groups/input.txt",
-        "illumos-stacks/mdb/input.txt",
-        "illumos-stacks/panic/input.txt",
-        "dtrace/aggregated/input.txt",
-        "kstack-json/groups/input.ndjson",
-        "kstack-json/report/input.json",
-    ];
-    over(&reports, 60, fuzzing::report);
+/// What lies in the folders of fixtures, as far as it is read as a report, load map or archive.
+struct Inputs {
+    /// Plain files, and some that kstack wrote.
+    plain: Vec<String>,
+    /// Packed files and archives.
+    packed: Vec<String>,
+}
+
+impl Inputs {
+    /// All of them: no list is kept by hand, so that a new fixture is spoilt from its first day on.
+    fn all() -> Inputs {
+        let mut files = Vec::new();
+        walk(&common::fixtures(), &mut files);
+        files.sort();
+        let (packed, plain) = files.into_iter().partition(|file| is_packed(file));
+        Inputs { plain, packed }
+    }
+}
+
+/// Cases whose expected output is spoilt too.
+const WRITTEN: [&str; 2] = ["darwin-panic/fault", "dtrace/addresses"];
+
+/// Symbol files have a test of their own; some names of files are those of cases, and tables are for tests.
+fn walk(folder: &Path, files: &mut Vec<String>) {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let kept = !matches!(name, "args" | "command" | "expected.json" | "symbols" | "README.md") && !name.ends_with(".tsv");
+        // What kstack writes is a report again; a few of these are enough.
+        let written = name == "expected.txt" && !WRITTEN.iter().any(|case| folder.ends_with(case));
+        match path.is_dir() {
+            true if kept => walk(&path, files),
+            false if kept && !written => files.push(path.strip_prefix(common::fixtures()).unwrap().display().to_string()),
+            _ => {}
+        }
+    }
+}
+
+fn is_packed(file: &str) -> bool {
+    [".xz", ".zst", ".tar"].iter().any(|end| file.ends_with(end))
+}
+
+/// How many bytes are spoilt and read in all, so that the time does not grow with the fixtures: of plain files, and of archives unpacked.
+const BYTES: usize = 4 << 20;
+
+/// Larger archives are many small ones in one; reading one of them takes as long as all else.
+const LARGEST: usize = 1 << 20;
+
+/// Files with so many cases for each that all get about the same share of [`BYTES`], given the size of each.
+fn shares(files: &[(String, usize)]) -> Vec<(&str, u32)> {
+    let share = BYTES / files.len();
+    files.iter().map(|(file, size)| (file.as_str(), (share / size.max(&1)).clamp(2, 100) as u32)).collect()
 }
 
 #[test]
-fn reports_of_gvisor_and_fuchsia() {
-    let reports = [
-        "go-trace/panic/input.txt",
-        "go-trace/race/input.txt",
-        "go-trace/stuck/input.txt",
-        "go-trace/signal/input.txt",
-        "fuchsia/assert/input.txt",
-        "fuchsia/exception/input.txt",
-        "fuchsia/markup/input.txt",
-        "fuchsia/starnix/input.txt",
-        "fuchsia/symbolized/input.txt",
-    ];
-    over(&reports, 60, fuzzing::report);
-}
-
-#[test]
-fn texts_of_several_kinds() {
-    let texts = ["blocks/bug-report/input.md", "blocks/core-txt/input.txt", "blocks/mail/input.txt"];
-    over(&texts, 150, fuzzing::blocks);
-    over(&texts, 30, fuzzing::report);
-}
-
-#[test]
-fn reports_of_memory() {
-    let reports = [
-        "darwin-zone-log/gdb/input.txt",
-        "darwin-zone-log/lldb/input.txt",
-        "darwin-zprint/new.txt",
-        "darwin-zprint/tool.txt",
-        "kmemleak/objects/input.txt",
-        "page-owner/full/input.txt",
-        "page-owner/stacks/input.txt",
-        "slub-traces/caches/input.txt",
-    ];
-    over(&reports, 60, fuzzing::report);
-}
-
-#[test]
-fn profiles() {
-    let profiles = [
-        "perf-script/zfs/input.txt",
-        "dtrace/illumos/input.txt",
-        "dtrace/addresses/expected.txt",
-        "bpftrace/kstack/input.txt",
-        "bcc/profile/input.txt",
-        "systemtap/zfs/input.txt",
-        "ftrace-stack/trace/input.txt",
-        "folded/perf/input.txt",
-    ];
-    over(&profiles, 100, fuzzing::report);
-}
-
-#[test]
-fn load_maps() {
-    let maps = [
-        "load-maps/kextstat-10.6.txt",
-        "load-maps/kextstat-10.11-unslid.txt",
-        "load-maps/kmutil-14-arm64-unslid.txt",
-        "load-maps/gdb-showallkmods-10.8.txt",
-        "load-maps/lldb-showallkexts-10.9.txt",
-        "load-maps/lldb-showallkexts-15.4-arm64.txt",
-        "load-maps/kslab-hang-modules",
-        "load-maps/kldstat-14.txt",
-        "load-maps/modstat-10.txt",
-        "load-maps/illumos-modinfo.txt",
-    ];
-    over(&maps, 200, fuzzing::report);
+fn reports_and_load_maps() {
+    let mut seen = BTreeSet::new();
+    let mut sized = |file: String| {
+        let bytes = std::fs::read(common::fixtures().join(&file)).unwrap();
+        seen.extend(parse::detect(&bytes).map(|format| format.id()));
+        (file, bytes.len())
+    };
+    let files: Vec<(String, usize)> = Inputs::all().plain.into_iter().map(&mut sized).collect();
+    let missing: Vec<&str> = parse::FORMATS.iter().map(|format| format.id()).filter(|id| !seen.contains(id)).collect();
+    assert!(missing.is_empty(), "no fixture is in the format {missing:?}");
+    over(&shares(&files), fuzzing::report);
 }
 
 #[test]
 fn archives() {
-    over(&["captures/small.tar"], 150, fuzzing::archive);
-    over(&["linux-log/zstd/input.txt.zst"], 50, fuzzing::archive);
+    let unpacked = |file: String| {
+        let size = kstack::input::open(&common::fixtures().join(&file)).unwrap().data.len();
+        (file, size)
+    };
+    let files: Vec<(String, usize)> = Inputs::all().packed.into_iter().map(unpacked).filter(|(_, size)| *size <= LARGEST).collect();
+    for kind in [".tar", ".tar.xz", ".txt.xz", ".zst"] {
+        assert!(files.iter().any(|(file, _)| file.ends_with(kind)), "{kind} is among {files:?}");
+    }
+    over(&shares(&files), fuzzing::archive);
 }
 
 #[test]
@@ -228,10 +190,9 @@ fn symbol_files() {
         "symbols/linux/unit.ko",
         "symbols/linux/unit-zlib.ko",
     ];
-    over(&files, 150, fuzzing::symbol_file);
+    over(&files.map(|file| (file, 150)), fuzzing::symbol_file);
 }
 
-/// Debug info in two files: both are spoilt alike.
 #[test]
 fn debug_parts() {
     let pairs = [
@@ -264,6 +225,12 @@ fn debug_parts() {
         });
         outcome.unwrap_or_else(|error| panic!("{part}: {error}"));
     }
+}
+
+#[test]
+fn texts_of_several_kinds() {
+    let texts = ["blocks/bug-report/input.md", "blocks/core-txt/input.txt", "blocks/mail/input.txt"];
+    over(&texts.map(|text| (text, 150)), fuzzing::blocks);
 }
 
 #[test]

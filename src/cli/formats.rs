@@ -25,8 +25,8 @@ pub fn run() -> anyhow::Result<Exit> {
     GROUP_OUTPUTS.iter().try_for_each(|output| writeln!(out, "  {:width$}  {}", output.id(), output.about()))?;
     writeln!(out, "Outputs of other commands (--format):")?;
     let described = ["symbolicate", "group"];
-    let others = outputs().into_iter().filter(|(command, _)| !described.contains(&command.as_str()));
-    others.map(|(command, ids)| writeln!(out, "  {command:width$}  {}", ids.join(", "))).collect::<io::Result<()>>()?;
+    let mut others = outputs().into_iter().filter(|(command, _)| !described.contains(&command.as_str()));
+    others.try_for_each(|(command, ids)| writeln!(out, "  {command:width$}  {}", ids.join(", ")))?;
     Ok(Exit::Done)
 }
 

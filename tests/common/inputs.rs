@@ -17,7 +17,7 @@ pub struct Input {
 const NO_FORMATS: [&str; 10] = ["blocks", "captures", "flame", "group", "load-maps", "script", "source", "symbols", "truth", "report"];
 
 /// How a load map's name begins, and its format. Archives of `/sys/module` are no text of one format.
-const LOAD_MAPS: [(&str, &str); 9] = [
+const LOAD_MAPS: [(&str, &str); 11] = [
     ("gdb-showallkmods", "darwin-gdb-showallkmods"),
     ("kextstat", "darwin-kextstat"),
     ("kmutil", "darwin-kextstat"),
@@ -27,6 +27,8 @@ const LOAD_MAPS: [(&str, &str); 9] = [
     ("kldstat", "freebsd-kldstat"),
     ("modstat", "netbsd-modstat"),
     ("crash-mod", "linux-crash-mod"),
+    ("kallsyms", "linux-kallsyms"),
+    ("kextutil-info", "darwin-kextutil-info"),
 ];
 
 /// Every text fixture with the id of its format.
