@@ -329,9 +329,9 @@ fn in_image(batch: &[Job], image: &Image, options: ResolveOptions) -> Vec<Answer
     };
     let probes: Vec<Svma> = batch.iter().map(|job| job.probe).collect();
     let trust = match image.status() {
-        ImageStatus::Matched => Trust::Verified,
+        ImageStatus::Matched if !image.doubted => Trust::Verified,
         ImageStatus::Mismatched => Trust::Mismatched,
-        ImageStatus::Unverified | ImageStatus::Missing => Trust::Unverified,
+        ImageStatus::Matched | ImageStatus::Unverified | ImageStatus::Missing => Trust::Unverified,
     };
     let in_symbols: Vec<Svma> = probes.iter().map(|probe| program.in_symbols(*probe)).collect();
     // Sorting the symbols of a kernel and reading its DWARF take as long as each other.

@@ -27,7 +27,7 @@ fn returns(capture: &Capture, wanted: impl Fn(u64) -> bool) -> Vec<u64> {
 }
 
 /// The address of a frame that follows a call. `/proc/PID/stack` of older kernels ends in one that is all ones.
-fn is_return(frame: &RawFrame) -> Option<Avma> {
+pub(super) fn is_return(frame: &RawFrame) -> Option<Avma> {
     let sound = |address: &Avma| address.0 != 0 && address.0 != u64::MAX;
     frame.address.filter(|_| frame.lookup == Lookup::Return && frame.reliable).filter(sound)
 }

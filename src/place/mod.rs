@@ -12,6 +12,7 @@ mod kdk;
 mod kernel;
 mod linux;
 pub mod proof;
+mod returns;
 mod wanted;
 
 use std::path::PathBuf;
@@ -79,6 +80,8 @@ pub struct Image {
     pub user: bool,
     /// What speaks for and against the file.
     pub evidence: Vec<proof::Evidence>,
+    /// Whether some return address contradicts where a file of the right id was placed.
+    pub doubted: bool,
     claims: Vec<ImageClaim>,
     given: Option<GivenAddress>,
     /// Whether only a kernel collection or prelinked cache has it, and no source names it.
@@ -181,7 +184,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     }
     let listed = maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
     let unsaid = if options.slide.is_some() { Basis::Runtime } else { listed.unwrap_or_default() };
-    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new(), kernel: None };
+    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new(), kernel: None, returns: None };
     let (slide, slide_from) = placer.kernel(&mut images);
     placer.kernel = images.iter().find(|image| image.kernel).and_then(darwin::RunningKernel::of);
     let map_slide = placer.map_slide(&images, slide);
@@ -193,6 +196,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     for image in &mut images {
         placer.note_id(image);
         placer.check_pairs(image);
+        placer.check_returns(image);
         placer.check_release(image);
         placer.check_code(image, slide);
     }
@@ -260,6 +264,8 @@ struct Placer<'a> {
     kernel: Option<darwin::RunningKernel>,
     /// Load maps of another boot than the report's.
     foreign: Vec<String>,
+    /// The report's distinct return addresses, ascending, once an image needs them.
+    returns: Option<Vec<Avma>>,
 }
 
 impl Placer<'_> {
