@@ -66,3 +66,24 @@ fn a_kext_that_a_stale_map_puts_elsewhere_names_nothing() {
     assert!(count(&stale, "panic") > 0, "the kernel is not to blame: {stale:?}");
     assert!(warnings.contains("net.example.zfs: ") && warnings.contains("it lies elsewhere"), "{warnings}");
 }
+
+/// kmutil prints the kernel's UUID for every `com.apple.kpi` kext: a list with another one is of another system.
+#[test]
+fn a_list_of_another_kernel_places_nothing() {
+    let (foreign, warnings) = with_list("kernel", |map| map.replace("41965779-5F84", "22222222-5F84"));
+    assert_eq!(foreign.iter().filter(|(name, _)| name.contains("zfs") || name.contains("vdev")).count(), 0, "{foreign:?}");
+    assert!(count(&foreign, "panic") > 0 && warnings.contains("nothing in it is used"), "{warnings}");
+}
+
+/// Of two lists the second puts another build of a kext where this one never lay.
+#[test]
+fn the_address_of_another_build_places_nothing() {
+    let (named, warnings) = with_list("build", |map| {
+        let first = map.replace("0xffffff7f82b40000", "0                 ");
+        first.clone()
+            + &map.lines().last().unwrap().replace("51665BB2", "33333333").replace("0xffffff7f82b40000", "0xffffff7f82b3f000")
+            + "\n"
+    });
+    assert_eq!(named.iter().filter(|(name, _)| name.contains("zfs") || name.contains("vdev")).count(), 0, "{named:?}");
+    assert!(warnings.contains("has UUID 51665BB2") && !warnings.contains("return addresses"), "{warnings}");
+}

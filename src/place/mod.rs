@@ -7,6 +7,7 @@ mod calls;
 pub mod code_bytes;
 mod darwin;
 mod evidence;
+mod foreign;
 mod infer;
 mod kdk;
 mod kernel;
@@ -178,6 +179,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let mut notes = Vec::new();
     let pairs = evidence::pairs(capture, text);
     let assign::Assigned { mut images, apart } = assign::images(capture, text, maps, library, options, &mut notes);
+    foreign::drop_other_builds(&mut images, &mut notes);
     let os = capture.os.or_else(|| maps.iter().find_map(|(_, map)| map.os));
     for image in &mut images {
         assign::verify(image, os, options.allow_mismatch, &mut notes);
