@@ -87,3 +87,17 @@ fn the_address_of_another_build_places_nothing() {
     assert_eq!(named.iter().filter(|(name, _)| name.contains("zfs") || name.contains("vdev")).count(), 0, "{named:?}");
     assert!(warnings.contains("has UUID 51665BB2") && !warnings.contains("return addresses"), "{warnings}");
 }
+
+/// Panics of arm64 state where a kext's `__TEXT_EXEC` lies, and that alone: a list that says otherwise is of another boot.
+#[test]
+fn an_exec_address_that_contradicts_the_report_makes_a_list_foreign() {
+    let list = std::fs::read_to_string(common::fixtures().join("load-maps/lldb-showallkexts-14-arm64.txt")).unwrap();
+    let path = std::env::temp_dir().join(format!("kstack-returns-exec-{}.txt", std::process::id()));
+    std::fs::write(&path, list.replace("0xfffffe00187d2d80", "0xfffffe00187d6d80")).unwrap();
+    let panic = inputs().join("panic-14-arm64-aux.txt").display().to_string();
+    let report = answers(&[&panic, "-l", &path.display().to_string(), "-S", "symbols/darwin/arm64e"]);
+    std::fs::remove_file(&path).unwrap();
+    let warnings = report["warnings"].to_string();
+    assert!(warnings.contains("__TEXT_EXEC of net.example.zfs") && warnings.contains("another boot"), "{warnings}");
+    assert!(count(&named(&report), "zfs") > 0, "the report's own address is right: {:?}", named(&report));
+}

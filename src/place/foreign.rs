@@ -60,6 +60,8 @@ impl Placer<'_> {
     pub(super) fn find_foreign(&mut self, images: &[Image], maps: MapSlide) {
         for image in images.iter().filter(|image| !image.kernel) {
             self.elsewhere(image, "", |claim| maps.bring(claim.load?, claim.basis));
+            // Panics of arm64 state no other address.
+            self.elsewhere(image, "__TEXT_EXEC of ", |claim| maps.bring(claim.exec?, claim.basis));
         }
     }
 
