@@ -3,6 +3,7 @@
 
 mod anchors;
 mod assign;
+mod boots;
 mod calls;
 pub mod code_bytes;
 mod darwin;
@@ -187,6 +188,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let listed = maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
     let unsaid = if options.slide.is_some() { Basis::Runtime } else { listed.unwrap_or_default() };
     let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new(), kernel: None, returns: None };
+    placer.drop_other_boots(&mut images);
     let (slide, slide_from) = placer.kernel(&mut images);
     placer.kernel = images.iter().find(|image| image.kernel).and_then(darwin::RunningKernel::of);
     let map_slide = placer.map_slide(&images, slide);

@@ -10,7 +10,7 @@ use super::infer::is_return;
 use super::proof::{Evidence, EvidenceKind};
 use super::{Image, Placer};
 use crate::model::addr::{Avma, Svma};
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
 use crate::symbols::find::Program;
 use crate::symbols::{Segment, code};
 
@@ -89,7 +89,8 @@ impl Placer<'_> {
     /// Whether report and file have one id and the report itself says where the image lies.
     fn is_told(&self, image: &Image) -> bool {
         let own = || image.claims.iter().any(|claim| claim.source == OWN && (claim.load.is_some() || claim.exec.is_some()));
-        let slid = || image.kernel && self.options.slide.is_none() && self.capture.slide.is_some();
+        // A log can be of several boots.
+        let slid = || image.kernel && self.capture.os != Some(Os::Linux) && self.options.slide.is_none() && self.capture.slide.is_some();
         image.matched && image.given.is_none() && (own() || slid())
     }
 
