@@ -33,7 +33,7 @@ pub enum Reach {
     Contains,
     /// Nothing in the symbol table says where the function ends: the local symbols are gone.
     Unknown,
-    /// A function without a symbol starts in between.
+    /// A function without a symbol starts in between, or the file states a size that ends before.
     Behind,
 }
 
@@ -185,6 +185,8 @@ impl SymbolTable {
             Reach::Behind
         } else if self.has_locals || !self.starts.is_empty() || at.0 < entry.own_end {
             Reach::Contains
+        } else if entry.own_end > entry.start {
+            Reach::Behind
         } else {
             Reach::Unknown
         };
@@ -256,6 +258,26 @@ mod tests {
         let with_starts = table(&[(10, "f", true)], &[10, 40]);
         assert_eq!(with_starts.at(Svma(39)).unwrap().reach, Reach::Contains);
         assert_eq!(with_starts.at(Svma(50)).unwrap().reach, Reach::Behind);
+    }
+
+    #[test]
+    fn a_stated_size_ends_a_function_of_a_file_without_local_symbols() {
+        let raw = |global| {
+            [(10, "f", 17), (50, "asm", 0)].map(|(address, name, size)| RawSymbol {
+                address,
+                name: name.as_bytes(),
+                global,
+                limit: 100,
+                size,
+                rank: 0,
+            })
+        };
+        let reach = |global, at| SymbolTable::new(raw(global).into_iter(), Vec::new()).at(Svma(at)).unwrap().reach;
+        assert_eq!(
+            [26, 27, 40, 50, 60].map(|at| reach(true, at)),
+            [Reach::Contains, Reach::Behind, Reach::Behind, Reach::Unknown, Reach::Unknown]
+        );
+        assert_eq!(reach(false, 40), Reach::Contains, "with all symbols there the rest is padding, as the kernel has it");
     }
 
     #[test]
