@@ -56,6 +56,8 @@ pub struct Image {
     pub needed_by: Vec<String>,
     /// UUID that the report or a load map states.
     pub wanted: Option<ImageId>,
+    /// Further build ids that frames print beside its name: the module was built anew and loaded again.
+    other_ids: Vec<ImageId>,
     /// Where its `__TEXT` lies, in the world of the report's addresses.
     pub load: Option<Avma>,
     /// Size in bytes, from the load map or the file.
