@@ -51,3 +51,21 @@ fn a_name_without_a_module_is_not_the_modules_while_the_kernel_is_unknown() {
     let (both, _) = frames(log, &["-m", "symbols/bsd/kslab.ko", "-k", "symbols/bsd/kernel"]);
     assert!(both[0]["module"] == "kslab" && !both[0]["locations"].as_array().unwrap().is_empty(), "{}", both[0]);
 }
+
+/// Linux 6.4 and later count data in a module's size: another module begins within it.
+#[test]
+fn a_modules_stated_size_takes_no_address_from_another() {
+    let map = std::env::temp_dir().join(format!("kstack-builds-{}", std::process::id()));
+    std::fs::write(
+        &map,
+        "wide 151552 1 unit, Live 0xffffffffc0e7b000\nunit 16384 0 - Live 0xffffffffc0e7d000\nnext 4096 0 - Live 0xffffffffc0e7f000\n",
+    )
+    .unwrap();
+    let log = "[    1.000000] Linux version 6.12.0 (x)\n[   10.000000] Call Trace:\n[   10.000000]  [<ffffffffc0e7d033>]\n\
+               [   10.000000]  [<ffffffffc0e7b010>]\n[   10.000000]  [<ffffffffc0e7f010>]\n";
+    let (frames, warnings) = frames(log, &["-l", &map.display().to_string(), "-m", "symbols/linux/unit.ko"]);
+    std::fs::remove_file(&map).unwrap();
+    let modules: Vec<&str> = frames.iter().map(|frame| frame["module"].as_str().unwrap_or("?")).collect();
+    assert_eq!(modules, ["unit", "wide", "next"], "{frames:?}");
+    assert!(!warnings.contains("overlap"), "{warnings}");
+}

@@ -14,17 +14,18 @@ mod kdk;
 mod kernel;
 mod linux;
 pub mod proof;
+mod ranges;
 mod returns;
 mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::addr::{Arch, Avma, Slide, Svma};
+use crate::model::addr::{Avma, Slide, Svma};
 use crate::model::capture::Capture;
 use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
 use crate::note::Note;
-use crate::space::{AddressSpace, PlacedRange};
+use crate::space::AddressSpace;
 use crate::symbols::Segment;
 use crate::symbols::find::{GivenAddress, Library, Program};
 use anchors::Anchors;
@@ -209,8 +210,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let basis = placer.basis();
     let mut notes = placer.notes;
     drop_idle(&mut images, capture);
-    let ranges: Vec<PlacedRange> = images.iter().enumerate().flat_map(|(at, image)| ranges(at, image)).collect();
-    let space = AddressSpace::new(&ranges);
+    let space = AddressSpace::new(&ranges::all(&images, os));
     for (one, two, at) in space.overlaps() {
         let (one, two) = (&images[one].name, &images[two].name);
         notes.push(Note::warning(
@@ -234,28 +234,6 @@ fn drop_idle(images: &mut Vec<Image>, capture: &Capture) {
         addresses.get(at).is_some_and(|address| address.0 - start.0 <= segment.size)
     };
     images.retain(|image| !image.spare || image.segments.iter().any(is_hit));
-}
-
-/// The ranges of an image: its segments, or without a file what the load map says.
-fn ranges(at: usize, image: &Image) -> Vec<PlacedRange> {
-    let end = |start: Avma, size: u64| Avma(start.0.saturating_add(size));
-    if image.program.is_some() {
-        let range = |(segment, start): &(Segment, Avma)| PlacedRange {
-            start: *start,
-            end: end(*start, segment.size),
-            image: at,
-            svma: Some(segment.svma),
-        };
-        return image.segments.iter().map(range).collect();
-    }
-    let exec = image.exec.and_then(|(exec, size)| Some((exec, size?)));
-    // On arm64 an image's segments lie far apart with others between them: its size is that of nothing in memory.
-    let whole = image.load.filter(|load| Arch::of_darwin_address(*load) != Some(Arch::Arm64)).zip(image.size);
-    [whole, exec.filter(|exec| Some(exec.0) != image.load)]
-        .into_iter()
-        .flatten()
-        .map(|(start, size)| PlacedRange { start, end: end(start, size), image: at, svma: None })
-        .collect()
 }
 
 struct Placer<'a> {
