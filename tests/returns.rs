@@ -101,3 +101,14 @@ fn an_exec_address_that_contradicts_the_report_makes_a_list_foreign() {
     assert!(warnings.contains("__TEXT_EXEC of net.example.zfs") && warnings.contains("another boot"), "{warnings}");
     assert!(count(&named(&report), "zfs") > 0, "the report's own address is right: {:?}", named(&report));
 }
+
+/// A UUID that only the file has is not said by the report: a program that compares the two would take it for a proof.
+#[test]
+fn the_files_uuid_is_not_shown_as_the_reports() {
+    let args = [RAW, "-l", "load-maps/kextstat-10.6.txt", "-S", "symbols/darwin/legacy"];
+    let report = json(&run(&[&["modules", "--format", "json"], &args[..]].concat()));
+    let zfs = report["reports"][0]["images"].as_array().unwrap().iter().find(|image| image["name"] == "net.example.zfs").unwrap();
+    assert_eq!((&zfs["uuid"], &zfs["file_uuid"]), (&Value::Null, &Value::from("4ABD0F9A-6241-304C-BF64-0779C5CCAA54")));
+    let table = stdout(&run(&[&["modules"], &args[..]].concat()));
+    assert!(table.contains("- (file: 4ABD0F9A-6241-304C-BF64-0779C5CCAA54)"), "{table}");
+}
