@@ -1,10 +1,12 @@
 //! The code symbols of one file, sorted by address.
 
+use std::cmp::Ordering;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
+use super::alias::BY_NAME;
 use super::demangle::demangle;
 use crate::model::addr::Svma;
 
@@ -21,7 +23,7 @@ pub struct RawSymbol<'n> {
     pub limit: u64,
     /// Size that the file states, as ELF does; 0 when it states none.
     pub size: u64,
-    /// Of several names at one address the one with the lowest rank answers, among equals the first.
+    /// Of several names at one address the one with the lowest rank answers, among equals the first, or with [`BY_NAME`] the first by name.
     pub rank: u16,
 }
 
@@ -120,7 +122,10 @@ impl SymbolTable {
                 rank: symbol.rank,
             });
         }
-        table.entries.sort_by_key(|entry| (entry.start, entry.rank));
+        let names = &table.names;
+        let name = |entry: &Entry| &names[entry.name.0 as usize..entry.name.1 as usize];
+        let tie = |a: &Entry, b: &Entry| if a.rank & BY_NAME == 0 { Ordering::Equal } else { name(a).cmp(name(b)) };
+        table.entries.sort_by(|a, b| (a.start, a.rank).cmp(&(b.start, b.rank)).then_with(|| tie(a, b)));
         table.set_ends();
         table
     }
