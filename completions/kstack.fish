@@ -78,7 +78,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand symbolicate" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -163,7 +165,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand sym" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -248,7 +252,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -336,7 +342,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand diff" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -408,7 +416,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -486,7 +496,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -566,7 +578,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand report" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -638,7 +652,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r
@@ -673,7 +689,7 @@ csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s q -l quiet -d 'Say nothing on standard error but errors'
-complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table by what rule each image is placed, where that is stated and why a file was refused; list user space too'
+complete -c kstack -n "__fish_kstack_using_subcommand modules" -s v -l verbose -d 'Say below the table by what rule each image is placed, every place where its file was looked for and why one was refused; list user space too'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l check -d 'Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -l strict -d 'Exit with status 3 when an image has no verified symbol file'
 complete -c kstack -n "__fish_kstack_using_subcommand modules" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -759,7 +775,9 @@ openbsd\t''
 kmemleak\t''
 page-owner\t''
 slub-traces\t''
+fuchsia\t''
 linux-log\t''
+go-trace\t''
 folded\t''
 addresses\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand script" -s k -l kernel -d 'The kernel\'s symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory' -r

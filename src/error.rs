@@ -33,6 +33,13 @@ impl Error {
     pub fn io(path: impl AsRef<Path>, cause: std::io::Error) -> Error {
         Error::Io { path: path.as_ref().to_path_buf(), cause }
     }
+
+    /// The file that it is about.
+    pub fn path(&self) -> &Path {
+        match self {
+            Error::Io { path, .. } | Error::Bad { path, .. } => path,
+        }
+    }
 }
 
 /// The library's result.

@@ -16,8 +16,11 @@ use crate::place::{self, PlaceOptions};
 use crate::render::groups::View;
 use crate::render::{self, Output, Report, Style};
 use crate::resolve::{self, ResolveOptions};
-use crate::symbols::OPENERS;
+use crate::symbols::dwarf::{self, Sections, UnitIndex};
 use crate::symbols::find::Library;
+use crate::symbols::parts::{PartFile, Places};
+use crate::symbols::split::{Finder, Splits};
+use crate::symbols::{OPENERS, altlink};
 use crate::title::{self, SkipList};
 use crate::triage;
 
@@ -140,4 +143,23 @@ pub fn symbol_file(data: &[u8]) {
             }
         }
     }
+}
+
+/// Looks up addresses in a file of which parts of the debug info are in another, as split DWARF, as a package of it and as a supplementary
+/// file: four bytes say how long the file is, the part is the rest.
+pub fn debug_parts(data: &[u8]) {
+    let Some((length, rest)) = data.split_first_chunk::<4>() else { return };
+    let (main, part) = rest.split_at((u32::from_le_bytes(*length) as usize).min(rest.len()));
+    let read = || PartFile::read(part.to_vec().into());
+    let (Ok(file), Ok(sup), Ok(split)) = (object::File::parse(main), read(), read()) else { return };
+    let _ = (altlink::link(&file), altlink::ids(&sup).count());
+    let (splits, places, units) = (Splits::holding(split), Places::default(), UnitIndex::default());
+    let finder = Some(Finder { splits: &splits, file: Path::new("input"), places: &places });
+    let sections = Sections::load(&file).with_sup(Some(&sup));
+    let text = object::Object::section_by_name(&file, ".text").map_or(0, |section| object::ObjectSection::address(&section));
+    let probes: Vec<Svma> = (0..40).map(|n| Svma(text.wrapping_add(n * 2))).collect();
+    let located = dwarf::locate(&sections, &main.to_vec().into(), &units, finder, &probes);
+    assert_eq!(located.len(), probes.len(), "every question has an answer");
+    probes.iter().for_each(|probe| drop(dwarf::function_at(&sections, &units, finder, *probe)));
+    let _ = (dwarf::skeletons(&sections), splits.missing());
 }

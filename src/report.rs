@@ -66,6 +66,12 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Whether the frame's name is the report's own and stands there behind the underscore of Mach-O. What a symbol file names has an
+    /// image; what an earlier run or a torn line left has none.
+    pub fn keeps_underscore(&self, frame: &RawFrame, answer: &Answer) -> bool {
+        frame.underscored && (answer.named().is_none() || answer.image.is_none())
+    }
+
     /// The image that an answer lies in. Linux prints none for the kernel itself.
     fn image_name(&self, answer: &Answer) -> Option<Cow<'a, str>> {
         let unnamed = |image: &&Image| image.kernel && self.capture.os == Some(Os::Linux);

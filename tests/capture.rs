@@ -137,17 +137,36 @@ fn every_command_reads_a_capture_as_it_is() {
 #[test]
 fn redacted_names_are_nowhere_and_equal_ones_stay_equal() {
     let (root, out) = (root("redact"), Folder::new("redact-out"));
+    root.file("proc/version", "Linux version 6.1.0-test (secretuser@secretmachine) (gcc (Debian) 12) #1 SMP\n");
+    root.file("proc/80/cgroup", "1:name=secrethierarchy:/\n0::/secretslice/b\n");
+    root.file("proc/90/task/90/stat", "90 (192.0.2.77-mana) S 2 0 0 0 -1 2129984 0");
+    root.file("proc/90/task/90/comm", "192.0.2.77-mana\n");
+    root.file("proc/90/task/90/stack", "[<0>] nfs4_run_state_manager+0x1/0x2\n");
     let (file, output) = capture(&root, &out, &["--redact"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let members = members(&file);
     for (path, bytes) in &members {
-        assert!(!String::from_utf8_lossy(bytes).contains("secret"), "{path}: {}", String::from_utf8_lossy(bytes));
+        let text = String::from_utf8_lossy(bytes);
+        assert!(!text.contains("secret") && !text.contains("192.0.2"), "{path}: {text}");
     }
     let comm = |tid: &str| members.iter().find(|(path, _)| path.ends_with(&format!("/{tid}/comm"))).unwrap().1.clone();
     assert!(comm("70") == comm("71") && comm("70") != comm("80") && comm("2") == b"kthreadd\n");
     assert!(stdout(&run(&["group", "-q", &file])).contains("2 threads [D]"));
+    let version = json(&run(&["symbolicate", "-q", "--format", "json", &file]))["reports"][0]["kernel_version"].clone();
+    assert_eq!(version, "6.1.0-test");
     let left_out = manifest(&file)["skipped"].to_string();
     assert!(["proc/mounts", "proc/cmdline", "dmesg"].iter().all(|name| left_out.contains(name)), "{left_out}");
+}
+
+/// The script hashes nothing and knows no interval: what it would not do is refused, and nothing is printed.
+#[test]
+fn the_script_takes_only_the_options_that_it_knows() {
+    for option in [&["--redact"][..], &["--interval", "9"], &["--timeout", "9"], &["--file-timeout", "9"], &["--root", "/nonexistent"]] {
+        let output = run(&[&["capture", "--print-script"], option].concat());
+        assert!(output.status.code() == Some(2) && output.stdout.is_empty(), "{option:?}: {}", stderr(&output));
+    }
+    let output = run(&["capture", "--print-script", "--samples", "7"]);
+    assert!(output.status.success() && stdout(&output).contains("\nsamples=7\n"));
 }
 
 #[test]
@@ -204,6 +223,7 @@ fn captures_go_where_they_should_or_nowhere() {
     let empty = Folder::new("where-empty");
     let (file, output) = capture(&empty, &out, &[]);
     assert!(output.status.code() == Some(1) && stderr(&output).contains("--print-script"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("cannot be written"), "it is the input that is missing: {}", stderr(&output));
     assert!(!Path::new(&file).exists(), "whole or not at all");
 }
 

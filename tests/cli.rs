@@ -30,7 +30,8 @@ fn a_closed_pipe_ends_quietly() {
     let mut first = [0; 10];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert_eq!((output.status.code(), stderr(&output)), (Some(0), String::new()));
+    let read = sym(&KERNEL);
+    assert_eq!((output.status.code(), stderr(&output)), (Some(0), stderr(&read)), "as when all of it is read");
 }
 
 #[test]
@@ -264,9 +265,11 @@ fn a_skip_list_adds_to_the_own_one() {
     assert_ne!(guilty["function"], "timer_bug_here");
     assert!(guilty["reason"].as_str().unwrap().contains("1 timers"), "{guilty}");
     let wrong = with("[timers]\n!nothing\n");
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("mine.txt: line 2: no pattern `nothing`"), "{}", stderr(&wrong));
-    assert_eq!(run(&["sym", OOPS, "--skip-list", "/nonexistent"]).status.code(), Some(1));
+    let missing = run(&["sym", OOPS, "--skip-list", "/nonexistent"]);
+    assert_eq!((missing.status.code(), stdout(&missing).as_str()), (Some(2), ""), "as with --plumbing");
+    assert!(stderr(&missing).contains("--skip-list /nonexistent: "), "{}", stderr(&missing));
 }
 
 #[test]
@@ -336,7 +339,8 @@ fn modules_in_every_form() {
     let args = ["modules", RAW, "-l", "load-maps/kextstat-10.6.txt", "-S", "symbols/darwin/legacy"];
     let of = |format: &str| run(&[&args[..], &["--format", format]].concat());
     let table = stdout(&of("text"));
-    assert!(table.starts_with("Image ") && table.lines().count() == 8, "{table}");
+    assert!(table.starts_with("Image ") && table.lines().count() == 10, "{table}");
+    assert!(table.contains("\ncom.apple.kec.corecrypto: no symbols, 1 place searched; try: install Apple's Kernel Debug Kit"), "{table}");
     assert!(stdout(&of("markdown")).starts_with("| Image | Load address |"));
     let images = json(&of("json"))["reports"][0]["images"].clone();
     assert_eq!(images.as_array().unwrap().len(), 7);
@@ -354,6 +358,22 @@ fn formats_lists_what_format_in_takes() {
     for format in kstack::parse::FORMATS {
         assert!(listed.contains(format.id()));
         assert_ne!(run_with(&["sym", "--format-in", format.id()], b"").status.code(), Some(2));
+    }
+}
+
+#[test]
+fn formats_lists_what_every_command_writes() {
+    let listed = stdout(&run(&["formats"]));
+    let outputs = &listed[listed.find("Outputs of symbolicate").unwrap()..];
+    for command in ["diff", "top", "flame", "modules", "lookup", "script"] {
+        let line = outputs.lines().find(|line| line.trim_start().starts_with(&format!("{command} "))).unwrap_or_else(|| panic!("{listed}"));
+        for id in line.trim_start()[command.len()..].split(',').map(str::trim) {
+            let taken = run(&[command, "--format", id, "no/such/file", "no/such/file"]);
+            assert!(!stderr(&taken).contains(&format!("invalid value '{id}'")), "{command} {id}: {}", stderr(&taken));
+        }
+    }
+    for id in ["text", "table", "json", "ndjson", "markdown", "csv", "folded", "svg"] {
+        assert!(outputs.split([' ', ',', '\n']).any(|word| word == id), "{id}: {outputs}");
     }
 }
 

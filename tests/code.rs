@@ -216,3 +216,68 @@ fn code_tells_builds_apart_that_nothing_else_does() {
     }
     std::fs::remove_dir_all(&dir).unwrap();
 }
+
+/// A `Code:` line of 32-bit Arm: numbers of `unit` bytes, the one at `marker` in parentheses.
+fn arm_line(bytes: &[u8], unit: usize, marker: usize) -> String {
+    let number = |chunk: &[u8]| chunk.iter().rev().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let word = |(n, chunk)| if n * unit == marker { format!("({})", number(chunk)) } else { number(chunk) };
+    bytes.chunks(unit).enumerate().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Words as Arm kernels print them, and halfwords as Thumb kernels do, are compared with the file's bytes: what the loader relocates may
+/// differ, a single other constant is another build.
+#[test]
+fn code_of_32_bit_arm_is_compared_word_by_word_and_halfword_by_halfword() {
+    let folder = common::folder::Folder::new("code-arm");
+    let plain = std::fs::read(common::fixtures().join("symbols/linux/unit-arm.ko")).unwrap();
+    let path = Path::new(&folder.write("arm/unit.ko", &plain)).to_path_buf();
+    let file = symbols::open(&path, &mut Vec::new()).unwrap().remove(0);
+    let found = file.table().named("first_entry")[0];
+    let mut bytes = file.code(found.start, Svma(found.start.0 + 0x24)).unwrap().to_vec();
+    // The loader wrote the distance of `bl`, its first byte that of the instruction's condition and kind.
+    bytes[0x08..0x0b].copy_from_slice(&[0x12, 0x34, 0x56]);
+    // The same function as Thumb code: its symbol is odd.
+    let thumb = folder.write("thumb/unit.ko", with_odd_symbol(&plain, "first_entry"));
+    for (unit, module) in [(4, path.display().to_string()), (2, thumb)] {
+        let ask = |bytes: &[u8]| {
+            let line = arm_line(bytes, unit, 0x10);
+            let head = [
+                "Unable to handle kernel NULL pointer dereference at virtual address 00000004",
+                "Internal error: Oops: 5 [#1] SMP ARM",
+                "Modules linked in: unit(O)",
+                "CPU: 0 PID: 1 Comm: x Not tainted 6.1.0 #1",
+                "Hardware name: Generic DT based system",
+                "PC is at first_entry+0x10/0x68 [unit]",
+                "pc : [<7f000048>]    lr : [<7f000024>]    psr: 60000013",
+                "Backtrace: ",
+                "[<7f000038>] (first_entry [unit]) from [<7f000024>] (tail_caller+0x8/0x1c [unit])",
+                &format!("Code: {line} "),
+            ];
+            let text: String = head.iter().map(|line| format!("[    1.000000] {line}\n")).collect();
+            let report = folder.write("oops.txt", text);
+            let images = images(&[&report, "-m", &format!("unit={module}")]);
+            let unit = images.iter().find(|image| image["name"] == "unit").unwrap().clone();
+            let code = evidence(&unit, "code").unwrap_or_else(|| panic!("{unit}"));
+            (unit["status"].as_str().unwrap().to_string(), code)
+        };
+        let (status, (contradicts, text)) = ask(&bytes);
+        assert_eq!((status.as_str(), contradicts), ("unverified", false), "{unit}: {text}");
+        assert!(text.starts_with("code bytes: 33 of 36 agree (3 relocated)"), "{text}");
+        let mut other = bytes.clone();
+        other[0x20] ^= 1;
+        let (status, (contradicts, text)) = ask(&other);
+        assert_eq!((status.as_str(), contradicts), ("mismatched", true), "{unit}: {text}");
+    }
+}
+
+/// `file` with the value of one symbol made odd.
+fn with_odd_symbol(file: &[u8], name: &str) -> Vec<u8> {
+    use object::{Object, ObjectSection, ObjectSymbol};
+    let parsed = object::File::parse(file).unwrap();
+    let table = parsed.section_by_name(".symtab").unwrap().file_range().unwrap().0;
+    let index = parsed.symbols().find(|symbol| symbol.name() == Ok(name)).unwrap().index().0;
+    let mut bytes = file.to_vec();
+    // `st_value` is the second of the words of a 32-bit entry.
+    bytes[table as usize + index * 16 + 4] |= 1;
+    bytes
+}

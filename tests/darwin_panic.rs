@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::shared::{chain, hex, inputs, rows, shared, symbols};
+use common::shared::{chain, frames, hex, inputs, rows, shared, symbols};
 use kstack::model::capture::Capture;
 use kstack::model::stack::{Lookup, Role, StackKind};
 use kstack::parse;
@@ -207,7 +207,7 @@ fn panics_of_several_boots_are_reports_of_their_own() {
     let texts: Vec<u8> = parts.iter().flat_map(|part| part.text.clone().unwrap()).collect();
     assert_eq!(texts, both, "nothing is lost");
     let line = one.iter().filter(|b| **b == b'\n').count() as u32 + 6;
-    assert_eq!(parts[1].capture.stacks[0].frames[0].line, line, "lines are those of the input");
+    assert_eq!(parts[1].capture.stacks[0].line, line, "lines are those of the input");
     assert!(parts[0].capture.notes.iter().any(|note| note.text.contains("panics of 2 boots")));
     // Two of one boot are two stacks of one report.
     let twice = [&one[..], &one].concat();
@@ -215,6 +215,26 @@ fn panics_of_several_boots_are_reports_of_their_own() {
     let crashes = parts[0].capture.stacks.iter().filter(|stack| !stack.aside).count();
     assert_eq!((parts.len(), crashes, parts[0].text.is_none()), (1, 2, true));
     assert!(parts[0].capture.notes.iter().any(|note| note.text.starts_with("2 panics in one text, on lines 6, ")));
+}
+
+/// What only the report names is given as it is printed, and is the same function all the same when that is read again.
+#[test]
+fn names_that_only_the_report_has_keep_their_underscore() {
+    let text = "panic(cpu 1 caller 0xffffff8009da2f32): \"x\"@/x/zalloc.c:3413\nBacktrace (CPU 1), Frame : Return Address\n\
+        0xffffffa84446f840 : 0xffffff8009da0216 mach_kernel : _panic + 0x54\n\
+        0xffffffa84446f8b0 : 0xffffff8009da2f32 mach_kernel : __zone_refill + 0x123\n\
+        0xffffffa84446fa30 : 0xffffff80084ce564 mach_kernel : trap_from_kernel + 0x26\n\
+        0xffffffa84446fb30 : 0xffffff8009a004ab mach_kernel : __ZN12OSOrderedSet14ensureCapacityEj + 0xbb\n";
+    let json = common::run_with(&["symbolicate", "-q", "--format", "json"], text.as_bytes());
+    let names = |output: &std::process::Output| {
+        let frames = common::json(output)["reports"][0]["stacks"][0]["frames"].as_array().unwrap().clone();
+        frames.iter().map(|frame| frame["symbol"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&json), ["_panic", "__zone_refill", "trap_from_kernel", "__ZN12OSOrderedSet14ensureCapacityEj"]);
+    assert_eq!(names(&json), names(&common::run_with(&["symbolicate", "-q", "--format", "json"], &json.stdout)));
+    let folded = |text: &[u8]| common::stdout(&common::run_with(&["flame", "-q", "--format", "folded"], text)).to_string();
+    let stack = "_ZN12OSOrderedSet14ensureCapacityEj_[k];trap_from_kernel_[k];_zone_refill_[k];panic_[k] 1\n";
+    assert_eq!((folded(text.as_bytes()).as_str(), folded(&json.stdout).as_str()), (stack, stack));
 }
 
 /// The forms of 10.5 on 32 bits: short addresses, arguments behind them, modules instead of extensions.
@@ -230,7 +250,9 @@ fn old_panics_of_32_bits_are_read() {
     let capture = read(text);
     assert_eq!((capture.arch.map(|arch| arch.name()), capture.slide.map(|slide| slide.0)), (Some("i386"), Some(0)));
     let frames: Vec<(u64, Lookup)> = capture.stacks[0].frames.iter().map(|frame| (frame.address.unwrap().0, frame.lookup)).collect();
-    assert_eq!(frames, [(0x44_a2e1, Lookup::Exact), (0x12_b4f3, Lookup::Return), (0x44_a2e1, Lookup::Exact)]);
+    assert_eq!(frames, [(0x12_b4f3, Lookup::Return), (0x44_a2e1, Lookup::Exact)], "the fault is in the backtrace already");
+    let beside: Vec<u64> = capture.stacks[1].frames.iter().map(|frame| frame.address.unwrap().0).collect();
+    assert_eq!((capture.stacks[1].aside, beside), (true, vec![0x1a_8c8a, 0x44_a2e1, 0x44_a2e1]), "nothing of the words is lost");
     let kexts: Vec<_> = capture.images.iter().filter(|claim| !claim.kernel).map(|claim| (claim.load.unwrap().0, claim.size)).collect();
     assert_eq!(kexts, [(0x7f_c000, Some(0xd_2000)), (0xa5_e000, None)]);
 }
@@ -285,5 +307,36 @@ fn wrapped_quoted_and_packed_reports_say_the_same() {
         assert_eq!((&frames, slide, &build), (&wanted.0, wanted.2, &wanted.3), "wrapped at {width}");
         let strange: Vec<_> = images.iter().filter(|image| !wanted.1.contains(image)).collect();
         assert!(strange.is_empty(), "wrapped at {width}: {strange:?}");
+    }
+}
+
+/// The names that symbols give a report: each frame's address, symbol and offset.
+fn names(output: &std::process::Output) -> (Value, Vec<(Value, Value, Value)>) {
+    let report = common::json(output)["reports"][0].clone();
+    let told = frames(&report).iter().map(|frame| (frame["address"].clone(), frame["symbol"].clone(), frame["offset"].clone())).collect();
+    (report, told)
+}
+
+/// Symbols can be given later: kstack's own JSON keeps what slides and bases stand on.
+#[test]
+fn json_that_is_read_again_is_resolved_as_the_report_itself() {
+    for (input, build) in [("panic-10.9", "a/legacy"), ("panic-13-x86", "a/modern"), ("panic-14-arm64-fault", "a/arm64e")] {
+        let (path, symbols) = (inputs().join(input).with_extension(if input == "panic-10.9" { "9.txt" } else { "txt" }), symbols(build));
+        let args = ["symbolicate", "-q", "--format", "json", "-S", symbols.to_str().unwrap()];
+        let (report, direct) = names(&common::run(&[&args[..], &[path.to_str().unwrap()]].concat()));
+        let bare = common::run(&["symbolicate", "-q", "--format", "json", path.to_str().unwrap()]);
+        let (again, later) = names(&common::run_with(&args, &bare.stdout));
+        assert_ne!(report["slide"], "0x0", "{input}");
+        assert_eq!((&again["slide"], &again["addresses"]), (&report["slide"], &serde_json::json!("runtime")), "{input}");
+        assert!(direct.len() > 5 && direct.iter().all(|frame| later.contains(frame)), "{input}: {direct:?}\nbut {later:?}");
+    }
+}
+
+/// Where nothing says whether there is a slide, none is made up.
+#[test]
+fn without_a_word_about_slides_there_is_none() {
+    for input in ["", "0xffffff80002077c5\n", "a;b;c 3\n", "hello\n"] {
+        let report = common::json(&common::run_with(&["symbolicate", "-q", "--format", "json"], input.as_bytes()))["reports"][0].clone();
+        assert_eq!((&report["slide"], &report["addresses"]), (&Value::Null, &Value::Null), "{input:?}");
     }
 }

@@ -105,6 +105,9 @@ fn case(name: &str, rows: Vec<Row>, basis: Basis, known: Known) -> Case {
     Case { name: name.to_string(), variant, rows, capture }
 }
 
+/// Tables in the repository with addresses in them, those of binary stackshots apart.
+const NUMBER_OF_CASES: usize = 31;
+
 /// A case for each table.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -248,7 +251,9 @@ fn every_row_with_every_kind_of_symbol_file() {
     let mut failures = Vec::new();
     let mut libraries: BTreeMap<String, Vec<(&str, Library, bool)>> = BTreeMap::new();
     let mut sums: BTreeMap<(String, &str), (usize, usize)> = BTreeMap::new();
-    for case in cases() {
+    let cases = cases();
+    assert_eq!(cases.len(), NUMBER_OF_CASES);
+    for case in cases {
         for (way, library, lines) in libraries.entry(case.variant.clone()).or_insert_with(|| ways(&case.variant)) {
             let (right, wrong) = score(&case, library, *lines);
             let sum = sums.entry((case.variant.clone(), way)).or_default();
@@ -262,12 +267,9 @@ fn every_row_with_every_kind_of_symbol_file() {
     assert!(failures.is_empty(), "{} wrong:\n{}", failures.len(), failures.join("\n"));
 }
 
-fn panic_case(name: &str) -> Option<Case> {
-    let found = cases().into_iter().find(|case| case.name == name);
-    if found.is_none() {
-        println!("skipped: no table of {name} in the repository");
-    }
-    found
+/// The case of the table that is called so.
+fn case_of(name: &str) -> Case {
+    cases().into_iter().find(|case| case.name == name).unwrap_or_else(|| panic!("no table of {name}"))
 }
 
 fn folder_of(case: &Case) -> Library {
@@ -282,7 +284,7 @@ fn warnings(layout: &Layout) -> String {
 #[test]
 fn a_kernel_that_says_nothing_is_placed_by_its_calls() {
     for (name, slide) in [("panic-10.7.txt", 0), ("panic-10.9.txt", 0x5a0_0000), ("panic-10.15.txt", 0x1140_0000)] {
-        let Some(mut case) = panic_case(name) else { continue };
+        let mut case = case_of(name);
         case.capture.images.retain(|claim| !claim.kernel);
         let library = folder_of(&case);
         let (layout, answers) = place(&case.capture, &library);
@@ -295,7 +297,7 @@ fn a_kernel_that_says_nothing_is_placed_by_its_calls() {
 /// What the report says twice and differently is a warning with both numbers; the address itself is above the difference.
 #[test]
 fn slides_that_disagree_are_said() {
-    let Some(mut case) = panic_case("panic-10.15.txt") else { return };
+    let mut case = case_of("panic-10.15.txt");
     case.capture.slide = Some(kstack::model::addr::Slide(0x1160_0000));
     let library = folder_of(&case);
     let (layout, _) = place(&case.capture, &library);
@@ -306,7 +308,7 @@ fn slides_that_disagree_are_said() {
 /// A load map of another boot is found out by a kext that the report places too, and places nothing.
 #[test]
 fn a_load_map_of_another_boot_is_not_used() {
-    let Some(case) = panic_case("showallstacks-10.8-gdb.txt") else { return };
+    let case = case_of("showallstacks-10.8-gdb.txt");
     let mut map = Capture { os: Some(Os::Darwin), ..Capture::default() };
     for claim in case.capture.images.iter().filter(|claim| !claim.kernel) {
         let load = claim.load.map(|load| Avma(load.0 - 0x5a0_0000 + if claim.name.ends_with("zfs") { 0x5000 } else { 0 }));
@@ -327,7 +329,7 @@ fn a_load_map_of_another_boot_is_not_used() {
 /// The slide between a panic and a kextstat of the same boot is what lies between their addresses of the same kexts.
 #[test]
 fn kexts_in_both_lists_give_the_slide_of_the_others() {
-    let Some(case) = panic_case("showallstacks-12-lldb.txt") else { return };
+    let case = case_of("showallstacks-12-lldb.txt");
     let mut map = Capture { os: Some(Os::Darwin), ..Capture::default() };
     for claim in case.capture.images.iter().filter(|claim| !claim.kernel) {
         map.images.push(ImageClaim { load: claim.load.map(|load| Avma(load.0 - 0x920_0000)), basis: Basis::Unslid, ..claim.clone() });
@@ -348,7 +350,7 @@ fn kexts_in_both_lists_give_the_slide_of_the_others() {
 /// On arm64 a kernel whose `Kernel text exec base` is missing is not placed by the slide alone: names would be wrong.
 #[test]
 fn a_slide_alone_places_no_code_of_an_arm64_kernel_collection() {
-    let Some(mut case) = panic_case("panic-14-arm64-aux.txt") else { return };
+    let mut case = case_of("panic-14-arm64-aux.txt");
     case.capture.slide = Some(kstack::model::addr::Slide(0xb7a_8000));
     case.capture.images.retain(|claim| !claim.kernel);
     let library = folder_of(&case);
@@ -361,7 +363,7 @@ fn a_slide_alone_places_no_code_of_an_arm64_kernel_collection() {
 /// The start of the kernel collection places its entries when nothing else is said, but only those of that very collection.
 #[test]
 fn the_start_of_a_collection_places_its_entries() {
-    let Some(mut case) = panic_case("panic-26-arm64-sptm.txt") else { return };
+    let mut case = case_of("panic-26-arm64-sptm.txt");
     let id = ImageId::parse("FE075C26-BAA6-3457-8CBA-D1B5A1847B3D");
     let kernel: Vec<&Row> = case.rows.iter().filter(|row| row.image == "__kernel__").collect();
     let base = Avma(kernel[0].base - 0xfffffe000702c000 + 0xfffffe0007004000);
@@ -387,7 +389,7 @@ fn the_start_of_a_collection_places_its_entries() {
 /// A JSON stackshot that lists UUIDs proves that a kernel of another UUID did not run.
 #[test]
 fn a_kernel_that_is_not_among_the_uuids_is_refused() {
-    let Some(mut case) = panic_case("panic-14-arm64-aux.txt") else { return };
+    let mut case = case_of("panic-14-arm64-aux.txt");
     case.capture.basis = Some(Basis::Unslid);
     for claim in &mut case.capture.images {
         claim.basis = Basis::Unslid;
@@ -428,7 +430,7 @@ fn kernels_of_debug_kits_are_chosen_by_build_and_chip() {
         fs::write(&path, bytes).unwrap();
     }
     let library = library(None, &[], std::slice::from_ref(&kits));
-    let mut case = panic_case("panic-14-arm64-aux.txt").unwrap();
+    let mut case = case_of("panic-14-arm64-aux.txt");
     let (right, wrong) = score(&case, &library, true);
     assert_eq!(right, case.rows.len(), "by UUID: {wrong:?}");
     // Without UUIDs: by build and chip, which proves nothing, so that the status is unverified.

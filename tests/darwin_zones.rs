@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use common::shared::{by_line, chain, hex, inputs, rows};
+use serde_json::Value;
 
 const SYMBOLS: [&str; 8] = [
     "-k",
@@ -86,4 +87,35 @@ fn the_figures_of_countpcs_come_out_again() {
             assert_eq!(output, format!("{} occurred {answer}\n", question[1]));
         }
     }
+}
+
+/// kstack's own JSON, read again, has the zones with all that was known of them, ranked as before; alone and beside stacks.
+#[test]
+fn zones_come_through_json() {
+    let zones = |value: &Value| {
+        let reports = value["reports"].as_array().unwrap();
+        reports.iter().flat_map(|report| report["zones"].as_array().cloned().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    for (input, stacks) in [("darwin-zprint/new.txt", false), ("darwin-zone-log/gdb/input.txt", true)] {
+        let wanted = zones(&common::json(&common::run(&["symbolicate", "-q", "--format", "json", input])));
+        assert!(wanted.len() > 3, "{input}");
+        for (command, format) in [("symbolicate", "json"), ("symbolicate", "ndjson"), ("group", "json"), ("group", "ndjson")] {
+            let document = common::run(&[command, "-q", "--format", format, input]).stdout;
+            let again = common::json(&common::run_with(&["symbolicate", "-q", "--format", "json"], &document));
+            assert_eq!(zones(&again), wanted, "{input} {command} {format}");
+            let reports = again["reports"].as_array().unwrap();
+            assert_eq!(reports.iter().any(|report| report["stacks"][0].is_object()), stacks, "{input} {command} {format}");
+            // The same again, in case that a document stands twice in a file, adds nothing.
+            let twice = common::json(&common::run_with(&["symbolicate", "-q", "--format", "json"], &document.repeat(2)));
+            assert_eq!(zones(&twice), wanted, "{input} {command} {format} twice");
+        }
+    }
+    let table = common::stdout(&common::run(&["group", "-q", "darwin-zprint/new.txt"]));
+    let document = common::run(&["symbolicate", "-q", "--format", "json", "darwin-zprint/new.txt"]).stdout;
+    assert_eq!(common::stdout(&common::run_with(&["group", "-q"], &document)), table);
+    assert_eq!(common::stdout(&common::run_with(&["symbolicate", "-q"], &document)), table);
+    let grown = |args: &[&str]| common::json(&common::run_with(args, &document))["zones"].clone();
+    let from_json = grown(&["diff", "-q", "--format", "json", "darwin-zprint/old.txt", "-"]);
+    let from_text = grown(&["diff", "-q", "--format", "json", "darwin-zprint/old.txt", "darwin-zprint/new.txt"]);
+    assert!(from_json.as_array().is_some_and(|list| list.len() > 3) && from_json == from_text);
 }

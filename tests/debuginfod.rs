@@ -50,6 +50,17 @@ fn place(output: &Output) -> Option<String> {
 
 const RIGHT: &str = "/unit/src/second.c:22";
 
+/// A user who asks for debug info learns why no server was asked.
+#[test]
+fn without_build_ids_there_is_nothing_to_ask_for() {
+    let args = ["sym", "--format", "json", "linux-proc-stack/grep/input.txt"];
+    let said = |more: &[&str]| stderr(&kstack(&[&args[..], more].concat()).env("DEBUGINFOD_URLS", "http://127.0.0.1:9").output().unwrap());
+    for wished in ["--debuginfod", "--debuginfod=auto"] {
+        assert!(said(&[wished]).contains("no build id to ask a server for"), "{wished}: {}", said(&[wished]));
+    }
+    assert!(!said(&[]).contains("build id to ask"), "{}", said(&[]));
+}
+
 #[test]
 fn what_the_client_has_in_its_cache_is_used_without_asking() {
     let folder = scratch("cache");
@@ -64,6 +75,24 @@ fn what_the_client_has_in_its_cache_is_used_without_asking() {
     let lied = sym(&folder, "", &[]);
     assert_eq!((place(&lied), lied.status.code()), (None, Some(1)));
     assert!(stderr(&lied).contains(&format!("was to be of build id {BUILD_ID}")), "{}", stderr(&lied));
+}
+
+#[test]
+fn scripts_load_what_the_client_has() {
+    let folder = scratch("script");
+    let entry = folder.join("cache").join(BUILD_ID);
+    std::fs::create_dir_all(&entry).unwrap();
+    std::fs::copy(fixtures().join("symbols/linux/unit.ko"), entry.join("debuginfo")).unwrap();
+    let (report, map) = (report(&folder), folder.join("modules"));
+    std::fs::write(&map, "unit 16384 0 - Live 0xffffffffc0000000 (O)\n").unwrap();
+    let script = |cache: &Path| {
+        let mut command = kstack(&["script", "gdb", &report, "-l", &map.display().to_string()]);
+        stdout(&command.env("DEBUGINFOD_CACHE_PATH", cache).output().unwrap())
+    };
+    let file = entry.join("debuginfo").display().to_string();
+    assert!(!script(&folder.join("none")).contains(&file));
+    let text = script(&folder.join("cache"));
+    assert!(text.contains(&file) && text.contains("verified: UUID or build id"), "{text}");
 }
 
 #[test]

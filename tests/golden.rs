@@ -1,11 +1,12 @@
 //! Every folder `fixtures/FORMAT/CASE` is one test: `kstack symbolicate` with the arguments in `args` on `input.*` gives
 //! `expected.txt` (with what it says on standard error below) and `expected.json`. A folder with `command` is another test: the words
-//! in it, which name their input, give `expected.txt`. `KSTACK_BLESS=1` writes what is expected anew.
+//! in it, which name their input, give `expected.txt`, with the exit status below when it is not 0. `KSTACK_BLESS=1` writes what is expected anew.
 
 mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Output;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -45,7 +46,15 @@ fn check(case: &Path) -> Result<(), Failed> {
     seen.extend(&output.stderr);
     compare(&case.join("expected.txt"), &seen)?;
     args.extend(["--format", "json"]);
-    let value: serde_json::Value = serde_json::from_slice(&common::run(&args).stdout)?;
+    let as_json = common::run(&args);
+    // What it says besides is the same, but for the heading, which is a field of the document.
+    let said = |output: &Output| -> Vec<String> {
+        common::stderr(output).lines().filter(|line| line.contains("error: ") || line.contains("warning: ")).map(str::to_string).collect()
+    };
+    if (as_json.status.code(), said(&as_json)) != (status, said(&output)) {
+        return Err(format!("as JSON it ends with {:?} and says {}", as_json.status, common::stderr(&as_json)).into());
+    }
+    let value: serde_json::Value = serde_json::from_slice(&as_json.stdout)?;
     compare(&case.join("expected.json"), format!("{value:#}\n").as_bytes())?;
     again(&args, &output.stdout)
 }
@@ -53,7 +62,11 @@ fn check(case: &Path) -> Result<(), Failed> {
 fn check_command(case: &Path) -> Result<(), Failed> {
     let text = fs::read_to_string(case.join("command"))?;
     let output = common::run(&text.split_whitespace().collect::<Vec<_>>());
-    compare(&case.join("expected.txt"), &[output.stdout, output.stderr].concat())
+    let status = match output.status.code().ok_or("killed")? {
+        0 => String::new(),
+        status => format!("---- exit status {status} ----\n"),
+    };
+    compare(&case.join("expected.txt"), &[output.stdout, output.stderr, status.into_bytes()].concat())
 }
 
 /// kstack's own output, read again with the same symbols, comes out as it is.

@@ -342,8 +342,8 @@ fn top_counts_as_countpcs_did() {
 fn the_fleet_is_grouped_by_duckdb() {
     let has_duckdb = Command::new("python3").args(["-c", "import duckdb"]).output().is_ok_and(|output| output.status.success());
     if !has_duckdb {
-        assert!(std::env::var_os("KSTACK_NEEDS_DUCKDB").is_none(), "python3 was to have duckdb");
-        eprintln!("ignored: python3 has no duckdb");
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "python3 has no duckdb, and CI needs it: .ci/run installs it");
+        eprintln!("skipped: python3 has no duckdb");
         return;
     }
     let folder = std::env::temp_dir().join(format!("kstack-test-fleet-{}", std::process::id()));

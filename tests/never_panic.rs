@@ -137,6 +137,22 @@ fn reports() {
 }
 
 #[test]
+fn reports_of_gvisor_and_fuchsia() {
+    let reports = [
+        "go-trace/panic/input.txt",
+        "go-trace/race/input.txt",
+        "go-trace/stuck/input.txt",
+        "go-trace/signal/input.txt",
+        "fuchsia/assert/input.txt",
+        "fuchsia/exception/input.txt",
+        "fuchsia/markup/input.txt",
+        "fuchsia/starnix/input.txt",
+        "fuchsia/symbolized/input.txt",
+    ];
+    over(&reports, 60, fuzzing::report);
+}
+
+#[test]
 fn reports_of_memory() {
     let reports = [
         "darwin-zone-log/gdb/input.txt",
@@ -206,6 +222,41 @@ fn symbol_files() {
         "symbols/linux/unit-zlib.ko",
     ];
     over(&files, 150, fuzzing::symbol_file);
+}
+
+/// Debug info in two files: both are spoilt alike.
+#[test]
+fn debug_parts() {
+    let pairs = [
+        ("gcc-4/vmlinux", "gcc-4/one.dwo"),
+        ("gcc-5/vmlinux", "gcc-5/two.dwo"),
+        ("clang-5/vmlinux", "clang-5/one.dwo"),
+        ("gcc-4/vmlinux", "gcc-4/packed"),
+        ("clang-5/vmlinux", "clang-5/packed"),
+        ("dwz-4/vmlinux-one", "dwz-4/shared.debug"),
+        ("dwz-5/vmlinux-one", "dwz-5/shared.debug"),
+        // A part that is the file itself.
+        ("gcc-5/vmlinux", "gcc-5/vmlinux"),
+    ];
+    for (main, part) in pairs {
+        let read = |name: &str| std::fs::read(common::fixtures().join("symbols/split").join(name)).unwrap();
+        let (main, rest) = (read(main), read(part));
+        let both = [&(main.len() as u32).to_le_bytes()[..], &main, &rest].concat();
+        fuzzing::debug_parts(&both);
+        over_bytes(part, &both, 150, fuzzing::debug_parts);
+        // The part alone: numbers in its short headers are met far more often.
+        let mut runner = TestRunner::new_with_rng(
+            Config { cases: 150, failure_persistence: None, ..Config::default() },
+            TestRng::deterministic_rng(RngAlgorithm::ChaCha),
+        );
+        let outcome = runner.run(&spoils(), |spoils| {
+            let mut rest = rest.clone();
+            spoils.iter().for_each(|how| spoil(&mut rest, how));
+            fuzzing::debug_parts(&[&(main.len() as u32).to_le_bytes()[..], &main, &rest].concat());
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{part}: {error}"));
+    }
 }
 
 #[test]

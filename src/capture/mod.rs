@@ -73,11 +73,11 @@ struct Run<'o, W: Write> {
     threads: usize,
 }
 
-/// Captures into `out`; gives back what went in, and the size of the archive in bytes.
+/// Whether there is something to capture.
 ///
 /// # Errors
-/// When there is no `/proc` of Linux, and when writing fails. What cannot be read is in the manifest.
-pub fn capture(options: &Options, out: impl Write) -> io::Result<(Manifest, u64)> {
+/// When there is no `/proc` of Linux.
+pub fn check(options: &Options) -> io::Result<()> {
     if !options.root.join("proc/version").exists() {
         let text = format!(
             "{} is not there: capture reads /proc of a running Linux; for other systems see `kstack capture --print-script`",
@@ -85,6 +85,15 @@ pub fn capture(options: &Options, out: impl Write) -> io::Result<(Manifest, u64)
         );
         return Err(io::Error::new(io::ErrorKind::Unsupported, text));
     }
+    Ok(())
+}
+
+/// Captures into `out`; gives back what went in, and the size of the archive in bytes.
+///
+/// # Errors
+/// Where [`check`] fails, and when writing does. What cannot be read is in the manifest.
+pub fn capture(options: &Options, out: impl Write) -> io::Result<(Manifest, u64)> {
+    check(options)?;
     let started = SystemTime::now();
     let time = started.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let mut run = Run {

@@ -70,6 +70,14 @@ struct Slot<T> {
     left: bool,
 }
 
+impl<T> Slot<T> {
+    /// Begins a job. Its time begins with it: the thread may have waited for work for longer than any file may take.
+    fn begin(&mut self, job: Job<T>) {
+        self.since = Instant::now();
+        self.job = Some(job);
+    }
+}
+
 struct Shared<T> {
     queue: Mutex<(VecDeque<Job<T>>, bool)>,
     ready: Condvar,
@@ -198,7 +206,9 @@ impl<T: Send + 'static> Pool<T> {
 /// The job of a thread that has been at one file for longer than `limit`; the thread is told that nobody waits.
 fn left<T>(slot: &Mutex<Slot<T>>, limit: Duration) -> Option<Job<T>> {
     let mut slot = lock(slot);
-    let stuck = slot.job.is_some() && slot.since.elapsed() > limit;
+    // A job whose last file has answered is only about to be handed in.
+    let unfinished = slot.job.as_ref().is_some_and(|job| job.done.len() < job.requests.len());
+    let stuck = unfinished && slot.since.elapsed() > limit;
     slot.left = stuck;
     if stuck { slot.job.take() } else { None }
 }
@@ -210,7 +220,7 @@ fn lock<T>(slot: &Mutex<Slot<T>>) -> MutexGuard<'_, Slot<T>> {
 fn work<T>(shared: &Shared<T>, slot: &Mutex<Slot<T>>, send: &Sender<(T, Vec<Request>, Vec<Outcome>)>) {
     let mut buffer = Vec::new();
     while let Some(job) = shared.next() {
-        lock(slot).job = Some(job);
+        lock(slot).begin(job);
         loop {
             let mut now = lock(slot);
             let Some(job) = &now.job else { return };
@@ -310,6 +320,27 @@ mod tests {
         assert!((PATIENCE as usize..PATIENCE as usize + 2).contains(&stuck), "{stuck}");
         assert!(all[..4].iter().all(|(_, outcomes)| outcomes[0] == cut && outcomes.len() == 4));
         assert!(all.iter().all(|(_, outcomes)| matches!(outcomes[2], Outcome::Gone | Outcome::GivenUp)));
+    }
+
+    /// A slot that has waited for work for a minute.
+    fn idle() -> Mutex<Slot<()>> {
+        Mutex::new(Slot { job: None, since: Instant::now().checked_sub(Duration::from_secs(60)).unwrap(), left: false })
+    }
+
+    #[test]
+    fn a_job_that_is_done_is_not_left_behind() {
+        let slot = idle();
+        lock(&slot).job = Some(Job { about: (), requests: vec![request("file".into())], done: vec![Outcome::Gone] });
+        assert!(left(&slot, Duration::from_secs(1)).is_none() && !lock(&slot).left, "its thread hands it in");
+        lock(&slot).job.as_mut().unwrap().requests.push(request("file".into()));
+        assert!(left(&slot, Duration::from_secs(1)).is_some_and(|job| job.done.len() == 1) && lock(&slot).left);
+    }
+
+    #[test]
+    fn waiting_for_work_is_not_being_stuck() {
+        let slot = idle();
+        lock(&slot).begin(Job { about: (), requests: vec![request("file".into())], done: Vec::new() });
+        assert!(left(&slot, Duration::from_secs(30)).is_none());
     }
 
     #[test]

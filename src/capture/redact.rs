@@ -31,11 +31,18 @@ impl Redactor {
         format!("x{}", &hex[..DIGITS])
     }
 
-    /// A file of a task with its names hashed. Kernel threads keep theirs, which no user has given.
+    /// A file of a task with its names hashed. Kernel threads keep theirs, which the kernel, its modules and devices give, unless there is
+    /// the address of another machine in it: the state manager of NFS is called `192.0.2.1-manager` (`nfs4_schedule_state_manager` in
+    /// fs/nfs/nfs4state.c, 6.12).
     pub fn task(&self, file: &str, bytes: Vec<u8>, kernel: bool) -> Vec<u8> {
+        let keeps = |name: &[u8]| kernel && !has_ip_address(name);
         match file {
-            "comm" if !kernel => format!("{}\n", self.hash(bytes.trim_ascii_end())).into_bytes(),
-            "stat" if !kernel => self.stat(bytes),
+            "comm" if keeps(&bytes) => bytes,
+            "comm" => format!("{}\n", self.hash(bytes.trim_ascii_end())).into_bytes(),
+            "stat" => match name_in_stat(&bytes) {
+                Some((open, close)) if keeps(&bytes[open..close]) => bytes,
+                _ => self.stat(bytes),
+            },
             "cmdline" => self.each(&bytes, 0),
             "cgroup" => self.cgroup(&bytes),
             _ => bytes,
@@ -44,10 +51,9 @@ impl Redactor {
 
     /// `PID (NAME) …`: the name may hold anything, a parenthesis too.
     fn stat(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let ends = memchr::memchr(b'(', &bytes).zip(memchr::memrchr(b')', &bytes)).filter(|(open, close)| open < close);
         // A name that cannot be found cannot be hidden.
-        let Some((open, close)) = ends else { return Vec::new() };
-        [&bytes[..=open], self.hash(&bytes[open + 1..close]).as_bytes(), &bytes[close..]].concat()
+        let Some((open, close)) = name_in_stat(&bytes) else { return Vec::new() };
+        [&bytes[..open], self.hash(&bytes[open..close]).as_bytes(), &bytes[close..]].concat()
     }
 
     /// Hashes what lies between `separator`s.
@@ -60,10 +66,43 @@ impl Redactor {
     fn cgroup(&self, bytes: &[u8]) -> Vec<u8> {
         let line = |line: &[u8]| {
             let path = memchr::memchr(b'/', line).unwrap_or(line.len());
-            [&line[..path], &self.each(&line[path..], b'/')].concat()
+            [self.hierarchy(&line[..path]), self.each(&line[path..], b'/')].concat()
         };
         bytes.split(|b| *b == b'\n').map(line).collect::<Vec<_>>().join(&b'\n')
     }
+
+    /// `4:cpu,cpuacct:`, or `1:name=NAME:` of a hierarchy that somebody mounted. The name of systemd's tells nothing.
+    fn hierarchy(&self, head: &[u8]) -> Vec<u8> {
+        const NAMED: &[u8] = b"name=";
+        let Some(start) = memchr::memmem::find(head, NAMED).map(|at| at + NAMED.len()) else { return head.to_vec() };
+        let end = memchr::memchr2(b':', b',', &head[start..]).map_or(head.len(), |at| start + at);
+        let hidden = if &head[start..end] == b"systemd" { "systemd".to_string() } else { self.hash(&head[start..end]) };
+        [&head[..start], hidden.as_bytes(), &head[end..]].concat()
+    }
+
+    /// `/proc/version` without who built the kernel, and where: `Linux version 6.1.0 (user@host) (gcc …) #1 SMP …`.
+    pub fn version(&self, bytes: &[u8]) -> Vec<u8> {
+        let Some(open) = memchr::memchr(b'(', bytes).map(|at| at + 1) else { return bytes.to_vec() };
+        let compiler = memchr::memmem::find(&bytes[open..], b") (");
+        let close = compiler.or_else(|| memchr::memchr(b')', &bytes[open..])).map_or(bytes.len(), |at| open + at);
+        [&bytes[..open], self.hash(&bytes[open..close]).as_bytes(), &bytes[close..]].concat()
+    }
+}
+
+/// Where the name begins and ends in `PID (NAME) …`.
+fn name_in_stat(bytes: &[u8]) -> Option<(usize, usize)> {
+    let ends = memchr::memchr(b'(', bytes).zip(memchr::memrchr(b')', bytes)).filter(|(open, close)| open < close);
+    ends.map(|(open, close)| (open + 1, close))
+}
+
+/// Whether there may be an IPv4 or IPv6 address in the name of a kernel thread, which may be cut off. Two colons are enough: a device on a
+/// PCI bus has them too, and nothing depends on its name.
+fn has_ip_address(name: &[u8]) -> bool {
+    let of_four =
+        |word: &[u8]| word.split(|b| *b == b'.').filter(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit)).count() >= 4;
+    let of_six = |word: &[u8]| word.iter().filter(|b| **b == b':').count() >= 2;
+    let words = name.split(|b| !(b.is_ascii_hexdigit() || matches!(b, b'.' | b':')));
+    words.into_iter().any(|word| of_four(word) || of_six(word))
 }
 
 #[cfg(test)]
@@ -82,7 +121,39 @@ mod tests {
         assert_eq!(text("cmdline", b"we (ird) name\0-x\0"), format!("{hash}\0{}\0", redactor.hash(b"-x")));
         assert_eq!(text("cgroup", b"0::/a/b\n1:cpu:/\n"), format!("0::/{}/{}\n1:cpu:/\n", redactor.hash(b"a"), redactor.hash(b"b")));
         assert_eq!(text("stack", b"[<0>] f+0x1/0x2\n"), "[<0>] f+0x1/0x2\n");
-        assert_eq!(redactor.task("comm", b"kswapd0\n".to_vec(), true), b"kswapd0\n");
+        let named = redactor.hash(b"alice");
+        assert_eq!(text("cgroup", b"2:name=alice:/\n1:name=systemd:/\n"), format!("2:name={named}:/\n1:name=systemd:/\n"));
         assert_ne!(Redactor { salt: [8; 16] }.hash(b"a"), redactor.hash(b"a"));
+    }
+
+    #[test]
+    fn kernel_threads_keep_their_names_but_for_addresses_of_other_machines() {
+        let redactor = Redactor { salt: [7; 16] };
+        let text = |file: &str, bytes: &str| String::from_utf8(redactor.task(file, bytes.as_bytes().to_vec(), true)).unwrap();
+        for name in ["kswapd0", "kworker/u4:2-events", "nfsv4.1-svc", "irq/9-acpi", "jbd2/dm-1-8", "z_wr_iss"] {
+            assert_eq!(text("comm", &format!("{name}\n")), format!("{name}\n"));
+            assert_eq!(text("stat", &format!("7 ({name}) I 2 0")), format!("7 ({name}) I 2 0"));
+        }
+        for name in ["192.0.2.1-manager", "192.168.100.200", "2001:db8::1-mana", "fe80::1"] {
+            let hash = redactor.hash(name.as_bytes());
+            assert_eq!(text("comm", &format!("{name}\n")), format!("{hash}\n"));
+            assert_eq!(text("stat", &format!("7 ({name}) S 2 0")), format!("7 ({hash}) S 2 0"));
+        }
+    }
+
+    #[test]
+    fn who_built_the_kernel_is_hidden() {
+        let redactor = Redactor { salt: [7; 16] };
+        let text = |bytes: &str| String::from_utf8(redactor.version(bytes.as_bytes())).unwrap();
+        let builder = redactor.hash(b"al(i)ce@host");
+        assert_eq!(
+            text("Linux version 6.1 (al(i)ce@host) (gcc (Debian) 12) #1"),
+            format!("Linux version 6.1 ({builder}) (gcc (Debian) 12) #1")
+        );
+        assert_eq!(text("Linux version 6.1 (a@b) #1"), format!("Linux version 6.1 ({}) #1", redactor.hash(b"a@b")));
+        assert_eq!(
+            (text("Linux version 6.1"), text("Linux (a@b")),
+            ("Linux version 6.1".into(), format!("Linux ({}", redactor.hash(b"a@b")))
+        );
     }
 }

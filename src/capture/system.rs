@@ -65,9 +65,12 @@ impl<W: Write> Run<'_, W> {
 
     /// Reads files and adds them as they are.
     fn copy(&mut self, files: Vec<(Request, String)>) -> io::Result<()> {
-        let store = |run: &mut Self, member: &str, outcome| match run.manifest.taken(member_kind(member), member, outcome) {
-            Some(bytes) => run.store.add(member, &bytes),
-            None => Ok(()),
+        let store = |run: &mut Self, member: &str, outcome| {
+            let Some(bytes) = run.manifest.taken(member_kind(member), member, outcome) else { return Ok(()) };
+            match run.redactor.as_ref().filter(|_| member == "proc/version") {
+                Some(redactor) => run.store.add(member, &redactor.version(&bytes)),
+                None => run.store.add(member, &bytes),
+            }
         };
         let jobs = files.into_iter().map(|(request, member)| (member, vec![request]));
         let (threads, limit, deadline) = (self.threads, self.options.file_timeout, self.deadline);

@@ -11,6 +11,9 @@ use crate::capture::manifest::Manifest;
 use crate::capture::script::{SYSTEMS, script};
 use crate::capture::{self, Options};
 
+/// What the script knows nothing of: taking these in silence would promise what it does not do.
+const NOT_IN_SCRIPT: [&str; 5] = ["redact", "interval", "timeout", "file_timeout", "root"];
+
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Write to FILE, which appears whole or not at all; kstack-HOST-TIME.tar.zst unless named, - for standard output
@@ -33,11 +36,11 @@ pub struct Args {
     file_timeout: Duration,
     /// Hash names and command lines of processes, cgroups and the host's name; leave out log, mounts and boot command line
     ///
-    /// Equal names stay equal within one capture. The salt is kept nowhere. Kernel threads keep their names, as do modules and functions.
+    /// Equal names stay equal within one capture. The salt is kept nowhere. Kernel threads keep their names, as do modules and functions, unless an address of another machine is in them. Who built the kernel is hashed too.
     #[arg(long)]
     redact: bool,
     /// Print a POSIX shell script that collects the same where kstack is not installed
-    #[arg(long, value_name = "SYSTEM", num_args = 0..=1, default_missing_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(SYSTEMS))]
+    #[arg(long, value_name = "SYSTEM", num_args = 0..=1, default_missing_value = "auto", value_parser = clap::builder::PossibleValuesParser::new(SYSTEMS), conflicts_with_all = NOT_IN_SCRIPT)]
     print_script: Option<String>,
     /// Read DIR/proc, DIR/sys and DIR/dev instead of those of this machine
     #[arg(long, value_name = "DIR", default_value = "/")]
@@ -66,7 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("a capture is binary and standard output is a terminal: pipe it, or name a file with -o".to_string()).into());
     }
     let mut done = None;
-    output::write(&place(Some(path.clone()), args.quiet), |out| {
+    capture::check(&options)?;
+    output::write_private(&path, |out| {
         done = Some(capture::capture(&options, out)?);
         Ok(())
     })?;

@@ -12,11 +12,12 @@ use super::memory;
 use super::term::Progress;
 use crate::model::image::ImageId;
 use crate::note::Note;
+use crate::place::searched::{Outcome, Searched};
 use crate::place::{Image, Layout};
 use crate::symbols::debuginfod;
 
 /// Whether and how long servers are asked.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct DebuginfodArgs {
     /// Fetch missing debug info by build id through debuginfod-find: always (the meaning without WHEN), never (without this option), or auto: when DEBUGINFOD_URLS is set
     ///
@@ -28,19 +29,68 @@ pub struct DebuginfodArgs {
     debuginfod_timeout: u64,
 }
 
+/// What was looked for by build id, and what came of it.
+#[derive(Default)]
+pub struct Fetched {
+    cache: Option<PathBuf>,
+    /// What the cache has.
+    cached: BTreeMap<ImageId, PathBuf>,
+    /// What a server was asked for: the file, or why there is none.
+    asked: BTreeMap<ImageId, Result<PathBuf, String>>,
+}
+
+impl Fetched {
+    /// The cache, and the servers, as places where the file of `image` was looked for. A file that is of another build has been said so
+    /// in a note.
+    pub fn places(&self, image: &Image) -> Vec<Searched> {
+        let id = image.wanted.or(image.program.as_ref().and_then(|program| program.id()));
+        let Some((id, key)) = id.and_then(|id| Some((id, debuginfod::key(id)?))) else { return Vec::new() };
+        let complete = image.program.as_ref().is_some_and(|program| program.has_debug_info());
+        if complete && !self.cached.contains_key(&id) && !self.asked.contains_key(&id) {
+            return Vec::new();
+        }
+        let found = |path: &PathBuf| {
+            let used = image.program.as_ref().is_some_and(|program| program.infos().any(|info| info.path == *path));
+            let result = if used { Outcome::Used } else { Outcome::Refused };
+            (result, if used { path.display().to_string() } else { format!("{}: of another build, or unreadable", path.display()) })
+        };
+        let cached = self.cached.get(&id).map_or((Outcome::Nothing, "not there".to_string()), found);
+        let mut places = Vec::new();
+        places.extend(self.cache.as_ref().map(|cache| searched(cache.join(key).display().to_string(), "debuginfod-cache", cached)));
+        if !self.cached.contains_key(&id) {
+            let asked = match self.asked.get(&id) {
+                Some(Ok(path)) => found(path),
+                Some(Err(why)) => (Outcome::Nothing, why.clone()),
+                None => (Outcome::NotSearched, "--debuginfod is not given, or DEBUGINFOD_URLS not set".to_string()),
+            };
+            places.push(searched("debuginfod".to_string(), "debuginfod", asked));
+        }
+        places
+    }
+}
+
+fn searched(place: String, kind: &'static str, (result, why): (Outcome, String)) -> Searched {
+    Searched { place, kind, result, why }
+}
+
 /// How often a running client is looked at.
 const PULSE: Duration = Duration::from_millis(20);
 
 impl DebuginfodArgs {
-    /// Files with what `layouts` lack, by build id. What a server does not have or give is said in `notes`.
-    pub fn find(&self, layouts: &[Layout], notes: &mut Vec<Note>) -> Vec<(ImageId, PathBuf)> {
+    /// Files with what `layouts` lack, by build id. What a server does not have or give is said in `notes`, and all of it kept in `fetched`.
+    pub fn find(&self, layouts: &[Layout], fetched: &mut Fetched, notes: &mut Vec<Note>) -> Vec<(ImageId, PathBuf)> {
         let missing = missing(layouts);
+        notes.extend(self.nothing_to_ask_for(layouts).filter(|_| missing.is_empty()));
         let cache = cache();
+        fetched.cache.clone_from(&cache);
         let mut found = Vec::new();
         let mut wanted = Vec::new();
         for (id, name) in missing {
             match cache.as_ref().and_then(|cache| debuginfod::cached(cache, id)) {
-                Some(path) => found.push((id, path)),
+                Some(path) => {
+                    fetched.cached.insert(id, path.clone());
+                    found.push((id, path));
+                }
                 None => wanted.push((id, name)),
             }
         }
@@ -48,9 +98,13 @@ impl DebuginfodArgs {
             let progress = Progress::new("debuginfod");
             for (n, (id, name)) in wanted.iter().enumerate() {
                 progress.at(n as u64, wanted.len() as u64);
-                match self.fetch(*id) {
+                let answer = self.fetch(*id);
+                let kept = answer.as_ref().map(PathBuf::clone).map_err(|failure| failure.why().to_string());
+                fetched.asked.insert(*id, kept);
+                match answer {
                     Ok(path) => found.push((*id, path)),
                     Err(Failure::NoClient(why)) => {
+                        wanted.iter().for_each(|(id, _)| drop(fetched.asked.insert(*id, Err(why.clone()))));
                         notes.push(Note::failure("debuginfod-find", why));
                         break;
                     }
@@ -59,6 +113,15 @@ impl DebuginfodArgs {
             }
         }
         found
+    }
+
+    /// What explains that no server was asked although images have no debug info.
+    fn nothing_to_ask_for(&self, layouts: &[Layout]) -> Option<Note> {
+        let without = layouts.iter().flat_map(|layout| &layout.images).filter(lacks).count();
+        let wished = self.debuginfod == "always" || self.debuginfod == "auto" && memory::set("DEBUGINFOD_URLS").is_some();
+        let text =
+            "images have no debug info here and no build id to ask a server for; a capture, /sys/module/*/notes or drgn's dump has them";
+        (wished && without > 0).then(|| Note::warning("--debuginfod", format!("{without} {text}")))
     }
 
     fn may_ask(&self, notes: &mut Vec<Note>) -> bool {
@@ -108,12 +171,29 @@ enum Failure {
     Other(String),
 }
 
-/// Build ids of images that have no symbol file, or one without debug info, each with the image's name.
+impl Failure {
+    fn why(&self) -> &str {
+        match self {
+            Failure::NoClient(why) | Failure::Other(why) => why,
+        }
+    }
+}
+
+/// Build ids of images that have no symbol file, or one without debug info or without a part of it, each with the image's name.
 fn missing(layouts: &[Layout]) -> BTreeMap<ImageId, String> {
-    let lacks = |image: &&Image| image.program.as_ref().is_none_or(|program| !program.has_debug_info());
     let id = |image: &Image| image.wanted.or(image.program.as_ref().and_then(|program| program.id()));
     let images = layouts.iter().flat_map(|layout| &layout.images).filter(lacks);
-    images.filter_map(|image| Some((id(image).filter(|id| matches!(id, ImageId::Build(..)))?, image.name.clone()))).collect()
+    let whole = images.filter_map(|image| Some((id(image).filter(|id| matches!(id, ImageId::Build(..)))?, image.name.clone())));
+    // Servers give supplementary files by their build ids too.
+    let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| Some((image.program.as_ref()?, &image.name)));
+    let parts = programs.flat_map(|(program, name)| {
+        program.missing_parts(false).into_iter().filter_map(move |part| Some((part.id?, format!("{name}: {}", part.name))))
+    });
+    whole.chain(parts).collect()
+}
+
+fn lacks(image: &&Image) -> bool {
+    image.program.as_ref().is_none_or(|program| !program.has_debug_info())
 }
 
 /// Where the client keeps what it fetched: as its man page says.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::exit::Exit;
 use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage};
-use super::session::Session;
+use super::session::{Session, incomparable};
 use super::{output, zones};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
@@ -43,6 +43,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         Session::open(&input, &args.symbols, &args.filters, &args.titles, true)
     };
     let sessions: Vec<Session> = std::iter::once(&args.old).chain(&args.new).map(open).collect::<anyhow::Result<_>>()?;
+    if incomparable(sessions.iter(), args.output.quiet) {
+        return Ok(Exit::Unusable);
+    }
     let (old, new) = match &sessions[..] {
         [old, new] => (old.reports(), new.reports()),
         [both, ..] => samples(both, args)?,

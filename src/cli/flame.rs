@@ -8,7 +8,7 @@ use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::output;
 use super::profiles;
-use super::session::Session;
+use super::session::{Session, incomparable};
 use crate::group::weight::{Weight, size};
 use crate::note::Note;
 use crate::render::folded::{self, FRAME_STYLES, Folded};
@@ -80,6 +80,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let new = side(args, &args.input)?;
     let old = InputArgs { reports: args.diff.iter().cloned().collect(), format_in: args.input.format_in.clone(), leave_profiles: false };
     let old = if args.diff.is_some() { Some(side(args, &old)?) } else { None };
+    if old.is_some() && incomparable(old.iter().chain([&new]).map(|side| &side.session), args.output.quiet) {
+        return Ok(Exit::Unusable);
+    }
     let lines = old.as_ref().map_or_else(|| new.folded.lines(), |old| new.folded.differences(&old.folded));
     output::write(&args.output, |out| write(args, &new, old.as_ref(), &lines, out))?;
     let failed = old.into_iter().chain([new]).fold(false, |failed, side| side.session.complain(args.output.quiet) | failed);

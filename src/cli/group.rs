@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     }
     let plumbing = plumbing(args.plumbing.as_deref())?;
-    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
+    let mut session = Session::open(&args.input, &args.symbols.mapped(&args.sources), &args.filters, &args.titles, true)?;
     let style = args.sources.style(output::style(&args.output, None));
     session.show_sources(&args.sources, style)?;
     let reports = session.reports();

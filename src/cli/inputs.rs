@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::debuginfod::Fetched;
 use super::memory;
 use super::options::{InputArgs, SymbolArgs, Usage};
 use super::term::Progress;
 use crate::capture::manifest::{self, Manifest};
 use crate::collapse;
 use crate::input::{self, Source, collect};
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
+use crate::model::image::{Basis, ImageClaim, ImageId};
 use crate::note::Note;
 use crate::parse::linux_tree::{Tree, TreeReport};
 use crate::parse::{self, Confidence, Format, Holds};
@@ -45,6 +47,10 @@ pub struct Inputs {
     depth: usize,
     /// Releases of kernels that trees name.
     releases: BTreeSet<String>,
+    /// What was looked for by build id.
+    pub fetched: Fetched,
+    /// What this machine's own folders were searched for, and which of it each report wanted; empty where they were not to be searched.
+    local: (Vec<Wanted>, Vec<usize>),
     /// Whether profiles that can be folded from their text are opened and not read.
     leave_profiles: bool,
 }
@@ -54,6 +60,34 @@ const MAX_DEPTH: usize = 3;
 
 /// Files of a directory that are open at a time.
 const AT_ONCE: usize = 256;
+
+/// The format of a report that is in none that kstack knows.
+pub const UNKNOWN: &str = "unknown";
+
+/// More than this is not read of a file in a directory that says to have no size, in bytes. kallsyms has 15 MB.
+const UNSIZED: u64 = 64 << 20;
+
+/// What of a running kernel is a load map or a report of memory; the files of its threads are those that [`Tree::knows`].
+const OF_KERNEL: &[&str] =
+    &["modules", "kallsyms", "kmemleak", "page_owner", "alloc_traces", "free_traces", "alloc_calls", "free_calls", "trace"];
+
+/// The directory itself, where it belongs to a running kernel: all that is not of `/proc` or `/sys` is files that somebody wrote.
+fn of_kernel(dir: &Path) -> Option<PathBuf> {
+    let dir = dir.canonicalize().ok()?;
+    ["/proc", "/sys"].iter().any(|root| dir.starts_with(root)).then_some(dir)
+}
+
+/// Whether a file of a running kernel is worth opening. Others may wait for ever (`kmsg`, `trace_pipe`), or be as large as all memory
+/// (`pagemap`, `kcore`).
+fn is_of_kernel(file: &Path) -> bool {
+    Tree::knows(&file.to_string_lossy()) || file.file_name().is_some_and(|name| OF_KERNEL.iter().any(|known| name == *known))
+}
+
+/// The path of `file` from the name of the directory on.
+fn below(dir: &Path, file: &Path) -> String {
+    let relative = file.strip_prefix(dir).unwrap_or(file).to_string_lossy();
+    format!("{}/{relative}", dir.file_name().unwrap_or_default().to_string_lossy())
+}
 
 impl Inputs {
     /// Opens everything. `need_report` says whether standard input is read when no report is named, `filters` whether `-m` may name
@@ -82,6 +116,11 @@ impl Inputs {
 
     /// Opens load maps and symbol files.
     pub fn symbols(&mut self, args: &SymbolArgs, filters: bool) {
+        let places = self.library.places();
+        args.maps.iter().for_each(|(from, to)| places.add_map(from, to));
+        if !args.is_local_off() {
+            places.add_root(&args.local_root);
+        }
         for path in &args.load_maps {
             self.load_map(path);
         }
@@ -101,16 +140,20 @@ impl Inputs {
         if !path.is_dir() {
             return self.report(input::open(path), forced, false);
         }
-        let files = collect::files(path, &mut self.notes);
+        let kernel = of_kernel(path);
+        let files = match &kernel {
+            Some(kernel) => collect::files_of_kernel(kernel, &is_of_kernel, &mut self.notes),
+            None => collect::files(path, &mut self.notes),
+        };
         let known = self.reports.len() + self.maps.len();
         let mut tree = Tree::default();
         // A tree of /proc is a hundred thousand small files: opening them is all the work.
         for some in files.chunks(AT_ONCE) {
-            let opened: Vec<_> = some.par_iter().map(|file| input::open(file)).collect();
+            let opened: Vec<_> = some.par_iter().map(|file| input::open_within(file, UNSIZED)).collect();
             for (file, source) in some.iter().zip(opened) {
-                let relative = file.strip_prefix(path).unwrap_or(file).to_string_lossy();
-                let name = format!("{}/{relative}", path.file_name().unwrap_or_default().to_string_lossy());
+                let name = if kernel.is_some() { file.to_string_lossy().into_owned() } else { below(path, file) };
                 match source {
+                    Err(_) if kernel.is_some() && !file.exists() => {}
                     Ok(source) if Tree::knows(&name) => tree.take(&name, &source.data),
                     Ok(source) if self.manifest(&path.display().to_string(), &name, &source.data) => {}
                     Err(error) if Tree::knows(&name) => self.notes.push(error.into()),
@@ -213,7 +256,7 @@ impl Inputs {
             None => {
                 let what = if source.data.is_empty() { "is empty" } else { "is in no format that kstack knows, and has no kernel address" };
                 self.notes.push(Note::failure(&source.name, format!("{what}; see `kstack formats`, or force one with --format-in")));
-                self.reports.push(Input { source, capture: Capture { format: "unknown", ..Capture::default() }, sample: None });
+                self.reports.push(Input { source, capture: Capture { format: UNKNOWN, ..Capture::default() }, sample: None });
             }
         }
     }
@@ -274,13 +317,12 @@ impl Inputs {
     }
 
     /// Looks for what is still missing where this machine has it installed; with `all`, for every module that a load map lists.
-    fn local(&mut self, args: &SymbolArgs, all: bool) {
-        let off = args.no_local || std::env::var_os("KSTACK_NO_LOCAL").is_some_and(|value| !value.is_empty() && value != "0");
-        if off {
+    pub fn local(&mut self, args: &SymbolArgs, all: bool) {
+        if args.is_local_off() {
             return;
         }
         let empty = Capture::default();
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let (mut wanted, mut each): (Vec<(Wanted, bool)>, Vec<usize>) = Default::default();
         let reports = self.reports.iter().map(|input| (&*input.source.name, &input.capture, &*input.source.data));
         for (name, capture, text) in reports.chain(self.reports.is_empty().then_some(("", &empty, &b""[..]))) {
             let mut one = place::wanted(capture, text, &self.maps, all);
@@ -289,13 +331,77 @@ impl Inputs {
             }
             one.kernel &= !self.library.has_kernel(one.kernel_id);
             one.modules.retain(|(name, id)| !self.library.has(name, *id));
-            if !wanted.contains(&one) {
+            let unknown = one.release.is_none() && one.kernel_id.is_none() && (one.kernel || !one.modules.is_empty());
+            if unknown {
+                (one.release, one.kernel_id) = running(&args.local_root);
+            }
+            let one = (one, unknown);
+            let at = wanted.iter().position(|known| *known == one).unwrap_or(wanted.len());
+            each.push(at);
+            if at == wanted.len() {
                 wanted.push(one);
             }
         }
-        for one in &wanted {
+        // What a report asks for is no guess for another.
+        for (one, _) in wanted.iter().filter(|(_, unknown)| !unknown) {
             local::search(&mut self.library, &args.local_root, one, &mut self.notes);
         }
+        for (one, _) in wanted.iter().filter(|(_, unknown)| *unknown) {
+            local::guess(&mut self.library, &args.local_root, one);
+        }
+        self.local = (wanted.into_iter().map(|(one, _)| one).collect(), each);
+    }
+
+    /// Looks for the kernel of this machine and the modules `names`, for questions that come without any file or load map; with
+    /// `addresses`, also where they are loaded, as far as the kernel tells.
+    pub fn this_machine(&mut self, args: &SymbolArgs, names: &BTreeSet<String>, addresses: bool) {
+        if args.is_local_off() {
+            return;
+        }
+        let mut tree = tree_of(&args.local_root, &["sys/kernel/notes", "proc/version"]);
+        for name in names.iter().filter(|name| !name.contains('/')) {
+            let notes = format!("sys/module/{name}/notes/.note.gnu.build-id");
+            tree.take(&notes, &std::fs::read(args.local_root.join(&notes)).unwrap_or_default());
+        }
+        if addresses {
+            for path in ["proc/kallsyms", "proc/modules"].map(|path| args.local_root.join(path)) {
+                self.running_map(&path);
+            }
+        }
+        self.tree("this machine", tree);
+        let asked = |name: &String| ImageClaim { name: name.clone(), basis: Basis::Runtime, ..ImageClaim::default() };
+        let images: Vec<ImageClaim> = names.iter().map(asked).collect();
+        self.maps.push(("the question".to_string(), Capture { os: Some(Os::Linux), images, ..Capture::default() }));
+        let told = |map: &Capture, kernel: bool, name: &str| {
+            let claim = map.images.iter().find(|claim| claim.kernel == kernel && (kernel || claim.name == name))?;
+            claim.id
+        };
+        let id = |kernel: bool, name: &str| self.maps.iter().find_map(|(_, map)| told(map, kernel, name));
+        let listed = self.maps.iter().flat_map(|(_, map)| &map.images).filter(|claim| addresses && !claim.kernel).map(|claim| &claim.name);
+        let modules: BTreeSet<&String> = names.iter().chain(listed).collect();
+        let wanted = Wanted {
+            release: running(&args.local_root).0,
+            kernel: true,
+            kernel_id: id(true, ""),
+            modules: modules.into_iter().map(|name| (name.clone(), id(false, name))).collect(),
+        };
+        local::search(&mut self.library, &args.local_root, &wanted, &mut self.notes);
+        self.local = (vec![wanted], vec![0]);
+    }
+
+    /// Reads a list of the running kernel, unless it hides all addresses.
+    fn running_map(&mut self, path: &Path) {
+        let Ok(source) = input::open(path) else { return };
+        let Some(format) = parse::detect(&source.data).filter(|format| format.holds() == Holds::LoadMap) else { return };
+        let map = format.parse(&source.data);
+        if map.images.iter().any(|claim| claim.load.is_some() || !claim.anchors.is_empty()) {
+            self.maps.push((source.name, map));
+        }
+    }
+
+    /// What this machine's own folders were searched for on behalf of a report, counted from 0; `None` where they were not to be.
+    pub fn searched_for(&self, report: usize) -> Option<&Wanted> {
+        self.local.0.get(*self.local.1.get(report)?)
     }
 
     /// The release of the kernel that a report without one is of: this machine's, where it is read from `/proc` itself, else the only one
@@ -317,8 +423,10 @@ impl Inputs {
             inputs.reports.iter().map(place).collect()
         };
         let mut layouts = one(self);
+        self.prove(&mut layouts, options);
         if self.complete(&layouts, symbols) {
             layouts = one(self);
+            self.prove(&mut layouts, options);
         }
         // Nobody has asked for a file that was found on this machine: that it does not fit is no failure.
         let locals: Vec<String> = self.library.local().iter().map(|path| path.display().to_string()).collect();
@@ -328,9 +436,53 @@ impl Inputs {
         layouts
     }
 
+    /// Places reports again without those files of the running kernel that they do not prove.
+    fn prove(&mut self, layouts: &mut [Layout], options: place::PlaceOptions) {
+        for (layout, at) in layouts.iter_mut().zip(0..) {
+            let (mut aside, mut doubts) = (Vec::new(), Vec::new());
+            // Without one file, another may lose what proved it; every round leaves one out, and there is an end to them.
+            loop {
+                let doubtful = layout.images.iter().filter(|image| image.file().is_some_and(|path| self.library.is_guess(path)));
+                let found = doubtful.filter_map(|image| {
+                    let (why, path) = (place::proof::doubt(image)?, image.file()?.to_path_buf());
+                    Some((image.name.clone(), place::Refused { path, found: None, why }))
+                });
+                let found: Vec<(String, place::Refused)> = found.collect();
+                if found.is_empty() {
+                    break;
+                }
+                let paths: Vec<_> = found.iter().map(|(_, guess)| guess.path.clone()).collect();
+                aside.push(self.library.set_aside(&paths));
+                doubts.extend(found);
+                let input: &Input = &self.reports[at];
+                *layout = place::place(&input.capture, &input.source.data, &self.maps, &self.library, options);
+            }
+            aside.into_iter().for_each(|aside| self.library.put_back(aside));
+            for (name, guess) in doubts {
+                if let Some(image) = layout.images.iter_mut().find(|image| image.name == name) {
+                    image.guess = Some(guess);
+                }
+            }
+        }
+    }
+
     /// Looks debug info up that the images of `layouts` lack, by build id; gives back whether some was found.
     pub fn complete(&mut self, layouts: &[Layout], symbols: &SymbolArgs) -> bool {
-        let found = symbols.debuginfod.find(layouts, &mut self.notes);
+        let found = symbols.debuginfod.find(layouts, &mut self.fetched, &mut self.notes);
         self.library.add_found(found, &mut self.notes)
     }
+}
+
+/// Some files of a machine, read as a tree of them is.
+fn tree_of(root: &Path, paths: &[&str]) -> Tree {
+    let mut tree = Tree::default();
+    paths.iter().for_each(|path| tree.take(path, &std::fs::read(root.join(path)).unwrap_or_default()));
+    tree
+}
+
+/// Release and build id of the running kernel.
+fn running(root: &Path) -> (Option<String>, Option<ImageId>) {
+    let release = std::fs::read_to_string(root.join("proc/sys/kernel/osrelease")).unwrap_or_default();
+    let id = tree_of(root, &["sys/kernel/notes"]).map().and_then(|map| map.images.iter().find(|claim| claim.kernel)?.id);
+    (Some(release.trim().to_string()).filter(|release| !release.is_empty()), id)
 }

@@ -66,7 +66,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("nothing to look up; give an address or SYMBOL+OFFSET".to_string()).into());
     }
     let mut inputs = Inputs::default();
-    inputs.symbols(&args.symbols, false);
+    inputs.symbols(&args.symbols.mapped(&args.sources), false);
+    if args.symbols.is_empty() {
+        let asked = args.queries.iter().filter_map(|query| Named::parse(query)).map(|named| named.module.to_string());
+        let addresses = args.queries.is_empty() || args.queries.iter().any(|query| address(query).is_some());
+        inputs.this_machine(&args.symbols, &asked.filter(|name| !name.is_empty()).collect(), addresses);
+    } else if !args.symbols.load_maps.is_empty() {
+        inputs.local(&args.symbols, true);
+    }
     let mut layout = vec![place_all(args, &inputs)];
     if inputs.complete(&layout, &args.symbols) {
         layout = vec![place_all(args, &inputs)];
@@ -79,6 +86,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     output::write(&args.output, |out| session.all(out))?;
     let (unplaced, proven) = (session.unplaced, session.proven);
     notes.extend(session.sources.iter().flat_map(Sources::notes));
+    notes.extend(layout.images.iter().filter_map(|image| image.program.as_ref()).flat_map(|program| program.remarks()));
     // Where images lie matters only to a query that needed to know.
     let matters = |note: &&Note| note.failure || unplaced || note.text.contains(place::WHICH_SLICE);
     notes.extend(layout.notes.iter().filter(matters).cloned());

@@ -98,6 +98,8 @@ enum Command {
 /// Parses the arguments of the process and runs the command.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Half a capture is none, whoever stopped reading it.
+    let must_arrive = matches!(cli.command, Command::Capture(_));
     let outcome = match cli.command {
         Command::Symbolicate(args) => symbolicate::run(&args),
         Command::Group(args) => group::run(&args),
@@ -115,22 +117,13 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(exit) => exit.into(),
-        Err(error) if is_closed_pipe(&error) => Exit::Done.into(),
+        Err(error) if output::is_closed_pipe(&error) && !must_arrive => Exit::Done.into(),
         Err(error) => {
             term::complain(&format!("{error:#}"));
             let usage = error.downcast_ref::<options::Usage>().is_some();
             if usage { Exit::Usage.into() } else { Exit::Unusable.into() }
         }
     }
-}
-
-/// A reader that went away (`| head`) has seen what it wanted.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let io = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
-        io.or(json) == Some(std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 /// The definition that parser, help, man pages and completions come from.

@@ -13,9 +13,11 @@ use super::{output, term};
 use crate::model::capture::Capture;
 use crate::model::image::ImageStatus;
 use crate::note::Note;
-use crate::place::{self, Layout};
+use crate::place::searched::{Search, Searched};
+use crate::place::{self, Image, Layout};
 use crate::render::check::{self, Check};
 use crate::render::json::{JsonImage, SCHEMA};
+use crate::render::searched::{self, JsonSearched};
 use crate::render::table::{Align, write_csv, write_markdown, write_table};
 use crate::render::{modules, sanitize};
 
@@ -32,7 +34,7 @@ pub struct Args {
     /// Form of the output
     #[arg(long, value_name = "NAME", default_value = "text", value_parser = ["text", "json", "ndjson", "markdown", "csv"])]
     format: String,
-    /// Say below the table by what rule each image is placed, where that is stated and why a file was refused; list user space too
+    /// Say below the table by what rule each image is placed, every place where its file was looked for and why one was refused; list user space too
     #[arg(short, long)]
     verbose: bool,
     /// Look into each symbol file: stripped or not, DWARF, lines, inlined calls, unwinding, CTF types; and say what mends what is missing
@@ -67,9 +69,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         Vec::new()
     };
+    let programs = layouts.iter().flat_map(|(_, layout)| &layout.images).filter_map(|image| image.program.as_ref());
+    notes.extend(programs.flat_map(|program| program.remarks()));
     notes.append(&mut inputs.notes);
+    let listed: Vec<Listed> = layouts.iter().enumerate().map(|(n, layout)| Listed::of(args, &inputs, n, layout, captures[n])).collect();
     output::write(&args.output, |out| {
-        write(args, &layouts, &checks, inputs.library.folders(), out)?;
+        write(args, &listed, &checks, out)?;
         let told = checks.iter().zip(&captures).filter(|_| args.format == "text");
         told.into_iter().try_for_each(|(checks, capture)| {
             let text = check::text(checks, *capture);
@@ -81,24 +86,67 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     Ok(Exit::of(failed, args.strict && unproven))
 }
 
-fn write(
-    args: &Args,
-    layouts: &[(String, Layout)],
-    checks: &[Vec<Check>],
-    folders: &[std::path::PathBuf],
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
+/// One report's images, and where the file of each was looked for.
+struct Listed<'a> {
+    source: &'a str,
+    layout: &'a Layout,
+    capture: Option<&'a Capture>,
+    /// For each image of the layout; empty where the form of the output has no room for it.
+    searched: Vec<Vec<Searched>>,
+}
+
+impl<'a> Listed<'a> {
+    fn of(
+        args: &Args,
+        inputs: &'a Inputs,
+        report: usize,
+        (source, layout): &'a (String, Layout),
+        capture: Option<&'a Capture>,
+    ) -> Listed<'a> {
+        let shown = matches!(args.format.as_str(), "text" | "json" | "ndjson");
+        let empty = Capture::default();
+        let local = inputs.searched_for(report).map(|wanted| (&*args.symbols.local_root, wanted));
+        let search = shown.then(|| Search::new(&inputs.library, capture.unwrap_or(&empty), local));
+        let places = |image: &Image| {
+            let mut places = search.as_ref().map_or_else(Vec::new, |search| search.of(image));
+            places.extend(inputs.fetched.places(image));
+            places
+        };
+        // Without -v the text says only how many places there were, and that of images without symbols.
+        let all = args.verbose || args.format != "text";
+        let wanted = |image: &&Image| all || image.program.is_none();
+        let searched = layout.images.iter().map(|image| Some(image).filter(wanted).map_or_else(Vec::new, places));
+        Listed { source, layout, capture, searched: searched.collect() }
+    }
+
+    /// What the text says below the table.
+    fn below(&self, verbose: bool) -> String {
+        let mut text = String::new();
+        if verbose {
+            text = format!("\n{}", details(self));
+        }
+        let images: Vec<(&Image, &[Searched])> = self.layout.images.iter().zip(self.searched.iter().map(Vec::as_slice)).collect();
+        let missing = searched::missing(&images, self.capture);
+        if !missing.is_empty() {
+            text.push_str(&format!("\n{missing}"));
+        }
+        String::from_utf8_lossy(&sanitize::visible(text.as_bytes())).into_owned()
+    }
+}
+
+fn write(args: &Args, listed: &[Listed<'_>], checks: &[Vec<Check>], out: &mut dyn Write) -> std::io::Result<()> {
     let style = output::style(&args.output, None);
     match args.format.as_str() {
-        "json" => json(layouts, checks, out),
-        "ndjson" => ndjson(layouts, out),
-        "markdown" => each(layouts, out, |layout, out| write_markdown(&modules::HEAD, &rows(layout, args.verbose), out)),
-        "csv" => each(layouts, out, |layout, out| write_csv(&modules::HEAD, &rows(layout, args.verbose), out)),
-        _ => each(layouts, out, |layout, out| {
+        "json" => json(listed, checks, out),
+        "ndjson" => ndjson(listed, out),
+        "markdown" => each(listed, out, |one, out| write_markdown(&modules::HEAD, &rows(one.layout, args.verbose), out)),
+        "csv" => each(listed, out, |one, out| write_csv(&modules::HEAD, &rows(one.layout, args.verbose), out)),
+        _ => each(listed, out, |one, out| {
             // An address or size that is broken over two lines cannot be copied.
             let whole = [1, 2, 4].map(|column| (column, Align::Whole));
-            write_table(&modules::HEAD, &rows(layout, args.verbose), &whole, style.terminal.then(|| term::width().unwrap_or(100)), out)?;
-            if args.verbose { write!(out, "\n{}", details(layout, folders)) } else { Ok(()) }
+            let width = style.terminal.then(|| term::width().unwrap_or(100));
+            write_table(&modules::HEAD, &rows(one.layout, args.verbose), &whole, width, out)?;
+            write!(out, "{}", one.below(args.verbose))
         }),
     }
 }
@@ -119,15 +167,15 @@ fn opened(args: &Args) -> anyhow::Result<(Inputs, Vec<Layout>, Vec<Note>)> {
 }
 
 fn each(
-    layouts: &[(String, Layout)],
+    listed: &[Listed<'_>],
     out: &mut dyn Write,
-    write: impl Fn(&Layout, &mut dyn Write) -> std::io::Result<()>,
+    write: impl Fn(&Listed<'_>, &mut dyn Write) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
-    for (source, layout) in layouts {
-        if layouts.len() > 1 {
-            writeln!(out, "{}:", sanitize::visible_line(source))?;
+    for one in listed {
+        if listed.len() > 1 {
+            writeln!(out, "{}:", sanitize::visible_line(one.source))?;
         }
-        write(layout, out)?;
+        write(one, out)?;
     }
     Ok(())
 }
@@ -138,78 +186,98 @@ fn rows(layout: &Layout, all: bool) -> Vec<Vec<String>> {
     layout.images.iter().chain(apart).map(|image| modules::cells(image).to_vec()).collect()
 }
 
-fn details(layout: &Layout, folders: &[std::path::PathBuf]) -> String {
+fn details(listed: &Listed<'_>) -> String {
     let mut text = String::new();
-    if let Some(slide) = layout.slide {
-        text.push_str(&format!("slide {slide}: {}\n", layout.slide_from));
+    if let Some(slide) = listed.layout.slide {
+        text.push_str(&format!("slide {slide}: {}\n", listed.layout.slide_from));
     }
-    for image in &layout.images {
-        let mut facts = Vec::new();
-        match image.placed_by.as_str() {
-            "" => {}
-            // The kernel's place follows from its slide, whose reason may be a sentence.
-            reason if image.kernel => facts.push(format!("address: {reason}")),
-            source => facts.push(format!("address from {source}")),
+    for (image, places) in listed.layout.images.iter().zip(&listed.searched) {
+        let facts = facts(image);
+        if !facts.is_empty() || !places.is_empty() {
+            text.push_str(format!("{}: {}", image.name, facts.join("; ")).trim_end());
+            text.push('\n');
         }
-        for (segment, at) in image.segments.iter().filter(|(segment, _)| segment.executable) {
-            facts.push(format!("{} at {at} is {} in the file", segment.name, segment.svma));
-        }
-        facts.extend(image.evidence.iter().map(|evidence| evidence.text.clone()));
-        facts.extend(image.refused.as_ref().map(|refused| format!("{} refused: {}", refused.path.display(), refused.why)));
-        facts.extend(image.other_build.iter().map(|why| format!("used although {why}")));
-        facts.extend(Some(image.needed_by.join(", ")).filter(|names| !names.is_empty()).map(|names| format!("dependency of {names}")));
-        if image.file().is_none() && !folders.is_empty() {
-            let list: Vec<String> = folders.iter().map(|folder| folder.display().to_string()).collect();
-            facts.push(format!("not found by UUID or name below {}", list.join(", ")));
-        }
-        if !facts.is_empty() {
-            text.push_str(&format!("{}: {}\n", image.name, facts.join("; ")));
-        }
+        text.push_str(&searched::lines(places));
     }
-    String::from_utf8_lossy(&sanitize::visible(text.as_bytes())).into_owned()
+    text
+}
+
+/// By what rule an image is placed, and what speaks for and against its file.
+fn facts(image: &Image) -> Vec<String> {
+    let mut facts = Vec::new();
+    match image.placed_by.as_str() {
+        "" => {}
+        // The kernel's place follows from its slide, whose reason may be a sentence.
+        reason if image.kernel => facts.push(format!("address: {reason}")),
+        source => facts.push(format!("address from {source}")),
+    }
+    for (segment, at) in image.segments.iter().filter(|(segment, _)| segment.executable) {
+        facts.push(format!("{} at {at} is {} in the file", segment.name, segment.svma));
+    }
+    facts.extend(image.evidence.iter().map(|evidence| evidence.text.clone()));
+    facts.extend(image.refused.as_ref().map(|refused| format!("{} refused: {}", refused.path.display(), refused.why)));
+    facts.extend(image.guess.as_ref().map(|guess| format!("{} of this machine's kernel not used: {}", guess.path.display(), guess.why)));
+    let parts = image.program.iter().flat_map(|program| program.missing_parts(true));
+    facts.extend(parts.map(|part| format!("missing: {}", part.said())));
+    facts.extend(image.other_build.iter().map(|why| format!("used although {why}")));
+    facts.extend(Some(image.needed_by.join(", ")).filter(|names| !names.is_empty()).map(|names| format!("dependency of {names}")));
+    facts
+}
+
+/// An image, and where its file was looked for.
+#[derive(Serialize)]
+struct SearchedImage<'a> {
+    #[serde(flatten)]
+    image: JsonImage<'a>,
+    searched: Vec<JsonSearched<'a>>,
+}
+
+impl<'a> SearchedImage<'a> {
+    fn all(listed: &'a Listed<'a>) -> Vec<SearchedImage<'a>> {
+        let one = |(image, places): (&'a Image, &'a Vec<Searched>)| SearchedImage {
+            image: JsonImage::of(image),
+            searched: places.iter().map(JsonSearched::of).collect(),
+        };
+        listed.layout.images.iter().zip(&listed.searched).map(one).collect()
+    }
 }
 
 #[derive(Serialize)]
 struct ReportImages<'a> {
     source: &'a str,
     slide: Option<String>,
-    images: Vec<JsonImage<'a>>,
+    images: Vec<SearchedImage<'a>>,
     #[serde(skip_serializing_if = "<[Check]>::is_empty")]
     checks: &'a [Check],
 }
 
-fn json(layouts: &[(String, Layout)], checks: &[Vec<Check>], out: &mut dyn Write) -> std::io::Result<()> {
+fn json(listed: &[Listed<'_>], checks: &[Vec<Check>], out: &mut dyn Write) -> std::io::Result<()> {
     #[derive(Serialize)]
     struct All<'a> {
         schema: &'static str,
         reports: Vec<ReportImages<'a>>,
     }
-    let one = |(source, layout): &'_ (String, Layout)| -> (String, Option<String>) {
-        (source.clone(), layout.slide.map(|slide| slide.to_string()))
-    };
-    let heads: Vec<(String, Option<String>)> = layouts.iter().map(one).collect();
-    let reports = heads.iter().zip(layouts).map(|((source, slide), (_, layout))| ReportImages {
-        source,
-        slide: slide.clone(),
-        images: layout.images.iter().map(JsonImage::of).collect(),
-        checks: &[],
+    let reports = listed.iter().enumerate().map(|(n, one)| ReportImages {
+        source: one.source,
+        slide: one.layout.slide.map(|slide| slide.to_string()),
+        images: SearchedImage::all(one),
+        checks: checks.get(n).map_or(&[], Vec::as_slice),
     });
-    let reports = reports.enumerate().map(|(n, report)| ReportImages { checks: checks.get(n).map_or(&[], Vec::as_slice), ..report });
     serde_json::to_writer(&mut *out, &All { schema: SCHEMA, reports: reports.collect() })?;
     out.write_all(b"\n")
 }
 
-fn ndjson(layouts: &[(String, Layout)], out: &mut dyn Write) -> std::io::Result<()> {
+fn ndjson(listed: &[Listed<'_>], out: &mut dyn Write) -> std::io::Result<()> {
     #[derive(Serialize)]
     struct Line<'a> {
         schema: &'static str,
         source: &'a str,
         #[serde(flatten)]
-        image: JsonImage<'a>,
+        image: SearchedImage<'a>,
     }
-    for (source, layout) in layouts {
-        for image in &layout.images {
-            serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, source, image: JsonImage::of(image) })?;
+    for one in listed {
+        for image in SearchedImage::all(one) {
+            serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, source: one.source, image })?;
             out.write_all(b"\n")?;
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::debuginfod::DebuginfodArgs;
+use super::sources::SourceArgs;
 use crate::group::Weight;
 use crate::model::addr::{Avma, Slide, parse_hex};
 use crate::model::capture::Capture;
@@ -37,7 +38,7 @@ pub fn format_ids() -> Vec<&'static str> {
 }
 
 /// Where symbols come from.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct SymbolArgs {
     /// The kernel's symbol file: Mach-O, vmlinux, System.map or kallsyms; ADDR is where its __TEXT lies in memory
     #[arg(short, long, value_name = "FILE[@ADDR]")]
@@ -68,12 +69,25 @@ pub struct SymbolArgs {
     /// What is fetched by build id.
     #[command(flatten)]
     pub debuginfod: DebuginfodArgs,
+    /// What `--source-map` says, where a command has it: split DWARF lies where its sources do.
+    #[arg(skip)]
+    pub maps: Vec<(String, PathBuf)>,
 }
 
 impl SymbolArgs {
     /// What the user decides about placing images.
     pub fn place_options(&self) -> PlaceOptions {
         PlaceOptions { slide: self.slide.0, allow_mismatch: self.allow_mismatch }
+    }
+
+    /// The same with what `--source-map` says about paths.
+    pub fn mapped(&self, sources: &SourceArgs) -> SymbolArgs {
+        SymbolArgs { maps: sources.maps(), ..self.clone() }
+    }
+
+    /// Whether this machine's own files are to be left alone.
+    pub fn is_local_off(&self) -> bool {
+        self.no_local || std::env::var_os("KSTACK_NO_LOCAL").is_some_and(|value| !value.is_empty() && value != "0")
     }
 
     /// Whether nothing says anything about images.
@@ -141,11 +155,15 @@ pub struct TitleArgs {
 
 impl TitleArgs {
     /// kstack's own list with the user's added.
-    pub fn skip_list(&self) -> crate::Result<SkipList> {
+    ///
+    /// # Errors
+    /// When a list of the user's cannot be read: which frames are guilty would be another answer than the one that was asked for.
+    pub fn skip_list(&self) -> Result<SkipList, Usage> {
+        let wrong = |error: crate::Error| Usage(format!("--skip-list {error}"));
         let mut list = SkipList::default();
         for path in &self.skip_lists {
-            let text = std::fs::read_to_string(path).map_err(|cause| crate::Error::io(path, cause))?;
-            list.add(path, &text)?;
+            let text = std::fs::read_to_string(path).map_err(|cause| wrong(crate::Error::io(path, cause)))?;
+            list.add(path, &text).map_err(wrong)?;
         }
         Ok(list)
     }

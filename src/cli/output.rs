@@ -11,19 +11,47 @@ use super::term;
 use crate::render::Style;
 use crate::render::frames::Idiom;
 
-/// Calls `write` with the place that the options name.
+/// Calls `write` with the place that the options name. A reader that goes away (`| head`) has seen what it wanted: then this counts as
+/// written, so that what is said about inputs and the exit status come as without it.
 ///
 /// # Errors
 /// When the file cannot be made or written; then no file is left, and an old one of that name is as it was.
 pub fn write(args: &OutputArgs, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
-    match &args.output {
-        Some(path) if path != Path::new("-") => to_file(path, write).with_context(|| format!("{}: cannot be written", path.display())),
-        _ => {
-            let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-            write(&mut out)?;
-            Ok(out.flush()?)
-        }
+    let written = match &args.output {
+        Some(path) if path != Path::new("-") => to_file(path, write).with_context(|| cannot_write(path)),
+        _ => to_stdout(write).map_err(Into::into),
+    };
+    written.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })
+}
+
+/// As [`write`] for what must arrive whole and is not for everybody: a file that its owner alone can read, or `-`.
+///
+/// # Errors
+/// As for [`write`], and when a reader goes away.
+pub fn write_private(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    match path == Path::new("-") {
+        true => to_stdout(write).context("standard output: cannot be written"),
+        false => to_file_for(path, true, write).with_context(|| cannot_write(path)),
     }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot be written", path.display())
+}
+
+fn to_stdout(write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    write(&mut out)?;
+    out.flush()
+}
+
+/// Whether somebody stopped reading.
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// The style for the place that the options name.
@@ -32,11 +60,16 @@ pub fn style(args: &OutputArgs, frames: Option<Idiom>) -> Style {
     Style { frames, colour: term::colour(&args.color, file), terminal: !file && io::stdout().is_terminal(), ..Style::default() }
 }
 
-/// Calls `write` with a new file, which takes the place of an old one once it is whole.
+/// Calls `write` with a new file, which takes the place of an old one once it is whole, and its permissions.
 ///
 /// # Errors
 /// When it cannot be made or written; then an old one is as it was.
 pub fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    to_file_for(path, false, write)
+}
+
+/// As [`to_file`]; a `private` file can be read by its owner alone, whatever an old one allowed.
+fn to_file_for(path: &Path, private: bool, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     // A device or pipe is written to as it is: with a file in the place of `/dev/null` the machine would be broken for everybody.
     if std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
         let mut out = BufWriter::new(File::options().write(true).open(path)?);
@@ -47,7 +80,7 @@ pub fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let part = part_name(path);
     let result = (|| {
-        let mut out = BufWriter::new(File::create_new(&part)?);
+        let mut out = BufWriter::new(create(&part, path, private)?);
         write(&mut out)?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         std::fs::rename(&part, path)
@@ -56,6 +89,24 @@ pub fn to_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>
         let _ = std::fs::remove_file(&part);
     }
     result
+}
+
+/// Makes `part`, which shall take the place of `path`. From its first byte on it can be read by nobody who may not read it in the end.
+#[cfg(unix)]
+fn create(part: &Path, path: &Path, private: bool) -> io::Result<File> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    const OWNER_ALONE: u32 = 0o600;
+    let old = std::fs::metadata(path).ok().filter(|about| about.is_file() && !private).map(|about| about.permissions());
+    let mode = if private || old.is_some() { OWNER_ALONE } else { 0o666 };
+    let file = File::options().write(true).create_new(true).mode(mode).open(part)?;
+    // Without the bits that would let a program run as somebody else.
+    old.map_or(Ok(()), |old| file.set_permissions(PermissionsExt::from_mode(old.mode() & 0o777)))?;
+    Ok(file)
+}
+
+#[cfg(not(unix))]
+fn create(part: &Path, _: &Path, _: bool) -> io::Result<File> {
+    File::create_new(part)
 }
 
 /// A name beside `path`, so that the rename stays on one file system.

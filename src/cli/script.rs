@@ -162,9 +162,13 @@ type Opened = (Inputs, Layout, Option<StackFacts>, Vec<Note>);
 
 fn opened(args: &Args) -> anyhow::Result<Opened> {
     let mut inputs = Inputs::open(&args.input, &args.symbols, args.needs_report(), false)?;
+    let mut placed = vec![layout(args, &inputs)];
+    if inputs.complete(&placed, &args.symbols) {
+        placed = vec![layout(args, &inputs)];
+    }
+    let layout = placed.remove(0);
     let mut notes = std::mem::take(&mut inputs.notes);
     one_report(&inputs, &mut notes);
-    let layout = layout(args, &inputs);
     notes.extend(layout.notes.iter().cloned());
     let stack = stack(args, &inputs, &layout)?;
     Ok((inputs, layout, stack, notes))

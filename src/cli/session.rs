@@ -3,7 +3,7 @@
 use rustc_hash::FxHashSet;
 
 use super::filters::FilterArgs;
-use super::inputs::Inputs;
+use super::inputs::{Inputs, UNKNOWN};
 use super::options::{InputArgs, SymbolArgs, TitleArgs};
 use super::sources::SourceArgs;
 use super::term::{self, Progress};
@@ -57,7 +57,7 @@ impl Session {
         let mut notes = std::mem::take(&mut inputs.notes);
         notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
         let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
-        notes.extend(programs.filter_map(|program| program.damage()));
+        notes.extend(programs.flat_map(|program| program.remarks()));
         let filtered = !filter.is_empty() || filters.min_count > 1;
         let mut session = Session { inputs, layouts, resolved, notes, filtered, crashes: Vec::new() };
         // Before filters: what crashed is a fact about the report, not about what is left of it.
@@ -150,10 +150,25 @@ impl Session {
         layouts
     }
 
+    /// Whether there is something to compare with: a report in a format that kstack knows, however few stacks it has.
+    pub fn is_readable(&self) -> bool {
+        self.inputs.reports.iter().any(|input| input.capture.format != UNKNOWN)
+    }
+
     /// Says what went wrong; gives back whether something could not be used.
     pub fn complain(&self, quiet: bool) -> bool {
         term::report(&self.notes, quiet)
     }
+}
+
+/// Says that a comparison is not made, and why, when one of its sides has no readable report: all of the other would be new or grown.
+pub fn incomparable<'s>(sides: impl Iterator<Item = &'s Session> + Clone, quiet: bool) -> bool {
+    if sides.clone().all(Session::is_readable) {
+        return false;
+    }
+    sides.for_each(|side| _ = side.complain(quiet));
+    term::complain("error: nothing is compared, since one side has no report that can be read");
+    true
 }
 
 impl Drop for Session {

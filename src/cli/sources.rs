@@ -34,6 +34,12 @@ impl SourceArgs {
         Style { links, ..style }
     }
 
+    /// Which beginning of a path is which directory here.
+    pub fn maps(&self) -> Vec<(String, PathBuf)> {
+        let pairs = self.source_maps.iter().filter_map(|spec| spec.split_once('='));
+        pairs.map(|(from, to)| (from.to_string(), to.into())).collect()
+    }
+
     /// What finds the sources, when `style` or the options wish for them.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, !args.no_demangle)?;
+    let mut session = Session::open(&args.input, &args.symbols.mapped(&args.sources), &args.filters, &args.titles, !args.no_demangle)?;
     let idiom = args.frames.as_deref().and_then(|name| IDIOMS.iter().find(|(id, _)| *id == name)).map(|(_, idiom)| *idiom);
     let style = args.sources.style(Style { excerpt: session.filtered, explain: !args.no_explain, ..output::style(&args.output, idiom) });
     session.show_sources(&args.sources, style)?;

@@ -1,6 +1,8 @@
 //! Colour, width, and what is said on standard error; decided once, here.
 
 use std::io::{IsTerminal, Write};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,6 +12,9 @@ use crate::render::sanitize::visible_line;
 
 /// Work that ends sooner than this shows no progress.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How often a bar that is shown moves.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Whether to colour what goes to standard output, or to a file when `file` is set.
 pub fn colour(when: &str, file: bool) -> bool {
@@ -57,36 +62,54 @@ pub fn report(notes: &[Note], quiet: bool) -> bool {
 }
 
 /// Progress on standard error, only on a terminal and only once work has lasted a while.
-pub struct Progress(ProgressBar);
+pub struct Progress {
+    bar: ProgressBar,
+    /// Shows the bar when the time has come, unless the channel closes before.
+    waiting: Option<(Sender<()>, JoinHandle<()>)>,
+}
 
 impl Progress {
     /// Work of unknown length, called `what`.
     pub fn new(what: &'static str) -> Progress {
-        if !std::io::stderr().is_terminal() {
-            return Progress(ProgressBar::hidden());
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what);
-        // The first tick, and with it the first drawing, comes after the interval.
-        bar.enable_steady_tick(PATIENCE);
-        Progress(bar)
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden()).with_message(what);
+        bar.set_style(ProgressStyle::default_spinner());
+        let waiting = std::io::stderr().is_terminal().then(|| show_later(bar.clone()));
+        Progress { bar, waiting }
     }
 
     /// `done` of `all` things are done.
     pub fn at(&self, done: u64, all: u64) {
-        if self.0.elapsed() < PATIENCE {
+        if self.bar.elapsed() < PATIENCE {
             return;
         }
-        if self.0.length().is_none() {
+        if self.bar.length().is_none() {
             let style = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}");
-            self.0.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            self.0.set_length(all);
+            self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            self.bar.set_length(all);
         }
-        self.0.set_position(done);
+        self.bar.set_position(done);
     }
+}
+
+/// Shows `bar` after a while. A bar that ticks from the beginning on is drawn at once, and work that is done in an instant flickers.
+fn show_later(bar: ProgressBar) -> (Sender<()>, JoinHandle<()>) {
+    let (end, ended) = channel();
+    let show = move || {
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.enable_steady_tick(TICK);
+        }
+    };
+    (end, std::thread::spawn(show))
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        self.0.finish_and_clear();
+        // Only then: the thread must not show what is over.
+        if let Some((end, thread)) = self.waiting.take() {
+            drop(end);
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
     }
 }

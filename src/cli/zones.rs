@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use crate::group::zones::{self, ZoneGrowth};
 use crate::render::json::{Head, SCHEMA};
-use crate::render::sanitize::visible_line;
-use crate::render::zones::{JsonZone, csv, markdown, text};
+use crate::render::zones::{csv, markdown, ndjson, titled};
 use crate::report::Report;
 
 /// Whether zones are all that the reports have.
@@ -35,31 +34,14 @@ pub fn write(reports: &[Report<'_>], format: &str, out: &mut dyn Write) -> io::R
         return writeln!(out);
     }
     for report in reports.iter().filter(|report| !report.capture.zones.is_empty()) {
-        let ranked = zones::ranked(&report.capture.zones);
         match format {
-            "ndjson" => lines(report.source, ranked, out)?,
-            "markdown" => markdown(&ranked, out)?,
-            "csv" => csv(&ranked, out)?,
-            _ => {
-                writeln!(out, "{}: {} zones", visible_line(report.source), ranked.len())?;
-                text(&ranked, out)?;
-            }
+            "ndjson" => ndjson(report, out)?,
+            "markdown" => markdown(&zones::ranked(&report.capture.zones), out)?,
+            "csv" => csv(&zones::ranked(&report.capture.zones), out)?,
+            _ => titled(report, out)?,
         }
     }
     Ok(())
-}
-
-fn lines(source: &str, ranked: Vec<zones::Suspect<'_>>, out: &mut dyn Write) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        schema: &'static str,
-        source: &'a str,
-        zone: JsonZone<'a>,
-    }
-    ranked.into_iter().try_for_each(|suspect| {
-        serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, source, zone: JsonZone::of(suspect) })?;
-        writeln!(out)
-    })
 }
 
 /// What became of the zones of both sides.

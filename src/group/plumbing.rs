@@ -21,19 +21,20 @@ pub struct NameList {
 }
 
 impl NameList {
-    /// Reads one name a line; `#` begins a comment, `*` at the end of a name stands for any rest.
+    /// Reads one name a line; `#` begins a comment, `*` at the end of a name stands for any rest. The star of Go's `(*T)` is itself.
     ///
     /// # Errors
     /// The line, from 1, that holds more than a name, or a `*` elsewhere.
     pub fn parse(text: &str) -> Result<NameList, (usize, String)> {
         let mut list = NameList::default();
+        let stars = |name: &str| name.replace("(*", "(").contains('*');
         for (at, line) in text.lines().enumerate() {
             let name = line.split('#').next().unwrap_or_default().trim();
             match name.strip_suffix('*') {
                 _ if name.is_empty() => {}
                 _ if name.contains(char::is_whitespace) => return Err((at + 1, format!("`{name}` is more than one name"))),
-                Some(begin) if !begin.contains('*') => list.begins.push(begin.to_string()),
-                None if !name.contains('*') => _ = list.exact.insert(name.to_string()),
+                Some(begin) if !stars(begin) => list.begins.push(begin.to_string()),
+                None if !stars(name) => _ = list.exact.insert(name.to_string()),
                 _ => return Err((at + 1, format!("`{name}` has a `*` before its end"))),
             }
         }

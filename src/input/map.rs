@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io::Read;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,8 +76,17 @@ const SMALL: u64 = 16 << 10;
 /// Maps a regular file; small ones, and files of `/proc`, which have no size, are read instead.
 ///
 /// # Errors
-/// When it cannot be opened or is no regular file.
+/// When it cannot be opened or is no regular file, and when one without a size has more than [`super::MAX_BYTES`].
 pub fn map(path: &Path) -> Result<Bytes> {
+    map_within(path, super::MAX_BYTES)
+}
+
+/// As [`map`], with another limit in bytes for a file that is read: what `/proc` makes up may have no end (`pagemap` has 8 bytes for each
+/// page that a process could have).
+///
+/// # Errors
+/// As for [`map`].
+pub fn map_within(path: &Path, limit: u64) -> Result<Bytes> {
     // Asked before opening: opening a FIFO would wait for a writer.
     let meta = std::fs::metadata(path).map_err(|cause| Error::io(path, cause))?;
     if meta.is_dir() {
@@ -86,12 +96,37 @@ pub fn map(path: &Path) -> Result<Bytes> {
         return Err(Error::bad(path, "is no regular file; pipe it into standard input (`-`) if it is meant"));
     }
     if meta.len() < SMALL {
-        let bytes = std::fs::read(path).map_err(|cause| Error::io(path, cause))?;
-        return Ok(Bytes::from(bytes));
+        return read_within(path, meta.len(), limit);
     }
     let file = File::open(path).map_err(|cause| Error::io(path, cause))?;
     // SAFETY: the map is read only and private. What cannot be promised is that no other process truncates the file while it is
     // mapped; such a run ends with SIGBUS, as with every tool that maps its input.
     let map = unsafe { memmap2::Mmap::map(&file) }.map_err(|cause| Error::io(path, cause))?;
     Ok(Bytes(Arc::new(Store::Mapped(map))))
+}
+
+/// Reads a file that says to have `size` bytes and may have more, up to `limit`.
+fn read_within(path: &Path, size: u64, limit: u64) -> Result<Bytes> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size + 1).unwrap_or(0));
+    let file = File::open(path).map_err(|cause| Error::io(path, cause))?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|cause| Error::io(path, cause))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::bad(path, format!("has no size and more than {limit} bytes, and is not read; copy what is meant to a file")));
+    }
+    Ok(Bytes::from(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_grows_under_its_reader_is_read_to_a_limit() {
+        let path = std::env::temp_dir().join(format!("kstack-map-{}", std::process::id()));
+        std::fs::write(&path, "12345").unwrap();
+        assert_eq!(&*read_within(&path, 0, 5).unwrap(), b"12345");
+        let refused = read_within(&path, 0, 4).unwrap_err().to_string();
+        std::fs::remove_file(&path).unwrap();
+        assert!(refused.contains("more than 4 bytes"), "{refused}");
+    }
 }

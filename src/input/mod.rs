@@ -36,6 +36,14 @@ pub fn open(path: &Path) -> Result<Source> {
     unpack::unpack(name, map::map(path)?)
 }
 
+/// As [`open`], with a limit in bytes for a file that has no size of its own, as those of `/proc`.
+///
+/// # Errors
+/// As for [`open`].
+pub fn open_within(path: &Path, limit: u64) -> Result<Source> {
+    unpack::unpack(path.display().to_string(), map::map_within(path, limit)?)
+}
+
 /// Reads standard input to its end.
 ///
 /// # Errors

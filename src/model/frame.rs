@@ -19,6 +19,8 @@ pub struct Location {
     pub column: Option<u32>,
     /// Whether this function was inlined into the next location's.
     pub inlined: bool,
+    /// Whether debug info that could tell inlined calls is missing: the line may be in a function that was inlined here.
+    pub incomplete: bool,
     /// What the source file says there, when it was asked for and is at hand.
     pub source: Option<Arc<Excerpt>>,
 }

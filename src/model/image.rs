@@ -91,6 +91,21 @@ pub enum Basis {
     Runtime,
 }
 
+impl Basis {
+    /// What JSON has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Basis::Unslid => "unslid",
+            Basis::Runtime => "runtime",
+        }
+    }
+
+    /// The one of that name.
+    pub fn by_name(name: &str) -> Option<Basis> {
+        [Basis::Unslid, Basis::Runtime].into_iter().find(|basis| basis.name() == name)
+    }
+}
+
 /// What one source says about one image. Several claims about the same image are merged by [`crate::place`].
 #[derive(Clone, Debug, Default)]
 pub struct ImageClaim {

@@ -181,8 +181,10 @@ pub struct RawFrame {
     pub notes: u32,
     /// The part of the line that a resolved frame replaces.
     pub text: Span,
-    /// The printed symbol; empty where the report has none.
+    /// The printed symbol; empty where the report has none. The underscore that Mach-O puts before every C name is not part of it.
     pub symbol: Span,
+    /// Whether that underscore stands before the symbol in the report.
+    pub underscored: bool,
     /// The printed image or module; empty where the report has none.
     pub module: Span,
     /// The build id printed after the module, 40 hex digits; empty where the report has none.

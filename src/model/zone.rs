@@ -3,7 +3,7 @@
 use super::addr::Avma;
 
 /// One zone: elements of one size, allocated from pages of its own.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Zone {
     /// Name as printed.
     pub name: String,

@@ -8,8 +8,10 @@
 //!     -                swapper/0 (0)
 //!         12
 //! ```
-//! Old versions of Python write names as `b'name'`. With `-d`, a line `--` parts the kernel's frames from the program's; without it
-//! nothing does, and all are taken for the kernel's unless they are marked. Form from bcc's `tools/*_example.txt`.
+//! Old versions of Python write names as `b'name'`. With `-d`, a line `--` parts the kernel's frames from the program's. Without it the
+//! program's begin behind the function by which system calls enter the kernel, or with a frame that has a program's address, file,
+//! demangled name or mark (`-a`: `_[k]`, `[u]`); where the heading says `by user stack`, all are. All others are taken for the kernel's.
+//! Form from bcc's `tools/*_example.txt`.
 
 use super::lex::{self, Line};
 use super::samples::{self, Offset, Samples};
@@ -93,23 +95,40 @@ fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
     let body = if value.is_some() { body[first.len()..].trim_ascii() } else { body };
     let module = body.strip_suffix(b"]").and_then(|rest| memchr::memmem::rfind(rest, b" [").map(|at| (&rest[..at], &rest[at + 2..])));
     let (word, module) = module.map_or((body, None), |(word, module)| (word, Some(module)));
-    let marked = word.strip_suffix(b"_[k]").or(word.strip_suffix(b" [k]"));
-    let word = marked.unwrap_or(word);
+    let mark = |end: &[u8], kernel| word.strip_suffix(end).map(|word| (word, kernel));
+    let marked = mark(b"_[k]", true).or(mark(b" [k]", true)).or(mark(b"_[u]", false)).or(mark(b" [u]", false));
+    let word = marked.map_or(word, |(word, _)| word);
     if word.contains(&b' ') && !word.contains(&b'(') && !word.contains(&b'<') {
         return None;
     }
     let mut frame = samples::symbol(line, word, Offset::Hex)?;
-    let kernel = match (module, value) {
-        (Some(b"kernel" | b"k"), _) => Some(true),
-        (Some(module), _) => {
+    let by_address = value.map(|value| value >= samples::KERNEL);
+    let kernel = match module {
+        Some(b"kernel" | b"k") => Some(true),
+        Some(b"u") => Some(false),
+        Some(module) => {
             frame.module = atos::span(line, module);
-            None
+            by_address.or(is_library(module).then_some(false))
         }
-        (None, value) => value.map(|value| value >= samples::KERNEL),
+        None => by_address.or(samples::is_programs(word).then_some(false)),
     };
     frame.address = value.map(crate::model::addr::Avma);
     frame.location = place.map_or(Span::default(), |place| atos::span(line, place));
-    Some((frame, kernel.or(marked.map(|_| true))))
+    Some((frame, marked.map(|(_, kernel)| kernel).or(kernel)))
+}
+
+/// `libc-2.31.so`, `ld-linux-x86-64.so.2`: modules of the kernel are named without an ending.
+fn is_library(module: &[u8]) -> bool {
+    module.ends_with(b".so") || memchr::memmem::find(module, b".so.").is_some()
+}
+
+/// The functions by which system calls enter the kernel: what follows them called it (arch/x86/entry, arch/arm64/kernel/entry.S,
+/// arch/arm/kernel/entry-common.S; 3.10 to 6.17).
+fn is_entry(function: &[u8]) -> bool {
+    const BEGIN: &[&[u8]] = &[b"entry_SYSCALL_64", b"entry_SYSENTER_", b"entry_INT80_"];
+    const WHOLE: &[&[u8]] =
+        &[b"system_call_fastpath", b"el0t_64_sync", b"el0t_32_sync", b"el0_sync", b"el0_svc_naked", b"ret_fast_syscall"];
+    BEGIN.iter().any(|begin| function.starts_with(begin)) || WHOLE.contains(&function)
 }
 
 #[derive(Default)]
@@ -118,6 +137,8 @@ struct Reader {
     owner: Option<(String, i64)>,
     /// The kernel's frames are over.
     below: bool,
+    /// The heading says that there are none.
+    user_only: bool,
 }
 
 impl Reader {
@@ -128,12 +149,19 @@ impl Reader {
             let (process, pid) = self.owner.take().unzip();
             self.samples.close(Stack { process, pid, count, ..Stack::default() });
             self.below = false;
+        } else if is_heading(line.bytes) {
+            self.user_only = memchr::memmem::find(line.bytes, b" by user stack").is_some();
         } else if matches!(line.bytes.trim_ascii(), b"--") {
-            self.below = self.samples.is_open();
+            // Where the kernel has no frames, it is the first line of the stack.
+            self.below = self.samples.is_open() || line.bytes.starts_with(b" ");
         } else if !self.samples.note(line)
             && let Some((frame, kernel)) = frame(line.bytes)
         {
-            self.samples.push(line, frame, kernel.unwrap_or(true) && !self.below);
+            // Kernel frames come first: behind one that is the program's all are.
+            self.below |= kernel == Some(false);
+            let function = frame.symbol.of(line.bytes, 0);
+            self.samples.push(line, frame, kernel.unwrap_or(!self.user_only) && !self.below);
+            self.below |= is_entry(function);
         }
     }
 }
@@ -155,6 +183,36 @@ mod tests {
             .collect();
         assert_eq!(seen, [(12, Some("txg sync"), Some(257), 2, 1), (7, Some("swapper/0"), Some(0), 1, 0)]);
         assert_eq!(capture.stacks[0].frames[0].offset, Some(0x63));
+    }
+
+    /// For each stack the kernel's functions and the program's, innermost first.
+    fn sides(text: &str) -> Vec<(String, String)> {
+        let capture = Bcc.parse(text.as_bytes());
+        let name = |frame: &RawFrame| lex::text(frame.symbol.of(text.as_bytes(), frame.line_start));
+        let names = |frames: &[RawFrame]| frames.iter().map(name).collect::<Vec<_>>().join(" ");
+        capture.stacks.iter().map(|stack| (names(&stack.frames), names(&stack.user_frames))).collect()
+    }
+
+    #[test]
+    fn whose_a_frame_is_says_the_entry_the_mark_the_file_or_the_heading() {
+        let stack =
+            |frames: &str| format!("{}    -                dd (7)\n        1\n\n", frames.replace(' ', "\n    ").trim_start_matches('\n'));
+        let is = |kernel: &str, user: &str| (kernel.to_string(), user.to_string());
+        let both = "Sampling at 49 Hertz of all threads by user + kernel stack... Hit Ctrl-C to end.\n\n";
+        for (frames, want) in [
+            (" ksys_write entry_SYSCALL_64_after_hwframe write main\n", is("ksys_write entry_SYSCALL_64_after_hwframe", "write main")),
+            (" a_[k] b_[u] c\n", is("a", "b c")),
+            (" schedule std::run(int) start\n", is("schedule", "std::run(int) start")),
+            (" -- main\n", is("", "main")),
+        ] {
+            assert_eq!(sides(&format!("{both}{}", stack(frames))), [want], "{frames}");
+        }
+        let library = "    schedule\n    read [libc-2.31.so]\n    main [dd]\n    -                dd (7)\n        1\n";
+        assert_eq!(sides(&format!("{both}{library}")), [is("schedule", "read main")]);
+        let module = "    zio_wait [zfs]\n    kthread\n    -                z (7)\n        1\n";
+        assert_eq!(sides(&format!("{both}{module}")), [is("zio_wait kthread", "")]);
+        let user = both.replace("user + kernel", "user");
+        assert_eq!(sides(&format!("{user}{}", stack(" read main\n"))), [is("", "read main")]);
     }
 
     #[test]

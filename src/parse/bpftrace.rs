@@ -12,8 +12,14 @@
 //! ]: 3
 //! ```
 //! Offsets are decimal (bpftrace's reference guide); `kstack(perf)` puts the address in front, `kstack(raw)` writes nothing else. Nothing
-//! says whether a stack is `kstack` or `ustack`: the first of a key is taken for the kernel's unless its addresses or files are a
-//! program's, the second for the program's.
+//! in a map says whether a stack is `kstack` or `ustack`. In this order it is told by
+//!
+//! - addresses, files and demangled names of any of its frames: all frames of a stack are of one side;
+//! - the command, where it was pasted too: `@[ustack, kstack] = count()`;
+//! - the name of the map, `@ustack[`;
+//! - its place: the first stack of a key is the kernel's, the others are the program's.
+
+use rustc_hash::FxHashMap;
 
 use super::lex::{self, Line};
 use super::samples::{self, Offset, Samples};
@@ -52,7 +58,7 @@ impl Format for Bpftrace {
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader = Reader::default();
+        let mut reader = Reader { declared: declared(text), ..Reader::default() };
         for line in lex::lines(text) {
             reader.line(&line);
         }
@@ -74,6 +80,42 @@ fn closes(line: &[u8]) -> Option<(&[u8], u64)> {
     let at = memchr::memmem::rfind(line, b"]:")?;
     let value = line[at + 2..].trim_ascii();
     Some((&line[..at], lex::decimal(value)?)).filter(|_| !line.starts_with(b"@"))
+}
+
+/// For the maps that a command in `text` fills, whether each stack of their keys is the kernel's. What two commands say differently is
+/// no help.
+fn declared(text: &[u8]) -> FxHashMap<Vec<u8>, Vec<bool>> {
+    let mut maps: FxHashMap<Vec<u8>, Vec<bool>> = FxHashMap::default();
+    for line in lex::lines(text).filter(|line| memchr::memmem::find(line.bytes, b"stack").is_some() && opens(line.bytes).is_none()) {
+        for at in memchr::memchr_iter(b'@', line.bytes) {
+            let Some((name, sides)) = assigned(&line.bytes[at + 1..]) else { continue };
+            let known = maps.entry(name.to_vec()).or_insert_with(|| sides.clone());
+            if *known != sides {
+                known.clear();
+            }
+        }
+    }
+    maps
+}
+
+/// The name and the stacks of `NAME[comm, ustack, kstack(3)] = `.
+fn assigned(text: &[u8]) -> Option<(&[u8], Vec<bool>)> {
+    const LONGEST: usize = 400;
+    let text = &text[..text.len().min(LONGEST)];
+    let open = memchr::memchr(b'[', text)?;
+    let close = open + memchr::memchr(b']', &text[open..])?;
+    let set = text[close + 1..].trim_ascii_start();
+    if !(set.starts_with(b"=") || set.starts_with(b"++")) || !text[..open].iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_') {
+        return None;
+    }
+    let side = |word: &[u8]| match word {
+        b"kstack" => Some(true),
+        b"ustack" => Some(false),
+        _ => None,
+    };
+    let words = text[open + 1..close].split(|b| !(b.is_ascii_alphanumeric() || *b == b'_'));
+    let sides: Vec<bool> = words.filter_map(side).collect();
+    (!sides.is_empty()).then_some((&text[..open], sides))
 }
 
 /// Reads a frame, and whose it is if it says.
@@ -105,7 +147,8 @@ fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
         let name = file.strip_prefix(b"[").and_then(|name| name.strip_suffix(b"]")).unwrap_or(file);
         frame.module = if name == b"unknown" || name.starts_with(b"kernel") { frame.module } else { atos::span(line, name) };
     }
-    let kernel = value.map(|value| value >= samples::KERNEL).or(path.map(|_| false));
+    let program = path.is_some() || samples::is_programs(word);
+    let kernel = value.map(|value| value >= samples::KERNEL).or(program.then_some(false));
     Some((frame, kernel))
 }
 
@@ -116,8 +159,14 @@ struct Reader {
     name: Option<String>,
     /// Keys that are no stacks.
     keys: Vec<String>,
+    /// What commands say of the maps.
+    declared: FxHashMap<Vec<u8>, Vec<bool>>,
     /// How many stacks of the key are over.
-    parts: u32,
+    parts: usize,
+    /// Whose the stack is, when one of its frames told.
+    side: Option<bool>,
+    /// How many of its frames were taken as is usual, because none had told.
+    untold: usize,
     /// Line where the key began.
     start: u32,
 }
@@ -126,7 +175,8 @@ impl Reader {
     fn line(&mut self, line: &Line<'_>) {
         if let Some((name, keys)) = opens(line.bytes) {
             self.close(0);
-            (self.open, self.parts, self.start) = (true, 0, line.number);
+            (self.open, self.start) = (true, line.number);
+            self.part(0);
             self.name = (!name.is_empty()).then(|| format!("@{}", lex::text(name)));
             self.take(keys);
         } else if !self.open {
@@ -135,13 +185,44 @@ impl Reader {
             self.close(count);
             self.open = false;
         } else if line.bytes.starts_with(b",") || line.bytes.trim_ascii_end().ends_with(b",") {
-            self.parts += u32::from(self.samples.is_open());
+            // Of a stack without frames its comma is left.
+            let over = line.bytes.starts_with(b",") || self.samples.is_open();
+            self.part(self.parts + usize::from(over));
             self.take(line.bytes);
         } else if !self.samples.note(line)
             && let Some((frame, kernel)) = frame(line.bytes)
         {
-            self.samples.push(line, frame, kernel.unwrap_or(self.parts == 0 && !self.samples.has_user()));
+            self.frame(line, frame, kernel);
         }
+    }
+
+    /// Begins a stack of the key.
+    fn part(&mut self, number: usize) {
+        (self.parts, self.side, self.untold) = (number, None, 0);
+    }
+
+    fn frame(&mut self, line: &Line<'_>, frame: RawFrame, says: Option<bool>) {
+        let usual = self.usual();
+        if let (Some(kernel), None) = (says, self.side) {
+            self.side = says;
+            if kernel != usual {
+                self.samples.turn(self.untold, kernel);
+            }
+        }
+        self.untold += 1;
+        self.samples.push(line, frame, says.or(self.side).unwrap_or(usual));
+    }
+
+    /// Whose a stack is of which no frame tells.
+    fn usual(&self) -> bool {
+        let name = self.name.as_deref().unwrap_or_default().trim_start_matches('@');
+        let declared = self.declared.get(name.as_bytes()).and_then(|sides| sides.get(self.parts)).copied();
+        let named = || match (name.contains("kstack"), name.contains("ustack")) {
+            (true, false) => Some(true),
+            (false, true) => Some(false),
+            _ => None,
+        };
+        declared.or_else(named).unwrap_or(self.parts == 0)
     }
 
     /// Keeps keys between commas.
@@ -182,6 +263,51 @@ mod tests {
             .collect();
         assert_eq!(seen, [(12, None, None, 2, 0), (3, Some("iperf"), Some(7), 1, 1), (5, Some("two words"), None, 1, 1)]);
         assert_eq!(capture.stacks[0].frames[0].offset, Some(1308));
+    }
+
+    /// For each stack the kernel's functions and the program's, innermost first.
+    fn sides(text: &str) -> Vec<(String, String)> {
+        let capture = Bpftrace.parse(text.as_bytes());
+        let name = |frame: &RawFrame| match frame.symbol.of(text.as_bytes(), frame.line_start) {
+            b"" => frame.address.map_or(String::new(), |address| address.to_string()),
+            name => lex::text(name),
+        };
+        let names = |frames: &[RawFrame]| frames.iter().map(name).collect::<Vec<_>>().join(" ");
+        capture.stacks.iter().map(|stack| (names(&stack.frames), names(&stack.user_frames))).collect()
+    }
+
+    fn is(kernel: &str, user: &str) -> (String, String) {
+        (kernel.to_string(), user.to_string())
+    }
+
+    #[test]
+    fn one_frame_tells_of_its_whole_stack() {
+        let low = "@[\n    read+18\n    0x55d0c0a01000\n    main+4\n]: 2\n";
+        assert_eq!(sides(low), [is("", "read 0x55d0c0a01000 main")]);
+        let demangled = "@[\n    write+18\n    std::foo(int)+7\n]: 2\n";
+        assert_eq!(sides(demangled), [is("", "write std::foo(int)")]);
+        let turned = "@[\n    read+18 (/lib/libc.so.6)\n, \n    schedule+1\n    0xffffffff8103ce3b\n]: 2\n";
+        assert_eq!(sides(turned), [is("schedule 0xffffffff8103ce3b", "read")]);
+        let capture = Bpftrace.parse(turned.as_bytes());
+        assert_eq!(capture.stacks[0].frames[0].lookup, crate::model::stack::Lookup::Exact);
+    }
+
+    #[test]
+    fn commands_and_names_of_maps_tell_too() {
+        let maps = "@[\n    read+18\n, \n    schedule+1\n]: 2\n@s[dd, \n    a+1\n]: 1\n";
+        assert_eq!(sides(maps), [is("read", "schedule"), is("a", "")]);
+        let command = "# bpftrace -e 'profile:hz:99 { @[ustack(5), kstack] = count(); @s[comm, ustack] = sum(args.x); }'\n";
+        assert_eq!(sides(&format!("{command}{maps}")), [is("schedule", "read"), is("", "a")]);
+        // Two that differ say nothing.
+        let both = format!("{command}# bpftrace -e 'p {{ @[kstack, ustack]++ }}'\n{maps}");
+        assert_eq!(sides(&both)[0], is("read", "schedule"));
+        assert_eq!(sides("@ustacks[\n    read+18\n]: 2\n@kstack[\n    read+18\n]: 2\n"), [is("", "read"), is("read", "")]);
+    }
+
+    #[test]
+    fn a_stack_without_frames_keeps_its_place() {
+        assert_eq!(sides("@[\n, \n    main+20\n]: 3\n"), [is("", "main")]);
+        assert_eq!(sides("@[\n    f+20\n, \n]: 3\n"), [is("f", "")]);
     }
 
     #[test]

@@ -61,6 +61,7 @@ impl Words {
             offset: self.offset,
             text: span(&self.text),
             symbol: span(&symbol),
+            underscored,
             module: span(&self.module),
             reliable: true,
             ..RawFrame::default()

@@ -144,6 +144,7 @@ impl Panic {
     /// The stacks, with what can only be known when all frames are there: the panic's own, what stands beside it, the others.
     pub fn finish(mut self, text: &[u8], arch: Option<Arch>) -> Vec<Stack> {
         self.entered(text, arch);
+        self.fault_in_backtrace();
         let mut others: Vec<Stack> = self.cores.into_iter().chain(self.others).collect();
         others.sort_by_key(|stack| stack.line);
         let stacks = [self.crash, self.aside].into_iter().chain(others);
@@ -152,6 +153,19 @@ impl Panic {
             stacks.iter_mut().filter(|stack| !stack.aside).for_each(split_user);
         }
         stacks
+    }
+
+    /// A fault that the backtrace runs through is a frame of it already; the words that tell of it then stand beside.
+    fn fault_in_backtrace(&mut self) {
+        let mut frames = self.crash.frames.iter();
+        let Some(fault) = frames.next().copied().filter(|frame| frame.role == Role::Fault) else { return };
+        if !frames.any(|frame| frame.address == fault.address) {
+            return;
+        }
+        self.crash.frames.remove(0);
+        let at = self.aside.frames.partition_point(|frame| (frame.line_start, frame.text.start) < (fault.line_start, fault.text.start));
+        self.aside.frames.insert(at, RawFrame { role: Role::Call, ..fault });
+        self.aside.line = self.aside.frames[0].line;
     }
 
     /// Marks the frames behind an exception's entry.

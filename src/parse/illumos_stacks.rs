@@ -22,12 +22,13 @@ use memchr::memmem;
 
 use super::debugger_parts::Collector;
 use super::illumos_line::{self, Form};
+use super::illumos_panic::{Messages, panic};
 use super::lex::{self, Line};
 use super::{Confidence, Format, Holds};
 use crate::model::addr::Arch;
-use crate::model::capture::{Capture, Headline, Os};
+use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim};
-use crate::model::stack::{Lookup, RawFrame, Role, Span, Stack, StackKind};
+use crate::model::stack::{Lookup, RawFrame, Role, Stack, StackKind};
 
 /// The format.
 pub struct IllumosStacks;
@@ -69,9 +70,9 @@ impl Format for IllumosStacks {
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader =
-            Reader { text, stacks: Collector::default(), traps: None, listed: false, images: Vec::new(), headlines: Vec::new() };
+        let mut reader = Reader { text, ..Reader::default() };
         lex::lines(text).for_each(|line| reader.line(&line));
+        reader.messages.missed();
         Capture {
             format: self.id(),
             os: Some(Os::Illumos),
@@ -80,7 +81,7 @@ impl Format for IllumosStacks {
             kernel_name: Some(KERNEL.to_string()),
             stacks: reader.stacks.finish(),
             images: reader.images,
-            headlines: reader.headlines,
+            headlines: reader.messages.headlines,
             ..Capture::default()
         }
     }
@@ -92,6 +93,7 @@ fn is_heading(line: &Line<'_>) -> bool {
     panic(text).is_some() || is_group_heading(text) || found(line).is_some() || is_list_heading(text)
 }
 
+#[derive(Default)]
 struct Reader<'t> {
     text: &'t [u8],
     stacks: Collector,
@@ -100,7 +102,9 @@ struct Reader<'t> {
     /// Whether the latest headings were those of `::threadlist`.
     listed: bool,
     images: Vec<ImageClaim>,
-    headlines: Vec<Headline>,
+    messages: Messages,
+    /// Whether mdb said what its crash dump is of: the stack that it shows next is the panic's.
+    dumped: bool,
 }
 
 impl Reader<'_> {
@@ -113,16 +117,17 @@ impl Reader<'_> {
             self.group(stack);
         } else if let Some(stack) = found(line) {
             self.found(stack);
-        } else if let Some(stack) = panic(text) {
-            self.headlines.push(Headline {
-                line: line.number,
-                line_start: line.start,
-                text: Span { start: at as u32, end: line.bytes.len() as u32 },
-            });
-            self.stacks.open(Stack { line: line.number, ..stack });
+        } else if let Some((stack, message)) = panic(text) {
+            let title = self.messages.panic(line, at + message);
+            self.stacks.open(Stack { line: line.number, title, ..stack });
+        } else if self.messages.status(line, at) {
+            self.stacks.close();
+            self.dumped = true;
         } else if let Some(stack) = listed(line).filter(|_| self.listed) {
             self.stacks.close();
             self.traps = Some(stack);
+        } else if let Some(title) = self.messages.message(line, at) {
+            self.stacks.heading().into_iter().for_each(|stack| stack.title = Some(title.clone()));
         } else {
             self.other(text);
         }
@@ -148,6 +153,10 @@ impl Reader<'_> {
         let begins = self.stacks.frames().is_empty() && self.stacks.heading().is_none();
         if begins && form == Form::Plain {
             return;
+        }
+        self.messages.missed();
+        if begins && std::mem::take(&mut self.dumped) {
+            self.stacks.open(Stack { kind: StackKind::Crash, line: frame.line, count: 1, ..Stack::default() });
         }
         let above = self.stacks.frames().iter().rev().find(|frame| frame.role != Role::Inline);
         if above.is_some_and(|above| is_trap(above.symbol.of(text, above.line_start))) {
@@ -185,24 +194,6 @@ impl Reader<'_> {
 /// The functions that a trap or an interrupt enters the kernel by (usr/src/uts/intel/ml/exception.s, i86pc/ml/interrupt.s).
 fn is_trap(symbol: &[u8]) -> bool {
     matches!(symbol, b"_cmntrap" | b"cmntrap" | b"cmntrap_pushed" | b"_interrupt" | b"cmnint")
-}
-
-/// `panic[cpu3]/thread=fffffe000f4a3c20: MESSAGE`.
-fn panic(text: &[u8]) -> Option<Stack> {
-    // Syslog keeps the carriage return in front, as `^M`.
-    let rest = text.trim_ascii_start();
-    let rest = rest.strip_prefix(b"panic[cpu").or_else(|| Some(&rest[memmem::find(rest, b"^Mpanic[cpu")? + 11..]))?;
-    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-    let thread = rest[digits..].strip_prefix(b"]/thread=")?;
-    let end = thread.iter().position(|b| !b.is_ascii_hexdigit()).unwrap_or(thread.len());
-    lex::bare_hex(&thread[..end])?;
-    Some(Stack {
-        kind: StackKind::Crash,
-        cpu: lex::decimal(&rest[..digits]).and_then(|cpu| u32::try_from(cpu).ok()),
-        tid: Some(lex::text(&thread[..end])),
-        count: 1,
-        ..Stack::default()
-    })
 }
 
 fn is_group_heading(text: &[u8]) -> bool {

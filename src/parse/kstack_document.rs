@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::kstack_code::JsonCode;
 use super::kstack_locks::{JsonLock, JsonTask, JsonWait};
+use super::kstack_zones::JsonZone;
 
 pub type Counts = BTreeMap<String, u64>;
 
@@ -24,10 +25,15 @@ pub struct Document<'t> {
     pub arch: Option<String>,
     pub kernel_version: Option<String>,
     pub slide: Option<String>,
+    pub addresses: Option<String>,
     #[serde(default)]
     pub tasks_with_locks: Vec<JsonTask>,
     #[serde(default)]
+    pub zones: Vec<JsonZone>,
+    #[serde(default)]
     pub images: Vec<Image>,
+    // One zone.
+    pub zone: Option<JsonZone>,
     #[serde(borrow)]
     pub stack: Option<JsonStack<'t>>,
     // One group.
@@ -56,10 +62,13 @@ pub struct Head<'t> {
     pub arch: Option<String>,
     pub kernel_version: Option<String>,
     pub slide: Option<String>,
+    pub addresses: Option<String>,
     pub title: Option<String>,
     pub guilty: Option<JsonGuilty>,
     #[serde(default)]
     pub tasks_with_locks: Vec<JsonTask>,
+    #[serde(default)]
+    pub zones: Vec<JsonZone>,
     #[serde(default)]
     pub images: Vec<Image>,
     #[serde(default, borrow)]
@@ -74,6 +83,7 @@ pub struct Group<'t> {
     pub title: Option<String>,
     pub blamed: Option<JsonBlamed>,
     pub os: Option<String>,
+    pub addresses: Option<String>,
     #[serde(default)]
     pub states: Counts,
     #[serde(default)]
@@ -123,6 +133,8 @@ pub struct Image {
     pub uuid: Option<String>,
     pub load_address: Option<String>,
     pub size: Option<u64>,
+    pub exec_address: Option<String>,
+    pub exec_size: Option<u64>,
     #[serde(default)]
     pub kernel: bool,
 }
@@ -166,6 +178,8 @@ pub struct JsonFrame<'t> {
     pub module: Option<&'t RawValue>,
     #[serde(borrow)]
     pub symbol: Option<&'t RawValue>,
+    #[serde(default)]
+    pub underscored: bool,
     pub offset: Option<u64>,
     pub image_offset: Option<u64>,
     pub size: Option<u64>,

@@ -5,11 +5,12 @@
 //! {"schema":"kstack/1","source":"dmesg.txt",…,"images":[…],"stack":{…},"warnings":[]}                    symbolicate --format ndjson
 //! {"schema":"kstack/1","reports":[…],"groups":[…],"warnings":[]}                                         group --format json
 //! {"schema":"kstack/1","fingerprint":"k1:…","count":3,…,"frames":[…]}                                    group --format ndjson
+//! {"schema":"kstack/1","source":"zprint.txt","os":"darwin","zone":{…}}                                    zones, of either ndjson
 //! ```
 //! Lines of different runs may follow each other, and blanks may stand between tokens (`jq`). Stacks of one source become one report;
 //! groups become stacks that count. A line that is damaged is passed over and said.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::value::RawValue;
 
 use super::kstack_code;
@@ -17,6 +18,7 @@ use super::kstack_document::{
     Counts, Document, Group, Head, Image, JsonBlamed, JsonFrame, JsonGuilty, JsonLocation, JsonMember, JsonStack,
 };
 use super::kstack_locks::{annotations, task};
+use super::kstack_zones::{JsonZone, zone};
 use super::{Confidence, Format, Holds, Part, lex};
 use crate::model::addr::{Arch, Avma, Slide, Svma, parse_hex};
 use crate::model::capture::{Capture, Os};
@@ -25,6 +27,7 @@ use crate::model::frame::{Answer, Location, SymbolHit, Trust};
 use crate::model::group::{Member, Tally};
 use crate::model::image::{Basis, ImageClaim, ImageId};
 use crate::model::stack::{Known, Lookup, RawFrame, Role, Span, Stack, StackKind};
+use crate::model::zone::Zone;
 use crate::note::Note;
 
 /// The format.
@@ -90,9 +93,11 @@ struct Reader<'t> {
     text: &'t [u8],
     parts: Vec<Part>,
     /// The part of each source and system.
-    index: FxHashMap<(Option<String>, Option<String>), usize>,
+    index: FxHashMap<(Option<String>, Option<String>, Option<String>), usize>,
     /// For each part, the answers that are there already.
     facts: Vec<FxHashMap<Fact, Known>>,
+    /// For each part, the zones that are there already: older versions repeat them with every stack.
+    zones: Vec<FxHashSet<Zone>>,
     notes: Vec<Note>,
 }
 
@@ -102,22 +107,43 @@ impl<'t> Reader<'t> {
             let text = format!("is {}, which this version does not know; only what kstack/1 has is read", document.schema);
             self.note(text);
         }
-        for head in document.reports.into_iter().filter(|head| document.groups.is_empty() || !head.stacks.is_empty()) {
-            self.report(head);
+        for mut head in document.reports {
+            head.addresses = head.addresses.or_else(|| slid(head.slide.as_deref()));
+            self.zones([&head.source, &head.os, &head.addresses], std::mem::take(&mut head.zones));
+            // Of groups the reports have but heads.
+            if document.groups.is_empty() || !head.stacks.is_empty() {
+                self.report(head);
+            }
         }
+        self.zones([&document.source, &document.os, &document.addresses], document.zone.into_iter().chain(document.zones).collect());
         if !document.tasks_with_locks.is_empty() && document.stack.is_none() {
-            let part = self.part(None, document.groups.first().map_or(document.os.clone(), |group| group.os.clone()));
+            let first = document.groups.first().map(|group| (group.os.clone(), group.addresses.clone()));
+            let (os, addresses) = first.unwrap_or_else(|| (document.os.clone(), document.addresses.clone()));
+            let part = self.part(None, os, addresses);
             self.parts[part].capture.tasks_with_locks.extend(std::mem::take(&mut document.tasks_with_locks).into_iter().map(task));
         }
         for group in document.groups {
             self.group(group);
         }
         if let Some(stack) = document.stack {
-            let Document { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, .. } = document;
-            self.report(Head { source, os, arch, kernel_version, slide, title, guilty, tasks_with_locks, images, stacks: vec![stack] });
+            let Document { source, os, arch, kernel_version, slide, addresses, title, guilty, tasks_with_locks, images, .. } = document;
+            self.report(Head {
+                source,
+                os,
+                arch,
+                kernel_version,
+                slide,
+                addresses,
+                title,
+                guilty,
+                tasks_with_locks,
+                zones: Vec::new(),
+                images,
+                stacks: vec![stack],
+            });
         } else if let Some(frames) = document.frames {
-            let Document { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, .. } = document;
-            self.group(Group { count, bytes, kind, title, blamed, os, states, wait_channels, processes, members, frames });
+            let Document { count, bytes, kind, title, blamed, os, addresses, states, wait_channels, processes, members, .. } = document;
+            self.group(Group { count, bytes, kind, title, blamed, os, addresses, states, wait_channels, processes, members, frames });
         }
     }
 
@@ -136,36 +162,54 @@ impl<'t> Reader<'t> {
 
     fn finish(mut self) -> Vec<Part> {
         if self.parts.is_empty() {
-            self.part(None, None);
+            self.part(None, None, None);
         }
         self.parts[0].capture.notes = self.notes;
+        // They were written by rank.
+        self.parts.iter_mut().for_each(|part| part.capture.zones.sort_by_key(|zone| zone.line));
         self.parts
     }
 
-    /// The part for a source and system.
-    fn part(&mut self, source: Option<String>, os: Option<String>) -> usize {
-        let (parts, facts) = (&mut self.parts, &mut self.facts);
-        *self.index.entry((source, os)).or_insert_with_key(|(source, os)| {
+    /// The part for a source, its system, and what is said of its addresses.
+    fn part(&mut self, source: Option<String>, os: Option<String>, addresses: Option<String>) -> usize {
+        let (parts, facts, zones) = (&mut self.parts, &mut self.facts, &mut self.zones);
+        *self.index.entry((source, os, addresses)).or_insert_with_key(|(source, os, addresses)| {
             let os = os.as_deref().and_then(Os::by_name);
-            let capture = Capture { format: KstackJson.id(), os, listed: true, ..Capture::default() };
+            let basis = addresses.as_deref().and_then(Basis::by_name);
+            let capture = Capture { format: KstackJson.id(), os, basis, listed: true, ..Capture::default() };
             parts.push(Part { source: source.clone(), capture, ..Part::default() });
             facts.push(FxHashMap::default());
+            zones.push(FxHashSet::default());
             parts.len() - 1
         })
     }
 
+    /// Takes the zones of a report, each once.
+    fn zones(&mut self, [source, os, addresses]: [&Option<String>; 3], list: Vec<JsonZone>) {
+        if list.is_empty() {
+            return;
+        }
+        let part = self.part(source.clone(), os.clone(), addresses.clone());
+        for zone in list.into_iter().map(zone) {
+            if self.zones[part].insert(zone.clone()) {
+                self.parts[part].capture.zones.push(zone);
+            }
+        }
+    }
+
     fn report(&mut self, head: Head<'t>) {
-        let part = self.part(head.source, head.os);
+        let slide = head.slide.as_deref().and_then(parse_hex);
+        let part = self.part(head.source, head.os, head.addresses.or_else(|| slid(head.slide.as_deref())));
         let capture = &mut self.parts[part].capture;
-        let slid = head.slide.as_deref().and_then(parse_hex).map(Slide);
-        capture.slide = capture.slide.or(slid);
+        capture.slide = capture.slide.or(slide.map(Slide).filter(|_| capture.basis == Some(Basis::Runtime)));
         capture.arch = capture.arch.or(head.arch.as_deref().and_then(Arch::by_name));
         capture.kernel_version = capture.kernel_version.take().or(head.kernel_version);
         capture.crash = capture.crash.take().or(crash(head.title, head.guilty));
         capture.tasks_with_locks.extend(head.tasks_with_locks.into_iter().map(task));
         for image in head.images {
             if !capture.images.iter().any(|known| known.name == image.name) {
-                capture.images.push(claim(image));
+                let basis = capture.basis.unwrap_or(Basis::Runtime);
+                capture.images.push(ImageClaim { basis, ..claim(image) });
             }
         }
         for stack in head.stacks {
@@ -200,7 +244,7 @@ impl<'t> Reader<'t> {
 
     /// A group is a stack that many threads share. What its members have in common stays known of it.
     fn group(&mut self, group: Group<'t>) {
-        let part = self.part(None, group.os);
+        let part = self.part(None, group.os, group.addresses);
         let one = |member: JsonMember| Member {
             source: member.source,
             stack: member.stack,
@@ -232,14 +276,17 @@ impl<'t> Reader<'t> {
     }
 
     fn frame(&mut self, part: usize, frame: JsonFrame<'t>) -> RawFrame {
-        let (symbol, module) = (self.span(frame.symbol), self.span(frame.module));
+        let (text, module) = (self.span(frame.symbol), self.span(frame.module));
+        let underscored = frame.underscored && text.of(self.text, 0).starts_with(b"_");
+        let symbol = Span { start: text.start + u32::from(underscored), ..text };
         RawFrame {
             address: frame.address.as_deref().and_then(parse_hex).map(Avma),
             offset: frame.offset.or(frame.image_offset),
             size: frame.size,
             line: frame.line.unwrap_or(1),
-            text: symbol,
+            text,
             symbol,
+            underscored,
             module,
             role: frame.role.as_deref().and_then(Role::by_name).unwrap_or_default(),
             lookup: if frame.exact { Lookup::Exact } else { Lookup::Return },
@@ -259,7 +306,10 @@ impl<'t> Reader<'t> {
 
     /// What the earlier run found out about a frame, each fact once.
     fn known(&mut self, part: usize, frame: JsonFrame<'t>) -> Option<Known> {
-        let symbol = frame.symbol.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())?;
+        let mut symbol = frame.symbol.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok())?;
+        if frame.underscored && symbol.starts_with('_') {
+            symbol.remove(0);
+        }
         let trust = frame.trust.unwrap_or_default();
         let fact = (symbol, frame.offset, frame.size, trust, frame.locations);
         if let Some(known) = self.facts[part].get(&fact) {
@@ -311,16 +361,23 @@ fn answer((symbol, offset, size, trust, locations): &Fact) -> Answer {
     }
 }
 
+/// What a slide says of the addresses: one that is no zero is stated of run-time addresses alone.
+fn slid(slide: Option<&str>) -> Option<String> {
+    slide.and_then(parse_hex).filter(|slide| *slide != 0).map(|_| Basis::Runtime.name().to_string())
+}
+
 fn claim(image: Image) -> ImageClaim {
+    let address = |text: &Option<String>| text.as_deref().and_then(parse_hex).map(Avma);
     let id = image.uuid.as_deref().and_then(|id| ImageId::parse(id).or_else(|| ImageId::parse_build(id.as_bytes())));
     ImageClaim {
         name: image.name,
         version: image.version,
         id,
-        load: image.load_address.as_deref().and_then(parse_hex).map(Avma),
+        load: address(&image.load_address),
         size: image.size,
+        exec: address(&image.exec_address),
+        exec_size: image.exec_size,
         kernel: image.kernel,
-        basis: Basis::Runtime,
         line: 1,
         ..ImageClaim::default()
     }

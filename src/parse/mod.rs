@@ -48,9 +48,16 @@ pub mod folded;
 pub mod freebsd;
 mod freebsd_procstat;
 pub mod ftrace_stack;
+pub mod fuchsia;
+mod fuchsia_frame;
+pub mod fuchsia_lines;
+mod fuchsia_maps;
 pub mod gdb_bt;
+mod go_lines;
+pub mod go_trace;
 mod illumos_line;
 pub mod illumos_modinfo;
+mod illumos_panic;
 pub mod illumos_stacks;
 mod json_text;
 mod json_walk;
@@ -58,6 +65,7 @@ mod kstack_code;
 mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
+mod kstack_zones;
 pub mod lex;
 pub mod linux_code;
 pub mod linux_context;
@@ -182,7 +190,9 @@ pub static FORMATS: &[&dyn Format] = &[
     &linux_kmemleak::Kmemleak,
     &linux_page_owner::PageOwner,
     &linux_slub::SlubTraces,
+    &fuchsia::Fuchsia,
     &linux_log::LinuxLog,
+    &go_trace::GoTrace,
     &folded::Folded,
     &addresses::Addresses,
 ];

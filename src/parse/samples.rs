@@ -33,14 +33,26 @@ impl Samples {
         !self.user.is_empty()
     }
 
-    /// Adds a frame; the innermost is where the CPU was.
+    /// Adds a frame; the innermost is where the CPU was, and of the kernel's frames the innermost is so even behind a program's.
     pub fn push(&mut self, line: &Line<'_>, frame: RawFrame, kernel: bool) {
-        let lookup = if self.is_open() { Lookup::Return } else { Lookup::Exact };
+        let inner = self.kernel.is_empty() && (kernel || self.user.is_empty());
+        let lookup = if inner { Lookup::Exact } else { Lookup::Return };
         let frame = RawFrame { line: line.number, line_start: line.start, lookup, ..frame };
         let high = frame.address.filter(|address| kernel && address.0 >= 0xffff_ffff_8000_0000);
         self.arch = self.arch.or(high.map(|_| Arch::X86_64));
         self.latest = line.number;
         if kernel { self.kernel.push(frame) } else { self.user.push(frame) }
+    }
+
+    /// Moves the latest `count` frames of the one side to the other: something told late whose they are.
+    pub fn turn(&mut self, count: usize, to_kernel: bool) {
+        let (from, to) = if to_kernel { (&mut self.user, &mut self.kernel) } else { (&mut self.kernel, &mut self.user) };
+        let first = from.len().saturating_sub(count);
+        let inner = if to_kernel && to.is_empty() { Some(to.len()) } else { None };
+        to.extend(from.drain(first..));
+        if let Some(frame) = inner.and_then(|at| to.get_mut(at)) {
+            frame.lookup = Lookup::Exact;
+        }
     }
 
     /// Takes a line that an earlier run of kstack wrote below a kernel frame: ` FUNCTION FILE:LINE [inline]`.
@@ -120,6 +132,11 @@ pub fn symbol(line: &[u8], word: &[u8], form: Offset) -> Option<RawFrame> {
 /// A frame that is an address alone.
 pub fn address(line: &[u8], word: &[u8], value: u64) -> RawFrame {
     RawFrame { address: Some(Avma(value)), text: atos::span(line, word), reliable: true, ..RawFrame::default() }
+}
+
+/// Whether a name is one that only a program has: demangled. The names of the kernel's symbols, also of its Rust, are printed as they are.
+pub fn is_programs(name: &[u8]) -> bool {
+    name.iter().any(|b| matches!(b, b'(' | b'<' | b':' | b' ')) && name.first() != Some(&b'<')
 }
 
 /// Splits the ` FILE:LINE` off that kstack appends to a Linux frame.

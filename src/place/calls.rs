@@ -40,6 +40,8 @@ pub struct Group {
     pub parts: Vec<(Segment, u64)>,
     /// From the base to the end of the last section, in bytes.
     pub size: u64,
+    /// Bytes of code.
+    code: u64,
     /// A bit for each offset that follows a call.
     follows: Vec<u64>,
     /// The offsets, ascending.
@@ -53,26 +55,21 @@ impl Group {
         if size > LARGEST {
             return None;
         }
-        let mut group = Group { parts, size, follows: vec![0; (size / 64 + 1) as usize], sites: Vec::new() };
+        let mut group = Group { parts, size, code: 0, follows: vec![0; (size / 64 + 1) as usize], sites: Vec::new() };
+        let pieces = program.code_parts();
         for (segment, at) in &group.parts {
-            let (start, end) = (segment.svma, Svma(segment.svma.0.saturating_add(segment.size)));
-            let found = call_ends(program.info().arch, program.code(start, end)?)?;
-            let replaced = program.patched(start, end).into_iter().flat_map(|site| {
-                let ends: &[u64] = match site.why {
-                    Patch::Branch => &[2, 3],
-                    Patch::Paravirt | Patch::Alternative => &[5],
-                    _ => &[],
-                };
-                ends.iter().map(move |end| (site.range.start + end).wrapping_sub(start.0)).filter(|end| *end <= segment.size)
-            });
-            for end in found.into_iter().chain(replaced) {
-                group.sites.push(at + end);
+            let (first, last) = (segment.svma.0, segment.svma.0.saturating_add(segment.size));
+            let inside = pieces.iter().map(|piece| piece.start.max(first)..piece.end.min(last)).filter(|piece| !piece.is_empty());
+            for piece in inside {
+                let ends = ends(program, &piece)?;
+                group.sites.extend(ends.into_iter().map(|end| at + (piece.start - first) + end));
+                group.code += piece.end - piece.start;
             }
         }
         group.sites.sort_unstable();
         group.sites.dedup();
         group.sites.iter().for_each(|site| group.follows[(site / 64) as usize] |= 1 << (site % 64));
-        Some(group)
+        (group.code > 0).then_some(group)
     }
 
     /// Whether a return address at that offset follows a call, or what Linux makes one.
@@ -86,11 +83,26 @@ impl Group {
         Some(Svma(segment.svma.0.wrapping_add(offset - at)))
     }
 
-    /// The part of all offsets that follow a call.
+    /// The part of all offsets in code that follow a call.
     pub fn density(&self) -> f64 {
-        let code: u64 = self.parts.iter().map(|(segment, _)| segment.size).sum();
-        self.sites.len() as f64 / code.max(1) as f64
+        self.sites.len() as f64 / self.code.max(1) as f64
     }
+}
+
+/// The offsets in a piece of code that follow a call, in the file or once the kernel has patched itself.
+fn ends(program: &Program, piece: &std::ops::Range<u64>) -> Option<Vec<u64>> {
+    let (start, end) = (Svma(piece.start), Svma(piece.end));
+    let mut found = call_ends(program.info().arch, program.code(start, end)?)?;
+    let replaced = program.patched(start, end).into_iter().flat_map(|site| {
+        let ends: &[u64] = match site.why {
+            Patch::Branch => &[2, 3],
+            Patch::Paravirt | Patch::Alternative => &[5],
+            _ => &[],
+        };
+        ends.iter().map(move |end| (site.range.start + end).wrapping_sub(start.0)).filter(|end| *end <= piece.end - piece.start)
+    });
+    found.extend(replaced);
+    Some(found)
 }
 
 /// A base, and how the addresses in its range do.
@@ -205,7 +217,7 @@ mod tests {
         let mut sites = sites;
         sites.sort_unstable();
         sites.dedup();
-        Group { parts: vec![(segment, 0)], size: bytes.len() as u64, follows, sites }
+        Group { parts: vec![(segment, 0)], size: bytes.len() as u64, code: bytes.len() as u64, follows, sites }
     }
 
     /// Random bytes from a seed, with calls at random distances.

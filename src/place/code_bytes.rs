@@ -6,15 +6,19 @@
 //! * where 32 bits of a kernel are an address in it, and differ by what it was slid by;
 //! * where a single byte is `int3`: a probe stands there (x86);
 //! * on arm64, and in x86 files without any table, where the tracer's call stands against its no-operation, whichever is which; on arm64
-//!   also where the shadow call stack replaced pointer authentication.
+//!   also where the shadow call stack replaced pointer authentication;
+//! * on 32-bit Arm where the words show that the kernel replaced them (`code_arm`).
 //!
 //! On other architectures nothing is compared: what may differ there is not known here.
+//!
+//! Linux alone prints such lines. Panics of macOS have registers, frames and versions but no bytes of code (`panic_trap` in osfmk/i386/trap.c,
+//! `panic_i386_backtrace` in osfmk/i386/AT386/model_dep.c, xnu-1228 to 11417).
 //!
 //! Every other byte counts: a single instruction that differs elsewhere is another build, because a compiler that was given the same
 //! source with the same options writes the same code, and a call to a function that moved has another distance in it.
 
 use super::proof::{Evidence, EvidenceKind};
-use super::{Image, Placer};
+use super::{Image, Placer, code_arm};
 use crate::model::addr::{Arch, Slide, Svma};
 use crate::model::code::Code;
 use crate::model::stack::{RawFrame, Stack};
@@ -53,7 +57,7 @@ pub struct Comparison {
 pub fn compare(program: &Program, code: &Code, start: u64, slide: Option<Slide>) -> Option<Comparison> {
     let info = program.info();
     // How others patch their code is in no table that is read here, so that nothing could be concluded.
-    if !matches!(info.arch, Arch::X86_64 | Arch::I386 | Arch::Arm64) {
+    if !matches!(info.arch, Arch::X86_64 | Arch::I386 | Arch::Arm64 | Arch::Arm) {
         return None;
     }
     let marker = start.wrapping_add(code.marker? as u64);
@@ -101,11 +105,18 @@ impl Tolerance<'_> {
         if let Some(site) = site.filter(|site| self.plausible(site.why, log, file, at)) {
             return Some(site.why.name());
         }
-        if matches!(self.arch, Arch::X86_64 | Arch::I386) { self.x86(log, file, at) } else { self.words(log, file, at) }
+        match self.arch {
+            Arch::X86_64 | Arch::I386 => self.x86(log, file, at),
+            Arch::Arm => code_arm::allows(self.unit, log, file, at),
+            _ => self.words(log, file, at),
+        }
     }
 
-    /// On arm64 the table of the tracer's entries says only roughly where the words are.
+    /// On arm64 the table of the tracer's entries says only roughly where the words are; on arm the tables have another form.
     fn plausible(&self, why: Patch, log: &[u8], file: &[u8], at: usize) -> bool {
+        if self.arch == Arch::Arm {
+            return why == Patch::Relocated;
+        }
         why != Patch::Ftrace || matches!(self.arch, Arch::X86_64 | Arch::I386) || self.words(log, file, at).is_some()
     }
 
@@ -154,7 +165,8 @@ impl Tolerance<'_> {
     }
 }
 
-fn field(bytes: &[u8], from: usize) -> Option<u32> {
+/// Four bytes as a number.
+pub(super) fn field(bytes: &[u8], from: usize) -> Option<u32> {
     let four = bytes.get(from..from + 4)?;
     Some(u32::from_le_bytes([four[0], four[1], four[2], four[3]]))
 }

@@ -51,6 +51,32 @@ pub fn pairs(capture: &Capture, text: &[u8]) -> Vec<Pair> {
     pairs
 }
 
+/// Gives pairs without an image that of the only file which has their symbol: frames of FreeBSD name no module. One such function proves
+/// nothing, because a module that is not at hand may have one of the same name.
+pub fn attribute(pairs: &mut [Pair], images: &[Image]) {
+    let files: Vec<(usize, &Program)> = images.iter().enumerate().filter_map(|(n, image)| Some((n, &**image.program.as_ref()?))).collect();
+    if !files.iter().any(|(n, _)| images[*n].kernel) {
+        return;
+    }
+    let only = |pair: &Pair| {
+        let mut has = files.iter().filter(|(_, program)| !program.symbols().table().named(&pair.symbol).is_empty());
+        has.next().map(|(n, _)| *n).filter(|_| has.next().is_none())
+    };
+    let homes: Vec<Option<usize>> = pairs.iter().map(|pair| if pair.module.is_empty() { only(pair) } else { None }).collect();
+    let mut functions: FxHashMap<usize, FxHashSet<&str>> = FxHashMap::default();
+    for (pair, home) in pairs.iter().zip(&homes) {
+        if let Some(home) = home {
+            functions.entry(*home).or_default().insert(&pair.symbol);
+        }
+    }
+    let sure: FxHashSet<usize> = functions.into_iter().filter(|(_, functions)| functions.len() > 1).map(|(home, _)| home).collect();
+    for (pair, home) in pairs.iter_mut().zip(homes) {
+        if let Some(home) = home.filter(|home| sure.contains(home) && !images[*home].kernel) {
+            (pair.module, pair.kernel) = (images[home].name.clone(), false);
+        }
+    }
+}
+
 /// What pairs say about where a program lies.
 #[derive(Clone, Copy, Debug)]
 pub struct Tally {
@@ -107,6 +133,33 @@ pub fn check<'p>(
     }
     (agree, wrong)
 }
+
+/// How many pairs agree with a program of which nobody knows where it lies, and those that do not: whole pages lie between the file's
+/// addresses and the report's, one distance or, in a log of several boots, several. A function that moved by less within its section is
+/// another build's. A kernel is linked at a page, so that its distance is one; where a section of a module lies in its page, most pairs say.
+pub fn check_unplaced<'p>(program: &Program, pairs: impl Iterator<Item = &'p Pair>, kernel: bool) -> (usize, Vec<&'p Pair>) {
+    let mut within: FxHashMap<usize, FxHashMap<u64, Vec<&Pair>>> = FxHashMap::default();
+    for pair in pairs {
+        // Of several functions of one name nobody knows which is meant.
+        let [symbol] = program.symbols().table().named(&pair.symbol)[..] else { continue };
+        let start = program.from_symbols(symbol.start);
+        let inside = |segment: &Segment| start.0.wrapping_sub(segment.svma.0) < segment.size;
+        let Some(segment) = program.info().segments.iter().position(inside) else { continue };
+        within.entry(segment).or_default().entry(pair.start.0.wrapping_sub(start.0) % PAGE).or_default().push(pair);
+    }
+    let (mut agree, mut wrong) = (0, Vec::new());
+    for mut groups in within.into_values() {
+        let most = groups.iter().max_by_key(|(within, pairs)| (pairs.len(), std::cmp::Reverse(**within))).map(|(within, _)| *within);
+        let right = if kernel { Some(0) } else { most };
+        agree += right.and_then(|right| groups.remove(&right)).map_or(0, |pairs| pairs.len());
+        wrong.extend(groups.into_values().flatten());
+    }
+    wrong.sort_by_key(|pair| pair.line);
+    (agree, wrong)
+}
+
+/// Kernels and modules lie at multiples of this.
+const PAGE: u64 = 0x1000;
 
 /// Distinct frames that print a symbol with its size, and whether the file has one such: how many agree, and the first line that does not
 /// with their number. A symbol that the file lacks says nothing: it may be one that the compiler split off.
@@ -248,21 +301,6 @@ fn calls_in(returns: &[Avma], program: &Program, segment: &Segment, start: Avma)
         (hits, misses) = (hits + usize::from(follows), misses + usize::from(!follows));
     }
     Some((hits, misses))
-}
-
-/// The one slide with which every return address in the kernel's code follows a call there, with their number.
-pub fn kernel_slide_by_calls(capture: &Capture, program: &Program) -> Option<(Slide, usize)> {
-    let returns = returns(capture);
-    let executable = || program.info().segments.iter().filter(|segment| segment.executable);
-    let score = |step: u64| {
-        let mut hits = 0;
-        for segment in executable() {
-            let (one, misses) = calls_in(&returns, program, segment, Avma(segment.svma.0.wrapping_add(step * SLIDE_STEP)))?;
-            hits += (misses == 0).then_some(one)?;
-        }
-        Some(hits)
-    };
-    best((0..SLIDE_STEPS).filter_map(|step| Some((score(step)?, step))).collect())
 }
 
 /// The step with far more hits than any other.

@@ -33,12 +33,14 @@ pub(super) fn is_return(frame: &RawFrame) -> Option<Avma> {
 }
 
 /// What a kernel is slid by a multiple of: `CONFIG_PHYSICAL_ALIGN` on x86_64 (2 MiB at least; xnu too), 64 KiB on arm64 Linux
-/// (`MIN_KIMG_ALIGN` is 2 MiB, other boot loaders have less), a page of 16 KiB on arm64 xnu.
+/// (`MIN_KIMG_ALIGN` is 2 MiB, other boot loaders have less), a page of 16 KiB on arm64 xnu. The i386 kernels of macOS were never slid: no
+/// other address is a multiple of this away.
 fn kernel_step(info: &FileInfo) -> Option<u64> {
     match (info.arch, info.is_elf) {
         (Arch::X86_64, _) => Some(0x20_0000),
         (Arch::Arm64, true) => Some(0x1_0000),
         (Arch::Arm64 | Arch::Arm64e, _) => Some(0x4000),
+        (Arch::I386, false) => Some(1 << 32),
         _ => None,
     }
 }
@@ -47,39 +49,29 @@ fn kernel_step(info: &FileInfo) -> Option<u64> {
 const MODULES: u64 = 0xffff_ffff_c000_0000;
 
 impl Placer<'_> {
-    /// The slide of a kernel whose report says nothing about it.
-    pub(super) fn infer_slide(&mut self, program: &Program) -> Option<(Slide, String)> {
+    /// The slide of a kernel whose report says nothing about it, with how it is known; or why it cannot be told, where there is enough to say so.
+    pub(super) fn infer_slide(&self, program: &Program) -> Result<(Slide, String), Option<String>> {
         let info = program.info();
-        let (step, base) =
-            (kernel_step(info)?, info.segments.iter().filter(|segment| segment.executable).map(|segment| segment.svma.0).min()?);
+        let code = || info.segments.iter().filter(|segment| segment.executable);
+        let (Some(step), Some(base)) = (kernel_step(info), code().map(|segment| segment.svma.0).min()) else { return Err(None) };
         let linux = info.is_elf && info.arch == Arch::X86_64;
         let addresses = returns(self.capture, |address| address >= base.min(0xffff_ffff_8000_0000) && (!linux || address < MODULES));
-        if addresses.len() < FEWEST {
-            return None;
-        }
-        let code = info.segments.iter().filter(|segment| segment.executable);
-        let parts = code.map(|segment| (segment.clone(), segment.svma.0 - base)).collect();
-        let verdict = search(&Group::new(program, parts)?, &addresses, step, base);
-        match verdict {
+        let parts = code().map(|segment| (segment.clone(), segment.svma.0 - base)).collect();
+        let group = Group::new(program, parts).filter(|_| addresses.len() >= FEWEST).ok_or(None)?;
+        let why = match search(&group, &addresses, step, base) {
             // On Linux nothing but the kernel is where these addresses are.
             Verdict::Found(found, _) if linux && found.all * 10 < addresses.len() * 9 => {
-                self.unproven(&format!("the best one explains only {} of {} return addresses", found.all, addresses.len()))
+                format!("the best one explains only {} of {} return addresses", found.all, addresses.len())
             }
             Verdict::Found(found, chance) if chance < CHANCE => {
-                let slide = Slide(found.base.wrapping_sub(base));
-                let said = format!("with it {} return addresses follow a call", counted(found));
-                self.warn(format!("the report says no slide: slide {slide} inferred, {said}"));
-                Some((slide, format!("{INFERRED}{said}")))
+                let said = format!("{INFERRED}with it {} return addresses follow a call", counted(found));
+                return Ok((Slide(found.base.wrapping_sub(base)), said));
             }
-            Verdict::Found(found, _) => self.unproven(&format!("only {} return addresses are known", found.all)),
-            Verdict::Several => self.unproven("more than one slide makes all return addresses follow a call"),
-            Verdict::None => self.unproven("with none do all return addresses follow a call, so that the file may be another build"),
-        }
-    }
-
-    fn unproven(&mut self, why: &str) -> Option<(Slide, String)> {
-        self.warn(format!("the kernel's slide cannot be inferred: {why}; bare addresses in the kernel are not resolved, give --slide"));
-        None
+            Verdict::Found(found, _) => format!("only {} return addresses are known", found.all),
+            Verdict::Several => "more than one slide makes all return addresses follow a call".to_string(),
+            Verdict::None => "with none do all return addresses follow a call, so that the file may be another build".to_string(),
+        };
+        Err(Some(why))
     }
 
     /// The bases of Linux modules that no load map names. Those with the most addresses come first; nothing is put where something is.

@@ -3,7 +3,7 @@
 //! A kit is a folder `KDK_14.2_23C71.kdk` (version and build of macOS) with `System/Library/Kernels/kernel.release.t6000` for each chip family,
 //! `kernel` for Intel. The kernel's version string ends in the same configuration: `RELEASE_ARM64_T6000`, `RELEASE_X86_64`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Image, PlaceOptions, Refused};
@@ -62,6 +62,25 @@ fn kit(path: &Path) -> Option<&str> {
     name.strip_suffix(".kdk")?.rsplit_once('_').map(|(_, build)| build)
 }
 
+/// The folder of the kit that a path lies in.
+pub fn folder(path: &Path) -> Option<PathBuf> {
+    path.ancestors()
+        .skip(1)
+        .find(|folder| folder.parent().is_some_and(|outer| kit(outer).is_none()) && kit(folder).is_some())
+        .map(Path::to_path_buf)
+}
+
+/// What speaks against a kernel of a kit: that it is for another chip, or the kit for another build.
+pub fn against(path: &Path, capture: &Capture) -> Option<String> {
+    let build = kit(path)?;
+    let file = path.file_name()?.to_string_lossy();
+    match (configuration(capture), &capture.os_build) {
+        (Some(wanted), _) if !is_named(&wanted, path) => Some(format!("the report's kernel is {wanted}, this is {file}")),
+        (_, Some(wanted)) if wanted != build => Some(format!("the kit is of macOS build {build}, the report of {wanted}")),
+        _ => None,
+    }
+}
+
 /// The name that the kernel's file has in a kit.
 fn configuration(capture: &Capture) -> Option<String> {
     let version = capture.kernel_version.as_deref()?;
@@ -77,7 +96,11 @@ fn configuration(capture: &Capture) -> Option<String> {
 
 /// Whether a file, or the file that a dSYM is for, has that name. Kernels were called `mach_kernel` up to 10.9.
 fn is_for(name: &str, program: &Program) -> bool {
-    let file = program.info().path.file_name().unwrap_or_default().to_string_lossy();
+    is_named(name, &program.info().path)
+}
+
+fn is_named(name: &str, path: &Path) -> bool {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
     file == name || (name == "kernel" && file == "mach_kernel")
 }
 
@@ -102,6 +125,12 @@ mod tests {
     fn kits_chips_and_builds_are_read_off_names() {
         assert_eq!(kit(Path::new("/L/KDKs/KDK_14.2_23C71.kdk/System/Library/Kernels/kernel")), Some("23C71"));
         assert_eq!(kit(Path::new("/L/Kernels/kernel")), None);
+        let kernel = Path::new("/L/KDKs/KDK_14.2_23C71.kdk/System/Library/Kernels/kernel");
+        assert_eq!(folder(kernel).as_deref(), Some(Path::new("/L/KDKs/KDK_14.2_23C71.kdk")));
+        assert_eq!(folder(Path::new("/L/Kernels/kernel")), None);
+        let of_build = |build: &str| Capture { os_build: Some(build.to_string()), ..Capture::default() };
+        assert_eq!(against(kernel, &of_build("23C71")), None);
+        assert_eq!(against(kernel, &of_build("23C64")).as_deref(), Some("the kit is of macOS build 23C71, the report of 23C64"));
         let named = |version: &str| configuration(&Capture { kernel_version: Some(version.to_string()), ..Capture::default() });
         let of = |end: &str| named(&format!("Darwin Kernel Version 23.2.0: Wed Nov 15 21:53:34 PST 2023; root:xnu-10002.61.3~2/{end}"));
         assert_eq!(of("RELEASE_ARM64_T6000").as_deref(), Some("kernel.release.t6000"));

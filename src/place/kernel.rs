@@ -147,15 +147,22 @@ impl Placer<'_> {
         if stated.0.is_some() {
             return stated;
         }
-        if program.info().is_elf {
-            return self.infer_slide(program).map_or(stated, |(slide, from)| (Some(slide), from));
-        }
-        if let Some((slide, hits)) = evidence::kernel_slide_by_calls(self.capture, program) {
-            return (Some(slide), format!("the code: with it all {hits} return addresses in the kernel follow a call"));
-        }
+        let why = match self.infer_slide(program) {
+            Ok((slide, from)) => {
+                if program.info().is_elf || slide != Slide(0) {
+                    let said = from.strip_prefix(infer::INFERRED).unwrap_or(&from);
+                    self.warn(format!("the report says no slide: slide {slide} inferred, {said}"));
+                }
+                return (Some(slide), from);
+            }
+            Err(why) => why,
+        };
         // KASLR came with 10.8, Darwin 12 (xnu-2050).
         if self.darwin().is_some_and(|version| version < 12) {
             return (Some(Slide(0)), "the system's version: before 10.8 kernels were not slid".to_string());
+        }
+        if let Some(why) = why {
+            self.warn(format!("the kernel's slide cannot be inferred: {why}; bare addresses in the kernel are not resolved, give --slide"));
         }
         stated
     }

@@ -52,9 +52,14 @@ impl Placer<'_> {
             };
             image.placed_by = "the address given with -m".to_string();
         }
-        if placed.is_empty() {
+        // What kldstat lists is held against the frames afterwards.
+        let listed = self.capture.os == Some(Os::FreeBsd) && image.load.is_some();
+        if placed.is_empty() && !listed {
             let own: Vec<&Pair> = self.pairs.iter().filter(|pair| image.is_called(&pair.module)).collect();
             placed = by_symbols(program, &image.claims, &own);
+            if let Some(base) = one_base(&placed).filter(|_| info.shared) {
+                (placed, image.load) = (as_a_whole(info, base), Some(base));
+            }
             if !placed.is_empty() {
                 image.placed_by = "symbols whose address is printed".to_string();
             }
@@ -75,6 +80,13 @@ impl Placer<'_> {
 fn as_a_whole(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
     let at = |segment: &Segment| Avma(base.0.wrapping_add(segment.svma.0));
     info.segments.iter().map(|segment| (segment.clone(), at(segment))).collect()
+}
+
+/// Where address 0 of a file lies of which those segments are placed, if they agree.
+fn one_base(placed: &[(Segment, Avma)]) -> Option<Avma> {
+    let mut bases = placed.iter().map(|(segment, at)| Avma(at.0.wrapping_sub(segment.svma.0)));
+    let first = bases.next()?;
+    bases.all(|base| base == first).then_some(first)
 }
 
 /// FreeBSD loads all sections of an unlinked module one behind the other (sys/kern/link_elf_obj.c), and in which way they are aligned

@@ -5,6 +5,7 @@ mod anchors;
 mod assign;
 mod boots;
 mod calls;
+mod code_arm;
 pub mod code_bytes;
 mod darwin;
 mod evidence;
@@ -16,13 +17,14 @@ mod linux;
 pub mod proof;
 mod ranges;
 mod returns;
+pub mod searched;
 mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::model::addr::{Avma, Slide, Svma};
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
 use crate::note::Note;
 use crate::space::AddressSpace;
@@ -69,6 +71,8 @@ pub struct Image {
     pub program: Option<Arc<Program>>,
     /// A file that was found and is not used: where, its UUID, and why.
     pub refused: Option<Refused>,
+    /// A file of the running kernel that was tried because the report does not say which kernel it is of, and that nothing proves.
+    pub guess: Option<Refused>,
     /// Why `program` is known to be another build although it is used.
     pub other_build: Option<String>,
     /// Whether both sides have a UUID and they are equal.
@@ -85,6 +89,8 @@ pub struct Image {
     pub user: bool,
     /// What speaks for and against the file.
     pub evidence: Vec<proof::Evidence>,
+    /// How many return addresses follow a call where it was placed, unless it was placed by them.
+    calls: Option<usize>,
     /// Whether some return address contradicts where a file of the right id was placed.
     pub doubted: bool,
     claims: Vec<ImageClaim>,
@@ -174,6 +180,8 @@ pub struct Layout {
     pub slide_from: String,
     /// Whether the addresses of report and images have the slide in them.
     pub basis: Basis,
+    /// Whether a source or the user says so, and it is not only assumed.
+    pub basis_is_said: bool,
     /// What a user should know.
     pub notes: Vec<Note>,
 }
@@ -181,9 +189,12 @@ pub struct Layout {
 /// Places everything that `capture` and `maps` name. `text` is the report's, for the names that its frames print.
 pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library: &Library, options: PlaceOptions) -> Layout {
     let mut notes = Vec::new();
-    let pairs = evidence::pairs(capture, text);
+    let mut pairs = evidence::pairs(capture, text);
     let assign::Assigned { mut images, apart } = assign::images(capture, text, maps, library, options, &mut notes);
     foreign::drop_other_builds(&mut images, &mut notes);
+    if capture.os == Some(Os::FreeBsd) {
+        evidence::attribute(&mut pairs, &images);
+    }
     let os = capture.os.or_else(|| maps.iter().find_map(|(_, map)| map.os));
     for image in &mut images {
         assign::verify(image, os, options.allow_mismatch, &mut notes);
@@ -208,6 +219,9 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
         placer.check_code(image, slide);
     }
     let basis = placer.basis();
+    let basis_is_said = capture.basis.or(listed).is_some() || options.slide.is_some();
+    // What was only assumed is no finding, unless addresses are looked up by it.
+    let slide = slide.filter(|_| basis_is_said || images.iter().any(|image| image.kernel && image.program.is_some()));
     let mut notes = placer.notes;
     drop_idle(&mut images, capture);
     let space = AddressSpace::new(&ranges::all(&images, os));
@@ -218,7 +232,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
             format!("{one} and {two} overlap from {at} on; addresses there are not resolved: one of the load addresses is wrong"),
         ));
     }
-    Layout { images, apart, space, slide, slide_from, basis, notes }
+    Layout { images, apart, space, slide, slide_from, basis, basis_is_said, notes }
 }
 
 /// Leaves out the entries of a kernel collection, hundreds as a rule, that neither a source names nor a frame lies in.
@@ -266,7 +280,10 @@ impl Placer<'_> {
     fn check_pairs(&mut self, image: &mut Image) {
         let Some(program) = image.program.clone() else { return };
         let own = self.pairs.iter().filter(|pair| if image.kernel { pair.kernel } else { image.is_called(&pair.module) });
-        let (agree, wrong) = evidence::check(&program, own, |svma| image.captured(svma));
+        let (agree, wrong) = match image.segments.is_empty() {
+            true => evidence::check_unplaced(&program, own, image.kernel),
+            false => evidence::check(&program, own, |svma| image.captured(svma)),
+        };
         let (fitting, misfit) = evidence::sizes(self.capture, self.text, image, &program);
         let (there, elsewhere) = evidence::functions(self.capture, self.text, image, &program);
         let count = |found: Option<(u32, usize)>| found.map_or(0, |(_, count)| count);

@@ -54,6 +54,29 @@ impl Evidence {
     }
 }
 
+/// Agreeing sizes and addresses of distinct functions from which on a file that nobody chose counts as the report's: builds of one series
+/// have most sizes in common.
+const FEWEST_FOR_A_GUESS: usize = 8;
+
+/// Why a file that nobody chose cannot count as the report's; `None` where the report proves it.
+pub fn doubt(image: &Image) -> Option<String> {
+    let against = image.evidence.iter().find(|evidence| evidence.contradicts).map(|evidence| evidence.text.clone());
+    if let Some(why) = image.refused.as_ref().map(|refused| refused.why.clone()).or(against) {
+        return Some(why);
+    }
+    let (agree, all) = image.pairs.unwrap_or_default();
+    let by = |kind| image.evidence.iter().any(|evidence| evidence.kind == kind);
+    // By chance one address in 25 follows a call, and files of one series have much code in common.
+    let called = by(EvidenceKind::Calls) && image.calls.is_none_or(|follow| follow >= FEWEST_FOR_A_GUESS);
+    if image.matched || by(EvidenceKind::Code) || called || (agree >= FEWEST_FOR_A_GUESS && agree == all) {
+        return None;
+    }
+    Some(match agree {
+        0 => "nothing in the report says that it is of this kernel".to_string(),
+        _ => format!("only {agree} sizes or addresses of functions in the report agree with it; {FEWEST_FOR_A_GUESS} would do"),
+    })
+}
+
 impl Placer<'_> {
     /// Says what comparing the UUIDs or build ids gave.
     pub(super) fn note_id(&mut self, image: &mut Image) {

@@ -69,6 +69,7 @@ impl Placer<'_> {
         if tally.all == 0 {
             return;
         }
+        image.calls = Some(tally.follow);
         let text = format!("calls: {}", tally.said());
         image.evidence.push(Evidence { kind: EvidenceKind::Calls, contradicts: tally.is_against(), text });
         let Some(first) = tally.first else { return };
@@ -108,7 +109,7 @@ fn tally(returns: &[Avma], program: &Program, segments: &[(Segment, Avma)]) -> T
         let inside = inside(returns, segment, *start);
         let mut missed = Vec::new();
         for address in inside {
-            let Some(follows) = follows(program, segment, address.0 - start.0) else { break };
+            let Some(follows) = follows(program, segment, address.0 - start.0) else { continue };
             match follows {
                 true => tally.count(address, true),
                 false => missed.push(address),

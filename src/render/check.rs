@@ -6,6 +6,7 @@ use crate::model::capture::{Capture, Os};
 use crate::model::image::ImageId;
 use crate::place::{Image, Layout};
 use crate::symbols::check::{Facts, Unwinding};
+use crate::symbols::parts::{self, PartKind};
 use crate::symbols::{self, FileInfo, FileKind};
 
 /// One symbol file of an image.
@@ -68,6 +69,9 @@ fn of_file(image: &Image, info: &FileInfo, lines_elsewhere: bool, capture: Optio
         check.problems.push("debug info without line tables".to_string());
     }
     check.problems.extend(ctf_problem(&facts));
+    if info.has_debug_info {
+        check.parts(image, facts.split);
+    }
     let guessed = facts.unwinding == Unwinding::None && info.kind == FileKind::Kernel && capture.is_some_and(|c| c.os == Some(Os::Linux));
     if guessed {
         check
@@ -111,6 +115,25 @@ impl Check {
             problems: Vec::new(),
             remedy: None,
         }
+    }
+
+    /// Looks for the parts of debug info that lie in other files.
+    fn parts(&mut self, image: &Image, split: bool) {
+        let missing = image.program.as_ref().map_or_else(Vec::new, |program| program.missing_parts(true));
+        let first = |kind| missing.iter().find(|part| part.kind == kind);
+        self.problems.extend([PartKind::Supplementary, PartKind::Split].into_iter().filter_map(|kind| parts::said(&missing, kind)));
+        // What inlined calls there are, the parts tell.
+        self.inlines |= split && first(PartKind::Split).is_none();
+        let fetch = first(PartKind::Supplementary).map(|part| match part.id {
+            Some(id) => {
+                format!("debuginfod-find debuginfo {id} (what kstack … --debuginfod runs), or install the package that has {}", part.name)
+            }
+            None => format!("get {} from where the file was built, and lay it beside the file", part.name),
+        });
+        let pack = |_| {
+            "dwp -e FILE -o FILE.dwp where it was built, and lay FILE.dwp beside it; or -S, --source-map for the .dwo files".to_string()
+        };
+        self.remedy = self.remedy.take().or(fetch).or(first(PartKind::Split).map(pack));
     }
 
     /// What the file has, as one line.
@@ -162,7 +185,7 @@ pub fn hint(capture: &Capture) -> Option<String> {
 }
 
 /// The one command that gets debug info for an image on the report's system.
-fn remedy(image: &Image, capture: Option<&Capture>) -> Option<String> {
+pub fn remedy(image: &Image, capture: Option<&Capture>) -> Option<String> {
     let capture = capture?;
     let id = image.wanted.or(image.program.as_ref().and_then(|program| program.id()));
     match capture.os? {

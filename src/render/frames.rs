@@ -268,6 +268,8 @@ fn write_place(out: &mut String, location: &Location) {
     for number in [location.line, location.column.filter(|_| location.line.is_some())].into_iter().flatten() {
         let _ = write!(out, ":{number}");
     }
+    // The line may be of a function that was inlined here, and nothing tells which.
+    out.push_str(if location.incomplete { " (inlined calls missing)" } else { "" });
 }
 
 /// Whether a frame's answer may replace what the report prints.

@@ -10,7 +10,7 @@ use super::code::JsonCode;
 pub use super::json_frame::{JsonFrame, JsonLocation};
 use super::json_frame::{UserFrame, hex};
 use super::locks::{JsonLock, JsonTask, JsonWait};
-use super::zones::JsonZone;
+use super::zones::{self, JsonZone};
 use super::{Output, Report, Style};
 use crate::group::zones::ranked;
 use crate::model::crash::{Blamed, Crash};
@@ -70,13 +70,16 @@ impl Output for NdJson {
         }
         let warnings = texts(warnings);
         for report in reports {
+            // Zones belong to no stack: each has a line of its own.
+            zones::ndjson(report, out)?;
             for (at, stack) in report.capture.stacks.iter().enumerate() {
                 let used: BTreeSet<usize> = (0..stack.frames.len()).filter_map(|n| report.resolved.answer(at, n).image).collect();
                 let images = used.iter().map(|image| JsonImage::of(&report.layout.images[*image])).collect();
                 // On the first line only: there can be as many of them as of stacks.
                 let tasks_with_locks = if at == 0 { JsonTask::all(report.capture) } else { Vec::new() };
                 let stack = JsonStack::of(report, at, stack);
-                let line = Line { schema: SCHEMA, head: Head::of(report), images, stack, tasks_with_locks, warnings: &warnings };
+                let head = Head { zones: Vec::new(), ..Head::of(report) };
+                let line = Line { schema: SCHEMA, head, images, stack, tasks_with_locks, warnings: &warnings };
                 serde_json::to_writer(&mut *out, &line)?;
                 out.write_all(b"\n")?;
             }
@@ -137,6 +140,9 @@ pub struct Head<'a> {
     os_build: Option<&'a str>,
     slide: Option<String>,
     slide_from: Option<&'a str>,
+    /// Whether the addresses have the slide in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<&'static str>,
     title: Option<&'a str>,
     guilty: Option<JsonGuilty<'a>>,
     /// Each crash of a report that tells of several, the first too.
@@ -210,6 +216,7 @@ impl<'a> Head<'a> {
             os_build: capture.os_build.as_deref(),
             slide: layout.slide.map(|slide| slide.to_string()),
             slide_from: layout.slide.map(|_| layout.slide_from.as_str()),
+            addresses: layout.basis_is_said.then(|| layout.basis.name()),
             title: report.crash.map(|crash| crash.title.as_str()),
             guilty: report.crash.and_then(|crash| crash.guilty.as_ref()).map(JsonGuilty::of),
             crashes: report.crash.map(JsonCrash::all).unwrap_or_default(),
@@ -227,6 +234,11 @@ pub struct JsonImage<'a> {
     uuid: Option<String>,
     load_address: Option<String>,
     size: Option<u64>,
+    /// Where its `__TEXT_EXEC` lies, where that is stated apart (arm64), and its bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exec_size: Option<u64>,
     file: Option<String>,
     file_uuid: Option<String>,
     status: &'static str,
@@ -261,6 +273,8 @@ impl<'a> JsonImage<'a> {
             uuid: image.wanted.map(|id| id.to_string()),
             load_address: image.load.map(hex),
             size: image.size,
+            exec_address: image.exec.map(|(exec, _)| hex(exec)),
+            exec_size: image.exec.and_then(|(_, size)| size),
             file: image.file().map(|path| path.display().to_string()),
             file_uuid: file_id.map(|id| id.to_string()),
             status: image.status().name(),

@@ -23,7 +23,11 @@ pub struct JsonFrame<'a> {
     label: Option<Cow<'a, str>>,
     address: Option<String>,
     module: Option<Cow<'a, str>>,
+    /// As the symbol file has it, without the underscore of Mach-O; where the report is the only source, as the report prints it.
     symbol: Option<Cow<'a, str>>,
+    /// Whether `symbol` has that underscore in front: the report prints it so, and no symbol file knew better.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    underscored: bool,
     offset: Option<u64>,
     /// Bytes from the image's load address, of a frame without a symbol.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,12 +62,14 @@ impl<'a> JsonFrame<'a> {
         let named = report.name_of(frame, answer);
         let image = answer.image.map(|image| &report.layout.images[image]).filter(|_| named.symbol.is_none());
         let image_offset = image.and_then(|image| image.offset_of(frame.address?));
+        let underscored = named.symbol.is_some() && report.keeps_underscore(frame, answer);
         JsonFrame {
             line: frame.line,
             label: report.printed(frame, frame.label),
             address: frame.address.map(hex),
             module: named.module,
-            symbol: named.symbol,
+            symbol: named.symbol.map(|symbol| if underscored { Cow::Owned(format!("_{symbol}")) } else { symbol }),
+            underscored,
             offset: named.offset,
             image_offset,
             size: named.size,
@@ -90,7 +96,15 @@ fn locations<'a>(report: &Report<'a>, frame: &RawFrame, answer: &'a Answer, by_r
     }
     let (file, line) = report.printed_location(frame).unzip();
     let function = std::str::from_utf8(frame.symbol.of(report.text, frame.line_start)).ok();
-    vec![JsonLocation { function, file, line: line.flatten(), column: None, inlined: frame.role == Role::Inline, source: None }]
+    vec![JsonLocation {
+        function,
+        file,
+        line: line.flatten(),
+        column: None,
+        inlined: frame.role == Role::Inline,
+        incomplete: false,
+        source: None,
+    }]
 }
 
 /// A source location; also what `lookup --format json` prints.
@@ -101,6 +115,9 @@ pub struct JsonLocation<'a> {
     line: Option<u32>,
     column: Option<u32>,
     inlined: bool,
+    /// Only where it is so: see [`Location::incomplete`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    incomplete: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<JsonSource<'a>>,
 }
@@ -124,6 +141,7 @@ impl<'a> JsonLocation<'a> {
             line: location.line,
             column: location.column,
             inlined: location.inlined,
+            incomplete: location.incomplete,
             source: location.source.as_deref().map(JsonSource::of),
         }
     }

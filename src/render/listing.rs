@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use super::frames::{self, Idiom, Paint, Rewritten};
 use super::sanitize::{painted, visible_line};
-use super::{Report, Style};
+use super::{Report, Style, zones};
 use crate::model::capture::Os;
 use crate::model::stack::{Stack, StackKind};
 use crate::parse::kstack_json::ID as JSON;
 use crate::place::Image;
 
-/// Writes every stack: a line that says whose it is, and its frames.
+/// Writes every stack: a line that says whose it is, and its frames; and below them zones, where the report has some.
 ///
 /// # Errors
 /// When writing fails.
@@ -18,7 +18,8 @@ pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Resu
     (0..report.capture.stacks.len()).try_for_each(|at| {
         lines(report, at, style, |_, line| writeln!(out, "{line}"))?;
         writeln!(out)
-    })
+    })?;
+    if report.capture.zones.is_empty() { Ok(()) } else { zones::titled(report, out) }
 }
 
 /// The lines of stack `at`, each with the number of its frame: none for the lines of the heading.

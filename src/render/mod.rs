@@ -16,6 +16,7 @@ pub mod listing;
 mod locks;
 pub mod modules;
 pub mod sanitize;
+pub mod searched;
 pub mod summary;
 #[cfg(feature = "flamegraph")]
 pub mod svg;

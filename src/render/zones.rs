@@ -4,10 +4,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use super::json::SCHEMA;
 use super::sanitize::visible_line;
 use super::table::{Align, write_csv, write_markdown, write_table};
 use crate::group::weight::size;
-use crate::group::zones::{Suspect, ZoneGrowth};
+use crate::group::zones::{Suspect, ZoneGrowth, ranked};
+use crate::report::Report;
 
 const HEAD: [&str; 7] = ["Zone", "Bytes", "Share", "Elements", "Element size", "Flags", "Why"];
 
@@ -90,6 +92,35 @@ impl<'a> JsonZone<'a> {
             reasons: suspect.reasons,
         }
     }
+}
+
+/// The zones of a report as JSON, one a line; kstack reads them as a report.
+///
+/// # Errors
+/// When writing fails.
+pub fn ndjson(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        schema: &'static str,
+        source: &'a str,
+        os: Option<&'static str>,
+        zone: JsonZone<'a>,
+    }
+    let os = report.capture.os.map(|os| os.name());
+    ranked(&report.capture.zones).into_iter().try_for_each(|suspect| {
+        serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, source: report.source, os, zone: JsonZone::of(suspect) })?;
+        writeln!(out)
+    })
+}
+
+/// The zones of a report for people, with a line above that says whose they are.
+///
+/// # Errors
+/// When writing fails.
+pub fn titled(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let ranked = ranked(&report.capture.zones);
+    writeln!(out, "{}: {} zones", visible_line(report.source), ranked.len())?;
+    text(&ranked, out)
 }
 
 /// How many zones grew, in a sentence.

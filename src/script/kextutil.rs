@@ -25,17 +25,18 @@ impl Debugger for Kextutil {
     }
 
     fn commands(&self, facts: &Facts, _options: Options, script: &mut Script) {
+        if !facts.images.iter().any(is_kext) {
+            return script.nothing("kextutil makes symbol files of kexts of macOS, and there are none here");
+        }
         let slide = match (facts.addresses_slid, facts.slide) {
             (false, _) => Some(Slide(0)),
             (true, slide) => slide,
         };
         let Some(slide) = slide else {
-            script.comment("nothing can be made: the addresses have the kernel slide in them, and it is not known; give --slide");
-            return;
+            return script.nothing("the addresses have the kernel slide in them, and it is not known; give --slide");
         };
         if facts.images.iter().any(|image| matches!(image.arch, Some(Arch::Arm64 | Arch::Arm64e))) {
-            script.comment("nothing can be made: kexts for arm64 are linked into a kernel collection, with segments apart");
-            return;
+            return script.nothing("kexts for arm64 are linked into a kernel collection, with segments apart");
         }
         script.line("dir=${1:?give the folder that gets the symbol files}");
         let mut linked = Vec::new();
@@ -56,9 +57,11 @@ impl Debugger for Kextutil {
     }
 }
 
-/// The programming interfaces of the kernel are listed as kexts; they are no files.
+/// The programming interfaces of the kernel are listed as kexts; they are no files. Modules of Linux, of which no file is at hand, are told by
+/// their names: every bundle identifier has a dot.
 fn is_kext(image: &ImageFacts) -> bool {
-    !image.kernel && !image.elf && !image.name.starts_with("com.apple.kpi.")
+    let of_darwin = !image.elf && (image.file.is_some() || image.name.contains('.'));
+    of_darwin && !image.kernel && !image.name.starts_with("com.apple.kpi.")
 }
 
 fn address(image: &ImageFacts, slide: Slide) -> Result<Option<String>, Refusal> {

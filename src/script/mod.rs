@@ -61,11 +61,12 @@ impl Script {
 
     /// Appends a comment; whatever is in `text` stays one.
     pub fn comment(&mut self, text: impl AsRef<str>) {
-        let printable = |c: char| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { '\u{fffd}' } else { c };
-        let text: String = text.as_ref().chars().map(printable).collect();
+        let text: String = text.as_ref().chars().map(|c| if is_harmless(c) { c } else { '\u{fffd}' }).collect();
+        let line = format!("# {text}");
+        let line = line.trim_end();
         // gdb continues a line, comment or not, that ends in a backslash.
-        let end = if text.ends_with('\\') { "." } else { "" };
-        self.line(format!("# {text}{end}").trim_end());
+        let end = if line.ends_with('\\') { "." } else { "" };
+        self.line(format!("{line}{end}"));
     }
 
     /// Appends the commands for one image, or a comment that says why it is left out.
@@ -76,11 +77,22 @@ impl Script {
         }
     }
 
+    /// Says that there is nothing to write a script of.
+    pub fn nothing(&mut self, why: &str) {
+        self.comment(format!("nothing can be made: {why}"));
+        self.notes.push(Note::failure("", format!("nothing can be made: {why}")));
+    }
+
     /// Says that an image is left out of the script.
     pub fn left_out(&mut self, image: &ImageFacts, why: &str) {
         self.comment(format!("{}: left out: {why}", image.name));
         self.notes.push(Note::failure("", format!("{}: left out of the script: {why}", image.name)));
     }
+}
+
+/// Whether a character of a comment neither ends the line nor shows what is on it in another order than a debugger reads it.
+fn is_harmless(c: char) -> bool {
+    !(c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
 }
 
 /// Writes the script of `debugger`.
@@ -160,4 +172,23 @@ fn described(image: &ImageFacts) -> String {
     parts.extend(image.file.as_ref().map(|file| file.display().to_string()));
     parts.extend(image.reason.as_ref().map(|reason| format!("({reason})")));
     parts.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_in_a_comment_stays_on_its_line() {
+        let comment = |text: &str| {
+            let mut script = Script::default();
+            script.comment(text);
+            script.text
+        };
+        assert_eq!(comment("a\\"), "# a\\.\n");
+        assert_eq!(comment("a\\ \u{a0}"), "# a\\.\n", "blanks behind the backslash are taken away");
+        assert_eq!(comment("a\\\t"), "# a\\\u{fffd}\n");
+        assert_eq!(comment("a\nb\u{2028}c\u{202e}d\u{2066}e\u{85}"), "# a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}\n");
+        assert_eq!(comment(" "), "#\n");
+    }
 }

@@ -82,12 +82,18 @@ fn enclosing_kext(path: &Path) -> Option<PathBuf> {
 
 /// Files of `NAME.dSYM` beside each of `paths`.
 fn dsyms_beside(paths: &[&Path]) -> Vec<PathBuf> {
-    let beside = |path: &&Path| {
-        let mut name = path.as_os_str().to_os_string();
-        name.push(".dSYM");
-        dsym_files(Path::new(&name))
-    };
-    paths.iter().flat_map(beside).collect()
+    paths.iter().flat_map(|path| dsym_files(&dsym_of(path))).collect()
+}
+
+fn dsym_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    name.push(".dSYM");
+    name.into()
+}
+
+/// Where the dSYM of a binary can lie beside it: `NAME.dSYM`, and for a kext `NAME.kext.dSYM` beside that.
+pub(super) fn dsym_places(path: &Path) -> Vec<PathBuf> {
+    [Some(path), enclosing_kext(path).as_deref()].into_iter().flatten().map(dsym_of).collect()
 }
 
 fn dsym_files(bundle: &Path) -> Vec<PathBuf> {

@@ -18,6 +18,8 @@ pub struct Facts {
     pub lines: bool,
     /// Whether some unit tells inlined calls from others.
     pub inlines: bool,
+    /// Whether functions and inlined calls are in split DWARF.
+    pub split: bool,
     /// How debug sections are compressed: `zlib` or `zstd`.
     pub compressed: Option<&'static str>,
     /// How the kernel can walk stacks in its code, as far as the file shows it.
@@ -78,11 +80,13 @@ pub fn facts(bytes: &[u8]) -> Result<Facts, String> {
         let data = section.uncompressed_data().map_err(|cause| format!("cannot be read: {cause}"))?;
         ctf::types(&data, file.is_little_endian())
     });
+    let (inlines, split) = tells_inlines(&file);
     Ok(Facts {
         functions: file.symbols().filter(|symbol| symbol.is_definition() && symbol.kind() == SymbolKind::Text).count(),
         dwarf: dwarf_version(&file),
         lines: has(".debug_line"),
-        inlines: tells_inlines(&file),
+        inlines,
+        split,
         compressed: compression(&file),
         unwinding: unwinding(&file),
         ctf,
@@ -109,33 +113,37 @@ fn dwarf_version(file: &object::File<'_>) -> Option<u16> {
     info.units().next().ok().flatten().map(|unit| unit.version())
 }
 
-/// Whether the abbreviations speak of inlined calls. They are small and read as a whole.
-fn tells_inlines(file: &object::File<'_>) -> bool {
-    let Some(data) = file.section_by_name(".debug_abbrev").and_then(|section| section.uncompressed_data().ok()) else { return false };
-    let mut rest = gimli::EndianSlice::new(&data[..], gimli::LittleEndian);
-    let mut word = move || gimli::Reader::read_uleb128(&mut rest).ok();
-    // Code, tag, children, then attribute pairs to (0, 0); a code of 0 ends a table and another may follow.
-    loop {
-        match word() {
-            Some(0) => continue,
-            Some(_) => {}
-            None => return false,
+/// Whether the abbreviations speak of inlined calls, and of split DWARF. They are small and read as a whole.
+fn tells_inlines(file: &object::File<'_>) -> (bool, bool) {
+    let (mut inlines, mut split) = (false, false);
+    if let Some(data) = file.section_by_name(".debug_abbrev").and_then(|section| section.uncompressed_data().ok()) {
+        let mut rest = gimli::EndianSlice::new(&data[..], gimli::LittleEndian);
+        let _ = abbreviations(|| gimli::Reader::read_uleb128(&mut rest).ok(), &mut inlines, &mut split);
+    }
+    (inlines, split)
+}
+
+/// Code, tag, children, then attribute pairs to (0, 0); a code of 0 ends a table and another may follow.
+fn abbreviations(mut word: impl FnMut() -> Option<u64>, inlines: &mut bool, split: &mut bool) -> Option<()> {
+    while !*inlines {
+        if word()? == 0 {
+            continue;
         }
-        if word() == Some(u64::from(gimli::DW_TAG_inlined_subroutine.0)) {
-            return true;
-        }
+        *inlines |= word()? == u64::from(gimli::DW_TAG_inlined_subroutine.0);
         // One byte, 0 or 1: as good as a number.
-        word();
+        word()?;
         loop {
-            let (Some(name), Some(form)) = (word(), word()) else { return false };
+            let (name, form) = (word()?, word()?);
+            *split |= [gimli::DW_AT_dwo_name, gimli::DW_AT_GNU_dwo_name].iter().any(|known| u64::from(known.0) == name);
             if form == u64::from(gimli::DW_FORM_implicit_const.0) {
-                word();
+                word()?;
             }
             if (name, form) == (0, 0) {
                 break;
             }
         }
     }
+    Some(())
 }
 
 /// Functions that are looked at to see whether they keep a frame pointer.

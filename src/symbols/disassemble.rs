@@ -1,6 +1,7 @@
 //! Machine code as text: x86 in the notation of GNU objdump, arm64 in Arm's own.
 //!
-//! 32-bit arm is left out: the decoder at hand (yaxpeax-arm 0.5) panics on some words of it.
+//! 32-bit arm is left out: the decoder at hand (yaxpeax-arm 0.5) panics on some words of it. Its
+//! bytes are compared with the report's all the same.
 
 use iced_x86::{Decoder as X86, DecoderOptions, Formatter, GasFormatter, Instruction as X86Instruction, OpKind};
 use yaxpeax_arch::{Decoder as _, U8Reader};

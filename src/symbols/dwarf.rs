@@ -5,11 +5,13 @@
 //! is dropped afterwards, so memory does not grow with the size of the file.
 
 use std::borrow::Cow;
+use std::cell::{Cell, OnceCell};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use gimli::{EndianSlice, RunTimeEndian, Section};
+use addr2line::{LookupContinuation, LookupResult, SplitDwarfLoad};
+use gimli::{EndianSlice, Reader as _, RunTimeEndian, Section};
 use object::{Object, ObjectSection};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -17,7 +19,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::input::map::Bytes;
 use crate::model::addr::Svma;
 use crate::model::frame::Location;
+use crate::symbols::parts::PartFile;
 use crate::symbols::skim::{Skimmed, skim};
+use crate::symbols::split::{self, Finder, Held, Skeleton};
 
 type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
 type Dwarf<'d> = gimli::Dwarf<Reader<'d>>;
@@ -47,6 +51,8 @@ struct UnitRange {
 pub struct Sections<'d> {
     sections: gimli::DwarfSections<Cow<'d, [u8]>>,
     endian: RunTimeEndian,
+    /// The supplementary file, where there is one.
+    sup: Option<&'d PartFile>,
 }
 
 impl<'d> Sections<'d> {
@@ -67,17 +73,38 @@ impl<'d> Sections<'d> {
             Ok(instead(id.name()).or_else(|| in_file(id.name())).unwrap_or_default())
         };
         let Ok(sections) = gimli::DwarfSections::load(section);
-        Sections { sections, endian }
+        Sections { sections, endian, sup: None }
+    }
+
+    /// The same with what a supplementary file has.
+    pub fn with_sup(self, sup: Option<&'d PartFile>) -> Sections<'d> {
+        // Bytes in another order would be misread.
+        Sections { sup: sup.filter(|sup| sup.endian == self.endian), ..self }
     }
 
     /// Readers over all sections.
     fn whole(&self) -> Dwarf<'_> {
+        let mut dwarf = self.alone();
+        if let Some(sup) = self.sup {
+            let section = |id: gimli::SectionId| Ok::<_, std::convert::Infallible>(sup.reader(id.name()));
+            let Ok(()) = dwarf.load_sup(section);
+        }
+        dwarf
+    }
+
+    /// Readers that see no supplementary file.
+    fn alone(&self) -> Dwarf<'_> {
         self.sections.borrow(|section| EndianSlice::new(section, self.endian))
     }
 
     /// Readers that see a single unit of `.debug_info`, so that a context over them indexes nothing else; `skimmed` keeps what they read.
     fn unit<'s>(&'s self, unit: usize, skimmed: &'s mut Option<Skimmed>) -> Option<Dwarf<'s>> {
-        let mut dwarf = self.whole();
+        let mut dwarf = self.alone();
+        if let Some(sup) = self.sup {
+            // Its strings alone: references to its entries need the context over the whole file.
+            let strings = |id: gimli::SectionId| if id == gimli::SectionId::DebugStr { sup.section(id.name()) } else { &[] };
+            let Ok(()) = dwarf.load_sup(|id| Ok::<_, std::convert::Infallible>(EndianSlice::new(strings(id), self.endian)));
+        }
         let info = dwarf.debug_info.reader().slice();
         let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(unit)).ok()?;
         let slice = info.get(unit..unit.checked_add(header.length_including_self())?)?;
@@ -121,8 +148,14 @@ fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_
 const KEPT: usize = 96 << 20;
 
 /// The locations of each probe, innermost inlined function first; empty where the file has none. Answers are in the order of `probes`.
-/// `bytes` is the file that the sections were loaded from.
-pub fn locate(sections: &Sections<'_>, bytes: &Bytes, index: &UnitIndex, probes: &[Svma]) -> Vec<Vec<Location>> {
+/// `bytes` is the file that the sections were loaded from, `finder` knows its split parts.
+pub fn locate(
+    sections: &Sections<'_>,
+    bytes: &Bytes,
+    index: &UnitIndex,
+    finder: Option<Finder<'_>>,
+    probes: &[Svma],
+) -> Vec<Vec<Location>> {
     let units = index.units_of(sections, probes);
     let mut by_unit: Vec<(usize, usize)> = units.iter().enumerate().filter_map(|(at, unit)| Some(((*unit)?, at))).collect();
     by_unit.sort_unstable();
@@ -131,18 +164,19 @@ pub fn locate(sections: &Sections<'_>, bytes: &Bytes, index: &UnitIndex, probes:
     let found: Vec<Option<Vec<Vec<Location>>>> = units
         .par_iter()
         .map(|unit| {
-            let mut skimmed = None;
+            let (mut skimmed, held) = (None, OnceCell::new());
             let dwarf = sections.unit(unit[0].0, &mut skimmed)?;
             let length = dwarf.debug_info.reader().len();
             if read.fetch_add(length, Ordering::Relaxed) % KEPT + length >= KEPT {
                 bytes.release();
             }
             let context = Context::from_dwarf(dwarf).ok()?;
-            let mut names = Names::default();
-            let directories = directories(&context, probes[unit[0].1].0);
-            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &directories, &mut names)).collect()
+            let (mut names, loader) = (Names::default(), Loader::new(finder, &held));
+            let directories = directories(&context, probes[unit[0].1].0, &loader);
+            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &directories, &loader, &mut names)).collect()
         })
         .collect();
+    let nothing = OnceCell::new();
     let mut whole = None;
     let mut names = Names::default();
     let mut answers = vec![Vec::new(); probes.len()];
@@ -150,12 +184,15 @@ pub fn locate(sections: &Sections<'_>, bytes: &Bytes, index: &UnitIndex, probes:
         let found = found.unwrap_or_else(|| {
             // The unit needs its neighbours: the one context over the whole file, built once, answers for all of its kind.
             let context = whole.get_or_insert_with(|| Context::from_dwarf(sections.whole()).ok());
+            // A split part that could be read would have answered.
+            let loader = Loader::new(None, &nothing);
             let mut one = |at: usize| {
                 let context = context.as_ref()?;
-                frames(context, probes[at].0, &directories(context, probes[at].0), &mut names)
+                let directories = directories(context, probes[at].0, &loader);
+                frames(context, probes[at].0, &directories, &loader, &mut names)
             };
             let found: Vec<Option<Vec<Location>>> = unit.iter().map(|(_, at)| one(*at)).collect();
-            if found.iter().any(Option::is_none) {
+            if found.iter().any(Option::is_none) || loader.lacks.get() {
                 index.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(unit[0].0);
             }
             found.into_iter().map(Option::unwrap_or_default).collect()
@@ -183,8 +220,14 @@ impl Names {
 }
 
 /// Locations of one address; `None` when the context cannot tell, as when a name lies outside of it.
-fn frames(context: &Context<'_>, probe: u64, directories: &[String], names: &mut Names) -> Option<Vec<Location>> {
-    let mut frames = context.find_frames(probe).skip_all_loads().ok()?;
+fn frames<'h>(
+    context: &Context<'h>,
+    probe: u64,
+    directories: &[String],
+    loader: &Loader<'h, '_>,
+    names: &mut Names,
+) -> Option<Vec<Location>> {
+    let mut frames = loader.finish(context.find_frames(probe)).ok()?;
     let mut locations = Vec::new();
     while let Some(frame) = frames.next().ok()? {
         let function = frame.function.as_ref().and_then(|function| function.raw_name().ok()).map(|name| names.share(&name));
@@ -201,6 +244,7 @@ fn frames(context: &Context<'_>, probe: u64, directories: &[String], names: &mut
     }
     if let Some(owner) = locations.last_mut() {
         owner.inlined = false;
+        owner.incomplete = loader.lacks.get();
     }
     let known = locations.iter().any(|location| location.file.is_some() || location.function.is_some());
     for location in &mut locations {
@@ -213,35 +257,117 @@ fn frames(context: &Context<'_>, probe: u64, directories: &[String], names: &mut
 
 /// Directories that text output leaves out of a unit's paths: where it was compiled, else where its source file lies (a module that was
 /// built outside of the kernel tree).
-fn directories(context: &Context<'_>, probe: u64) -> Vec<String> {
-    let Some(unit) = context.find_dwarf_and_unit(probe).skip_all_loads() else { return Vec::new() };
-    let compiled = unit.comp_dir.map(|directory| directory.to_string_lossy().trim_end_matches('/').to_string());
+fn directories<'h>(context: &Context<'h>, probe: u64, loader: &Loader<'h, '_>) -> Vec<String> {
+    let Some(unit) = loader.finish(context.find_dwarf_and_unit(probe)) else { return Vec::new() };
+    let compiled = unit.comp_dir.map(|directory| directory.to_string_lossy().into_owned()).or_else(|| loader.directory.get().cloned());
+    let compiled = compiled.map(|directory| directory.trim_end_matches('/').to_string());
     let source = unit.name.and_then(|name| name.to_string_lossy().rsplit_once('/').map(|(directory, _)| directory.to_string()));
     compiled.into_iter().chain(source).filter(|directory| !directory.is_empty()).collect()
 }
 
+/// Gives one context what it asks for of split DWARF. Of files without it, nobody asks.
+struct Loader<'h, 'f> {
+    finder: Option<Finder<'f>>,
+    /// Keeps the split part open as long as the context reads it.
+    held: &'h OnceCell<Option<Held<'f>>>,
+    /// Where the unit was compiled.
+    directory: OnceCell<String>,
+    /// Whether something asked for is not at hand: there are lines then, but no inlined calls.
+    lacks: Cell<bool>,
+}
+
+impl<'h, 'f> Loader<'h, 'f> {
+    fn new(finder: Option<Finder<'f>>, held: &'h OnceCell<Option<Held<'f>>>) -> Loader<'h, 'f> {
+        Loader { finder, held, directory: OnceCell::new(), lacks: Cell::new(false) }
+    }
+
+    fn finish<L: LookupContinuation<Buf = Reader<'h>>>(&self, mut lookup: LookupResult<L>) -> L::Output {
+        loop {
+            lookup = match lookup {
+                LookupResult::Output(found) => return found,
+                LookupResult::Load { load, continuation } => {
+                    let part = self.load(&load);
+                    self.lacks.set(self.lacks.get() || part.is_none());
+                    continuation.resume(part.map(Arc::new))
+                }
+            };
+        }
+    }
+
+    fn load(&self, load: &SplitDwarfLoad<Reader<'h>>) -> Option<Dwarf<'h>> {
+        let text = |part: &Option<Reader<'h>>| part.map_or(String::new(), |part| part.to_string_lossy().into_owned());
+        let skeleton = Skeleton { id: load.dwo_id.0, name: text(&load.path), directory: text(&load.comp_dir) };
+        let _ = self.directory.set(skeleton.directory.clone());
+        let held = self.held.get_or_init(|| self.finder?.find(&skeleton));
+        split::dwarf(held.as_ref()?.file(), skeleton.id, Some(&load.parent))
+    }
+}
+
 /// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.
-pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, probe: Svma) -> Option<(String, Svma)> {
+pub fn function_at(sections: &Sections<'_>, index: &UnitIndex, finder: Option<Finder<'_>>, probe: Svma) -> Option<(String, Svma)> {
     let dwarf = sections.whole();
     let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(index.units_of(sections, &[probe])[0]?)).ok()?;
     let unit = dwarf.unit(header).ok()?;
+    let Some(skeleton) = skeleton(&dwarf, &unit) else { return function_in(&dwarf, &unit, probe) };
+    let held = finder?.find(&skeleton)?;
+    let split = split::dwarf(held.file(), skeleton.id, Some(&dwarf))?;
+    let mut whole = split.unit(split.units().next().ok()??).ok()?;
+    whole.copy_relocated_attributes(&unit);
+    function_in(&split, &whole, probe)
+}
+
+/// What a unit says of its split part, if it has one.
+fn skeleton(dwarf: &Dwarf<'_>, unit: &gimli::Unit<Reader<'_>>) -> Option<Skeleton> {
+    let id = unit.dwo_id?.0;
+    let name = unit.dwo_name().ok().flatten().and_then(|name| dwarf.attr_string(unit, name).ok());
+    let text = |part: Option<Reader<'_>>| part.map_or(String::new(), |part| part.to_string_lossy().into_owned());
+    Some(Skeleton { id, name: text(name), directory: text(unit.comp_dir) })
+}
+
+/// The split parts that the units of a file name.
+pub fn skeletons(sections: &Sections<'_>) -> Vec<Skeleton> {
+    let dwarf = sections.whole();
+    let mut units = dwarf.units();
+    let headers = std::iter::from_fn(|| units.next().ok().flatten());
+    headers.filter_map(|header| skeleton(&dwarf, &dwarf.unit(header).ok()?)).collect()
+}
+
+fn function_in<'d>(dwarf: &Dwarf<'d>, unit: &gimli::Unit<Reader<'d>>, probe: Svma) -> Option<(String, Svma)> {
     let mut entries = unit.entries();
     while let Some(entry) = entries.next_dfs().ok()? {
         if entry.tag() != gimli::DW_TAG_subprogram {
             continue;
         }
-        let mut ranges = dwarf.die_ranges(&unit, entry).ok()?;
-        let mut first = None;
-        while let Some(range) = ranges.next().ok()? {
-            first = first.or(Some(range.begin));
-            if (range.begin..range.end).contains(&probe.0) {
-                let name = entry.attr_value(gimli::DW_AT_linkage_name).or_else(|| entry.attr_value(gimli::DW_AT_name))?;
-                let name = dwarf.attr_string(&unit, name).ok()?.to_string_lossy().into_owned();
-                return Some((name, Svma(first?)));
-            }
+        let ranges = entry_ranges(dwarf, unit, entry)?;
+        if ranges.iter().any(|(start, end)| (*start..*end).contains(&probe.0)) {
+            let name = entry.attr_value(gimli::DW_AT_linkage_name).or_else(|| entry.attr_value(gimli::DW_AT_name))?;
+            let name = dwarf.attr_string(unit, name).ok()?.to_string_lossy().into_owned();
+            return Some((name, Svma(ranges.first()?.0)));
         }
     }
     None
+}
+
+/// The half-open ranges of an entry. gimli 0.34 adds `DW_AT_high_pc` to `DW_AT_low_pc` without minding that a damaged file may have them
+/// meet the end of all addresses.
+fn entry_ranges<'d>(
+    dwarf: &Dwarf<'d>,
+    unit: &gimli::Unit<Reader<'d>>,
+    entry: &gimli::DebuggingInformationEntry<Reader<'d>>,
+) -> Option<Vec<(u64, u64)>> {
+    if let Some(list) = entry.attr_value(gimli::DW_AT_ranges) {
+        let mut ranges = dwarf.attr_ranges(unit, list).ok()??;
+        let mut found = Vec::new();
+        while let Ok(Some(range)) = ranges.next() {
+            found.push((range.begin, range.end));
+        }
+        return Some(found);
+    }
+    let address = |name| dwarf.attr_address(unit, entry.attr_value(name)?).ok().flatten();
+    let Some(start) = address(gimli::DW_AT_low_pc) else { return Some(Vec::new()) };
+    let size = || entry.attr_value(gimli::DW_AT_high_pc)?.udata_value();
+    let end = address(gimli::DW_AT_high_pc).or_else(|| start.checked_add(size()?));
+    Some(end.map(|end| (start, end)).into_iter().collect())
 }
 
 impl UnitIndex {
@@ -320,10 +446,10 @@ fn unlisted_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
     while let Ok(Some(header)) = units.next() {
         let Some(offset) = header.debug_info_offset().filter(|offset| !listed.contains(&offset.0)) else { continue };
         let Ok(unit) = dwarf.unit(header) else { continue };
-        let Ok(mut ranges) = dwarf.unit_ranges(&unit) else { continue };
-        while let Ok(Some(range)) = ranges.next() {
-            found.push(UnitRange { start: range.begin, end: range.end, unit: offset.0 });
-        }
+        let mut entries = unit.entries();
+        let Ok(Some(root)) = entries.next_dfs() else { continue };
+        let ranges = entry_ranges(dwarf, &unit, root).unwrap_or_default();
+        found.extend(ranges.into_iter().map(|(start, end)| UnitRange { start, end, unit: offset.0 }));
     }
     found
 }

@@ -5,15 +5,18 @@
 //! to where it really is.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags, elf};
 
 use super::alias;
+use super::altlink;
 use super::dwarf::{self, Sections, UnitIndex};
 use super::opd::Descriptors;
+use super::parts::{Missing, PartFile, Places};
 use super::patched;
 use super::reloc;
+use super::split::{Finder, Splits};
 use super::symtab::{Near, RawSymbol, SymbolTable};
 use super::{Callee, DebugLink, FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
@@ -88,6 +91,17 @@ struct Elf {
     units: UnitIndex,
     /// Debug sections with relocations applied.
     relocated: OnceLock<reloc::Patched>,
+    elsewhere: Elsewhere,
+}
+
+/// Debug info of the file that lies in others.
+#[derive(Default)]
+struct Elsewhere {
+    places: OnceLock<Arc<Places>>,
+    splits: Splits,
+    sup: OnceLock<PartFile>,
+    /// Why `sup` is empty although there should be one.
+    no_sup: Mutex<Option<Missing>>,
 }
 
 /// Gap between the sections of an unlinked file, so that one past the end of a section is in none.
@@ -152,7 +166,8 @@ impl Elf {
         let base = |section: object::SectionIndex| Some(sections.get(section.0)?.as_ref()?.base);
         let descriptors = if arch == Arch::Ppc64 { Descriptors::read(&file, base) } else { None };
         let (table, units, relocated) = (OnceLock::new(), UnitIndex::default(), OnceLock::new());
-        Ok(Elf { bytes: bytes.clone(), info, sections, relocatable, descriptors, table, units, relocated })
+        let elsewhere = Elsewhere::default();
+        Ok(Elf { bytes: bytes.clone(), info, sections, relocatable, descriptors, table, units, relocated, elsewhere })
     }
 
     fn file(&self) -> Option<object::File<'_>> {
@@ -162,7 +177,7 @@ impl Elf {
     /// Every symbol with the address that its section has here.
     fn symbols<'f>(&'f self, file: &'f object::File<'_>) -> impl Iterator<Item = (u64, object::Symbol<'f, 'f>)> {
         // Of most files the answer is at hand, and a kernel has 200,000 symbols.
-        let plain = !self.relocatable && self.descriptors.is_none();
+        let plain = !self.relocatable && self.descriptors.is_none() && self.info.arch != Arch::Arm;
         file.symbols().map(move |symbol| (if plain { symbol.address() } else { self.address_of(&symbol) }, symbol))
     }
 
@@ -171,7 +186,9 @@ impl Elf {
     fn address_of(&self, symbol: &object::Symbol<'_, '_>) -> u64 {
         let base = || Some(self.place(symbol.section_index()?)?.base);
         let base = if self.relocatable { base().unwrap_or(0) } else { 0 };
-        let address = base.wrapping_add(symbol.address());
+        // The lowest bit of an Arm function's value says that it is Thumb code; its first byte lies at the even address.
+        let thumb = u64::from(self.info.arch == Arch::Arm && symbol.kind() == object::SymbolKind::Text);
+        let address = base.wrapping_add(symbol.address() & !thumb);
         let code = self.descriptors.as_ref().and_then(|opd| opd.code(symbol.section_index(), address));
         code.unwrap_or(address)
     }
@@ -209,14 +226,40 @@ impl Elf {
         let file = self.file().filter(|_| self.info.has_debug_info)?;
         self.bytes.read_along();
         if !self.relocatable {
-            return Some(Sections::load(&file));
+            return Some(Sections::load(&file).with_sup(self.sup(&file)));
         }
         let bases = |section: usize| self.place(object::SectionIndex(section)).map(|place| place.base);
         if self.relocated.get().is_none() {
             // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
             let _ = self.relocated.set(reloc::apply(&file, bases));
         }
-        Some(Sections::patched(&file, self.relocated.get()?))
+        Some(Sections::patched(&file, self.relocated.get()?).with_sup(self.sup(&file)))
+    }
+
+    fn places(&self) -> &Places {
+        self.elsewhere.places.get_or_init(Arc::default)
+    }
+
+    /// The supplementary file. One that is missing is looked for again the next time: it may have been fetched.
+    fn sup(&self, file: &object::File<'_>) -> Option<&PartFile> {
+        let known = &self.elsewhere;
+        let mut missing = known.no_sup.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.sup.get().is_none()
+            && let Some(link) = altlink::link(file)
+        {
+            match altlink::find(&link, &self.info.path, self.places()) {
+                Ok(part) => {
+                    let _ = known.sup.set(part);
+                    *missing = None;
+                }
+                Err(what) => *missing = Some(*what),
+            }
+        }
+        known.sup.get()
+    }
+
+    fn finder(&self) -> Option<Finder<'_>> {
+        Some(Finder { splits: &self.elsewhere.splits, file: &self.info.path, places: self.places() })
     }
 }
 
@@ -257,7 +300,10 @@ impl Symbols for Elf {
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         let sections = self.debug();
-        sections.map_or_else(|| vec![Vec::new(); probes.len()], |sections| dwarf::locate(&sections, &self.bytes, &self.units, probes))
+        sections.map_or_else(
+            || vec![Vec::new(); probes.len()],
+            |sections| dwarf::locate(&sections, &self.bytes, &self.units, self.finder(), probes),
+        )
     }
 
     fn debug_link(&self) -> Option<DebugLink> {
@@ -267,12 +313,26 @@ impl Symbols for Elf {
         Some(DebugLink { name: name.to_string(), crc })
     }
 
+    fn look_in(&self, places: &Arc<Places>) {
+        let _ = self.elsewhere.places.set(places.clone());
+    }
+
+    fn missing_parts(&self, all: bool) -> Vec<Missing> {
+        let Some(file) = self.file().filter(|_| self.info.has_debug_info) else { return Vec::new() };
+        self.sup(&file);
+        if let (true, Some(sections), Some(finder)) = (all, self.debug(), self.finder()) {
+            dwarf::skeletons(&sections).iter().for_each(|skeleton| drop(finder.find(skeleton)));
+        }
+        let sup = self.elsewhere.no_sup.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        sup.into_iter().chain(self.elsewhere.splits.missing()).collect()
+    }
+
     fn damaged_units(&self) -> usize {
         self.units.damaged()
     }
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {
-        dwarf::function_at(&self.debug()?, &self.units, at)
+        dwarf::function_at(&self.debug()?, &self.units, self.finder(), at)
     }
 
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {

@@ -237,6 +237,9 @@ impl Symbols for Entry {
     fn debug_function(&self, _: Svma) -> Option<(String, Svma)> {
         None
     }
+    fn code_parts(&self) -> Vec<std::ops::Range<u64>> {
+        self.commands.code.iter().map(|(start, end, _)| *start..*end).collect()
+    }
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
         let (start, _, offset) = self.commands.code.iter().find(|(start, end, _)| *start <= from.0 && to.0 <= *end)?;
         let at = |svma: Svma| usize::try_from(offset.checked_add(svma.0.checked_sub(*start)?)?).ok();

@@ -1,17 +1,19 @@
 //! The symbol files of one run: those given by name, and those found in symbol folders by UUID first and by name second.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::altlink;
 use super::bundle::{self, Bundle};
-use super::entry::{Entry, entry, is_kernel, names};
+use super::entry::{Entry, entry, is_kernel};
+use super::parts::{PartFile, Places};
 pub use super::program::Program;
 use super::remember;
-use super::{DebugLink, FileKind, Symbols};
+use super::{FileKind, Symbols};
 use crate::error::Error;
 use crate::input::collect;
 use crate::model::addr::{Arch, Avma};
@@ -53,13 +55,30 @@ pub struct Given {
 pub struct Library {
     /// Files given by name.
     pub given: Vec<Given>,
-    index: Vec<Entry>,
+    pub(super) index: Vec<Entry>,
     opened: Mutex<BTreeMap<Vec<PathBuf>, Vec<Arc<Program>>>>,
     /// The entries of kernel collections and caches met so far: each of hundreds of kexts asks for the same file.
-    collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
+    pub(super) collections: Mutex<BTreeMap<PathBuf, Vec<Arc<dyn Symbols>>>>,
     folders: Vec<PathBuf>,
     local: Vec<PathBuf>,
+    /// What was met and could not be used, for those who ask why.
+    pub(super) passed: Mutex<Vec<Passed>>,
+    guesses: Vec<PathBuf>,
+    pub(super) places: Arc<Places>,
 }
+
+/// A file that was looked at and not taken.
+pub(super) struct Passed {
+    pub(super) path: PathBuf,
+    pub(super) why: String,
+    /// Whether it was looked at as a kernel.
+    pub(super) kernel: bool,
+    /// Whether the user named it, and nothing in it can be used.
+    pub(super) given: bool,
+}
+
+/// Files of the index that are left out for a while.
+pub struct Aside(Vec<Entry>);
 
 impl Library {
     /// Opens given files, in parallel; a companion with its UUID is taken from the folders indexed before. What cannot be used is said in
@@ -94,6 +113,7 @@ impl Library {
     }
 
     fn keep(&mut self, file: GivenFile, programs: Vec<Arc<Program>>, refused: Vec<Error>, notes: &mut Vec<Note>) {
+        refused.iter().for_each(|error| self.pass(error.path(), error.to_string(), file.kernel, programs.is_empty()));
         // One unusable slice of a fat file does not matter while another can be used.
         if programs.is_empty() {
             notes.extend(refused.into_iter().map(|error| hinted(error, file.kernel)));
@@ -144,7 +164,13 @@ impl Library {
         let (entries, memory) = remember::entries(&files, known, each);
         self.index.extend(entries);
         self.folders.push(folder.to_path_buf());
+        self.places.add_folder(folder, &files);
         memory
+    }
+
+    /// Where the parts of debug info are looked for that lie in files of their own.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Adds files that were looked up by build id, and opens given files again that they complete. Gives back whether any is of use: a
@@ -153,9 +179,18 @@ impl Library {
         let mut added = Vec::new();
         for (id, path) in files {
             let found = super::open(&path, &mut Vec::new()).unwrap_or_default();
+            // A supplementary file looks like an empty module, or like nothing that frames lie in.
+            if PartFile::open(&path).is_ok_and(|part| altlink::ids(&part).any(|has| has == id)) {
+                self.places.add_fetched(id, &path);
+                if found.iter().all(|file| file.info().segments.is_empty()) {
+                    added.push(Some(id));
+                    continue;
+                }
+            }
             if !found.iter().any(|file| file.info().id == Some(id)) {
                 let has = found.iter().find_map(|file| file.info().id).map_or("no build id".to_string(), |id| format!("build id {id}"));
                 let text = format!("was to be of build id {id} but has {has}; not used: remove it from the cache, or ask another server");
+                self.pass(&path, text.clone(), false, false);
                 notes.push(Note::failure(path.display().to_string(), text));
                 continue;
             }
@@ -189,11 +224,20 @@ impl Library {
             entry.ids = self.open_entries(&[&entry]).iter().map(|program| program.id()).collect();
         }
         let fits = id.is_none() || entry.ids.contains(&id);
-        if fits {
+        if fits && !self.local.contains(&entry.path) {
             self.local.push(entry.path.clone());
             self.index.push(entry);
+        } else {
+            let why = id.map_or(String::new(), |id| format!("of another build: its {} is not {id}", id.kind()));
+            self.pass(path, why, entry.kernel, false);
         }
         fits
+    }
+
+    /// Keeps why a file is not used.
+    pub(super) fn pass(&self, path: &Path, why: String, kernel: bool, given: bool) {
+        let mut passed = self.passed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        passed.push(Passed { path: path.to_path_buf(), why, kernel, given });
     }
 
     /// Whether a module of that name or build id was given or lies in the symbol folders.
@@ -215,6 +259,28 @@ impl Library {
     /// The files of this machine that [`local::search`](super::local::search) took.
     pub fn local(&self) -> &[PathBuf] {
         &self.local
+    }
+
+    /// Calls the files of this machine from the `from`th on guesses: nothing but evidence may make use of them.
+    pub(super) fn guessed(&mut self, from: usize) {
+        self.guesses.extend_from_slice(&self.local[from..]);
+    }
+
+    /// Whether a file is only here because it is the running kernel's, and nobody knows what the report is of.
+    pub fn is_guess(&self, path: &Path) -> bool {
+        self.guesses.iter().any(|guess| guess == path)
+    }
+
+    /// Leaves files of the index out, until [`Library::put_back`].
+    pub fn set_aside(&mut self, paths: &[PathBuf]) -> Aside {
+        let (aside, kept) = std::mem::take(&mut self.index).into_iter().partition(|entry| paths.contains(&entry.path));
+        self.index = kept;
+        Aside(aside)
+    }
+
+    /// Takes files back that were set aside.
+    pub fn put_back(&mut self, aside: Aside) {
+        self.index.extend(aside.0);
     }
 
     /// The program of that UUID in the symbol folders, its binary and dSYM together.
@@ -267,7 +333,9 @@ impl Library {
             };
             let mut bundles: Vec<Bundle> = entries.iter().map(one).collect();
             bundles.dedup_by(|one, other| one.files == other.files);
-            self.open(&bundles).0
+            let (programs, refused) = self.open(&bundles);
+            refused.iter().for_each(|error| self.pass(error.path(), error.to_string(), false, false));
+            programs
         };
         let mut programs = opened.entry(key.clone()).or_insert_with(open_now).clone();
         // Of a collection or cache only what was asked for.
@@ -276,114 +344,9 @@ impl Library {
         programs.retain(|program| !program.info().is_entry() || asked(program));
         programs
     }
-
-    /// Opens the files of bundles and puts those of one build together. A companion counts only by UUID, never by name.
-    fn open(&self, bundles: &[Bundle]) -> (Vec<Arc<Program>>, Vec<Error>) {
-        let mut refused = Vec::new();
-        let mut builds: Vec<Program> = Vec::new();
-        let mut by_id = FxHashMap::default();
-        for (bundle, path) in bundles.iter().flat_map(|bundle| bundle.files.iter().map(move |path| (bundle, path))) {
-            match self.files(path, &mut refused) {
-                Ok(files) => files.into_iter().for_each(|file| join(&mut builds, &mut by_id, file, Some(bundle))),
-                Err(error) => refused.push(error),
-            }
-        }
-        let ids: FxHashSet<Option<ImageId>> = builds.iter().filter(|build| build.is_incomplete()).map(Program::id).collect();
-        let indexed = self.index.iter().filter(|entry| entry.ids.iter().any(|id| ids.contains(id))).map(|entry| &entry.path);
-        let beside = bundles.iter().flat_map(|bundle| &bundle.companions);
-        let known = |path: &&PathBuf| bundles.iter().any(|bundle| bundle.files.contains(path));
-        let companions: BTreeSet<&PathBuf> = beside.chain(indexed).filter(|path| !known(path)).collect();
-        for path in companions {
-            // A damaged companion is no reason to complain about the file that the user gave.
-            let files = self.files(path, &mut Vec::new()).unwrap_or_default();
-            files.into_iter().for_each(|file| join(&mut builds, &mut by_id, file, None));
-        }
-        for build in builds.iter_mut().filter(|build| build.debug().is_none()) {
-            match self.linked(build) {
-                Some(Ok(files)) => build.files.extend(files),
-                Some(Err(error)) => refused.push(error),
-                None => {}
-            }
-        }
-        for build in builds.iter_mut().filter(|build| build.files.len() > 1) {
-            // Of two binaries of one build, the one that was not stripped speaks for it.
-            build.files.sort_by_key(|file| (file.info().kind == FileKind::Dsym, std::cmp::Reverse(file.symbol_count())));
-        }
-        (builds.into_iter().map(Arc::new).collect(), refused)
-    }
-
-    /// The file with the debug info of `build` that its `.gnu_debuglink` names: beside it, below `.debug` there, or in a symbol folder. It
-    /// counts by its CRC, or by the build id where both have one.
-    fn linked(&self, build: &Program) -> Option<crate::Result<Vec<Arc<dyn Symbols>>>> {
-        let (file, link) = build.files.iter().find_map(|file| Some((file.info(), file.debug_link()?)))?;
-        let folder = file.path.parent()?;
-        let named = |entry: &&Entry| entry.path.file_name().is_some_and(|name| name == link.name.as_str());
-        let below = self.index.iter().filter(named).map(|entry| entry.path.clone());
-        let mut last = None;
-        for path in [folder.join(&link.name), folder.join(".debug").join(&link.name)].into_iter().chain(below) {
-            if path == file.path || !path.is_file() {
-                continue;
-            }
-            match by_link(&path, &link, build.id()) {
-                Ok(files) => return Some(Ok(files)),
-                Err(error) => last = Some(Err(error)),
-            }
-        }
-        last
-    }
-
-    /// Opens one file; a kernel collection or cache only once.
-    fn files(&self, path: &Path, refused: &mut Vec<Error>) -> crate::Result<Vec<Arc<dyn Symbols>>> {
-        let lock = || self.collections.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(known) = lock().get(path) {
-            return Ok(known.clone());
-        }
-        let files: Vec<Arc<dyn Symbols>> = super::open(path, refused)?.into_iter().map(Arc::from).collect();
-        if files.iter().any(|file| file.info().is_entry()) {
-            lock().insert(path.to_path_buf(), files.clone());
-        }
-        Ok(files)
-    }
-}
-
-/// Opens `path`, if it is the file that `link` of the build `id` means.
-fn by_link(path: &Path, link: &DebugLink, id: Option<ImageId>) -> crate::Result<Vec<Arc<dyn Symbols>>> {
-    let files = super::open(path, &mut Vec::new())?;
-    let other = files.iter().find_map(|file| file.info().id);
-    let same = match (id, other) {
-        (Some(id), Some(other)) => id == other,
-        _ => {
-            let mut crc = flate2::Crc::new();
-            crc.update(&crate::input::map::map(path)?);
-            crc.sum() == link.crc
-        }
-    };
-    if !same {
-        let what = "is named as the debug info of a file whose build id or CRC says otherwise: it is of another build; not used";
-        return Err(Error::bad(path, what));
-    }
-    Ok(files.into_iter().map(Arc::from).collect())
 }
 
 fn hinted(error: Error, kernel: bool) -> Note {
     let flag = if kernel { "-k" } else { "-m" };
     Note::failure("", format!("{error} (given with {flag}; everything else goes on without it)"))
-}
-
-fn join(builds: &mut Vec<Program>, by_id: &mut FxHashMap<(ImageId, Arch), usize>, file: Arc<dyn Symbols>, bundle: Option<&Bundle>) {
-    let (id, arch) = (file.info().id, file.info().arch);
-    let known = id.and_then(|id| by_id.get(&(id, arch))).copied();
-    let same = known.and_then(|at| builds.get_mut(at));
-    match (same, bundle) {
-        (Some(build), _) => {
-            build.bundle_id = build.bundle_id.take().or_else(|| file.bundle_id());
-            build.files.push(file);
-        }
-        (None, Some(bundle)) => {
-            let (bundle_id, stem) = names(&*file, bundle);
-            id.and_then(|id| by_id.insert((id, arch), builds.len()));
-            builds.push(Program { files: vec![file], fullest: OnceLock::new(), bundle_id, stem });
-        }
-        (None, None) => {}
-    }
 }

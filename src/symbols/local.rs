@@ -52,8 +52,7 @@ pub fn search(library: &mut Library, root: &Path, wanted: &Wanted, notes: &mut V
             by_id.insert(id);
         }
     }
-    // A release with a slash in it is a path somebody would have us read.
-    if let Some(release) = wanted.release.as_deref().filter(|release| !release.is_empty() && !release.contains('/') && *release != "..") {
+    if let Some(release) = wanted.release.as_deref().filter(|release| is_release(release)) {
         if wanted.kernel && kernel_id.is_none_or(|id| !by_id.contains(&id)) {
             kernel(library, &KERNELS.map_release(root, release), wanted.kernel_id, &mut other_builds);
         }
@@ -71,8 +70,53 @@ pub fn search(library: &mut Library, root: &Path, wanted: &Wanted, notes: &mut V
     }
 }
 
+/// A place of this machine where [`search`] looks.
+pub struct Place {
+    /// `build-id`, `debug` (below `/usr/lib/debug`), `modules` (below `/lib/modules`) or `boot`.
+    pub kind: &'static str,
+    /// A file, or for modules a folder that is searched with all below it.
+    pub path: PathBuf,
+}
+
+/// Where [`search`] looks for the kernel, or for `module`, in order; it ends where it finds a file.
+pub fn places(root: &Path, wanted: &Wanted, module: Option<&str>) -> Vec<Place> {
+    let id = match module {
+        None => wanted.kernel_id,
+        Some(module) => wanted.modules.iter().find(|(name, _)| name == module).and_then(|(_, id)| *id),
+    };
+    let by_id = id.map(|id| Place { kind: "build-id", path: root.join(BY_ID).join(place_of(id)) });
+    let names = if module.is_some() { MODULES } else { KERNELS };
+    let release = wanted.release.as_deref().filter(|release| is_release(release));
+    let by_release = release.into_iter().flat_map(|release| {
+        let paths = names.map_release(root, release);
+        names.iter().zip(paths).map(|(name, path)| Place { kind: kind_of(name), path })
+    });
+    by_id.into_iter().chain(by_release).collect()
+}
+
+fn kind_of(name: &str) -> &'static str {
+    match name {
+        _ if name.starts_with("usr/lib/debug") => "debug",
+        _ if name.starts_with("lib/modules") => "modules",
+        _ => "boot",
+    }
+}
+
+/// A release with a slash in it is a path somebody would have us read.
+fn is_release(release: &str) -> bool {
+    !release.is_empty() && !release.contains('/') && release != ".."
+}
+
+/// The same for a report that does not say which kernel it is of: `wanted` is then the running one, whose files are taken as guesses, for
+/// the report itself to prove.
+pub fn guess(library: &mut Library, root: &Path, wanted: &Wanted) {
+    let known = library.local().len();
+    search(library, root, wanted, &mut Vec::new());
+    library.guessed(known);
+}
+
 /// `bb/041ebded….debug`.
-fn place_of(id: ImageId) -> PathBuf {
+pub(super) fn place_of(id: ImageId) -> PathBuf {
     let text = id.to_string();
     let (head, rest) = text.split_at_checked(2).unwrap_or((&text, ""));
     Path::new(head).join(format!("{rest}.debug"))
@@ -185,6 +229,19 @@ mod tests {
         assert!(notes.is_empty() && library.by_name("unit", None).len() == 1);
         let climbing = Wanted { release: Some("../modules/6.1-test".into()), ..wanted(None) };
         assert!(root.search(&climbing).0.local().is_empty());
+    }
+
+    #[test]
+    fn the_places_are_those_that_are_searched() {
+        let paths = |wanted: &Wanted, module| places(Path::new("/"), wanted, module).into_iter().map(|place| (place.kind, place.path));
+        let id = ImageId::build(&[0xab; 20]);
+        let by_id = Path::new("/usr/lib/debug/.build-id/ab").join(format!("{}.debug", "ab".repeat(19)));
+        let module: Vec<_> = paths(&wanted(id), Some("unit")).collect();
+        assert_eq!((module.len(), &module[0]), (4, &("build-id", by_id)));
+        assert_eq!(module[3], ("modules", PathBuf::from("/lib/modules/6.1-test")));
+        let kernel: Vec<_> = paths(&wanted(None), None).collect();
+        assert_eq!((kernel.len(), kernel[6].clone()), (7, ("boot", PathBuf::from("/boot/vmlinux-6.1-test"))));
+        assert_eq!(paths(&Wanted { release: Some("../x".into()), ..wanted(None) }, None).count(), 0);
     }
 
     #[test]

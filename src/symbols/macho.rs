@@ -207,7 +207,7 @@ impl Symbols for MachO {
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         match self.file().filter(|_| self.info.has_debug_info) {
-            Some(file) => dwarf::locate(&Sections::load(&file), &self.bytes, &self.units, probes),
+            Some(file) => dwarf::locate(&Sections::load(&file), &self.bytes, &self.units, None, probes),
             None => vec![Vec::new(); probes.len()],
         }
     }
@@ -218,9 +218,12 @@ impl Symbols for MachO {
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {
         let file = self.file().filter(|_| self.info.has_debug_info)?;
-        dwarf::function_at(&Sections::load(&file), &self.units, at)
+        dwarf::function_at(&Sections::load(&file), &self.units, None, at)
     }
 
+    fn code_parts(&self) -> Vec<std::ops::Range<u64>> {
+        self.code.iter().map(|(start, end, _)| *start..*end).collect()
+    }
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
         let (start, _, offset) = self.code.iter().find(|(start, end, _)| *start <= from.0 && to.0 <= *end)?;
         if self.info.encrypted || self.info.kind == FileKind::Dsym {

@@ -3,6 +3,7 @@
 //! A new kind of file is one module that implements [`Opener`] and [`Symbols`], and one line in [`OPENERS`].
 
 pub mod alias;
+pub mod altlink;
 pub mod bundle;
 pub mod check;
 pub mod code;
@@ -15,25 +16,31 @@ pub mod elf;
 mod entry;
 mod fileset;
 pub mod find;
+mod join;
 pub mod local;
+pub mod looked;
 pub mod macho;
 mod opd;
+pub mod parts;
 pub mod patched;
 mod prelinked;
 mod program;
 pub mod reloc;
 mod remember;
 mod skim;
+pub mod split;
 pub mod symtab;
 pub mod text;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::input::{self, Bytes};
 use crate::model::addr::{Arch, Svma};
 use crate::model::frame::Location;
 use crate::model::image::ImageId;
+use parts::{Missing, Places};
 use symtab::{Near, SymbolTable};
 
 /// What kind of program a symbol file describes.
@@ -167,12 +174,24 @@ pub trait Symbols: Send + Sync {
     fn debug_link(&self) -> Option<DebugLink> {
         None
     }
+    /// Says where parts of its debug info that are in other files are looked for, which then happens when they are needed.
+    fn look_in(&self, _places: &Arc<Places>) {}
+    /// Parts of its debug info that are in other files and not at hand: those that lookups needed so far, or with `all` every one.
+    fn missing_parts(&self, _all: bool) -> Vec<Missing> {
+        Vec::new()
+    }
     /// How many units of debug info were met that could not be read.
     fn damaged_units(&self) -> usize {
         0
     }
     /// Name and start of the function that debug info says covers an address.
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;
+    /// The link-time addresses whose bytes [`Symbols::code`] has, piece by piece: sections of ELF are all code, a segment of Mach-O has
+    /// header and strings in it as well.
+    fn code_parts(&self) -> Vec<std::ops::Range<u64>> {
+        let code = self.info().segments.iter().filter(|segment| segment.executable);
+        code.map(|segment| segment.svma.0..segment.svma.0.saturating_add(segment.size)).collect()
+    }
     /// The bytes of code between two link-time addresses, when they lie in one section whose bytes the file has.
     fn code(&self, from: Svma, to: Svma) -> Option<&[u8]>;
     /// Places between two link-time addresses whose code in memory may differ from the file's.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::parts::{self, Missing, PartKind};
 use super::{FileInfo, FileKind, Segment, Symbols};
 use crate::model::addr::Svma;
 use crate::model::frame::Location;
@@ -56,8 +57,21 @@ impl Program {
         self.id().is_some() && (self.debug().is_none() || self.binary().is_none())
     }
 
-    /// What could not be read of its debug info in the lookups so far.
-    pub fn damage(&self) -> Option<Note> {
+    /// Parts of its debug info that lie in other files and are not at hand, as [`Symbols::missing_parts`] tells them.
+    pub fn missing_parts(&self, all: bool) -> Vec<Missing> {
+        self.debug().map_or_else(Vec::new, |debug| debug.missing_parts(all))
+    }
+
+    /// What could not be read or found of its debug info in the lookups so far.
+    pub fn remarks(&self) -> Vec<Note> {
+        let Some(debug) = self.debug() else { return Vec::new() };
+        let place = debug.info().path.display().to_string();
+        let lacks = |kind| parts::said(&self.missing_parts(false), kind);
+        let parts = [PartKind::Supplementary, PartKind::Split].into_iter().filter_map(lacks);
+        parts.map(|text| Note::warning(&place, text)).chain(self.damage()).collect()
+    }
+
+    fn damage(&self) -> Option<Note> {
         let debug = self.debug()?;
         let count = debug.damaged_units();
         let text = format!("{count} units of its debug info are damaged; their frames have names, but no file and line");
@@ -77,6 +91,11 @@ impl Program {
     /// Code bytes between two addresses of [`Program::info`]'s file.
     pub fn code(&self, from: Svma, to: Svma) -> Option<&[u8]> {
         self.binary()?.code(from, to)
+    }
+
+    /// As [`Symbols::code_parts`], for addresses of [`Program::info`]'s file.
+    pub fn code_parts(&self) -> Vec<std::ops::Range<u64>> {
+        self.binary().map_or_else(Vec::new, |binary| binary.code_parts())
     }
 
     /// As [`Symbols::patched`], for addresses of [`Program::info`]'s file.

@@ -5,8 +5,9 @@
 //! kernel/kcsan, mm/kfence, mm/kmemleak.c, mm/page_alloc.c, mm/memory.c, arch/*/kernel/traps.c, arch/*/mm/fault.c (6.12, and what older
 //! kernels printed in their place), module/os/linux/spl/spl-err.c of OpenZFS.
 
-use super::glob;
 use super::scene::Scene;
+use super::{glob, illumos, kind_others};
+use crate::model::capture::Os;
 
 /// The sets of crashes that a section of the skip list can be for.
 pub const SETS: &[&str] = &[
@@ -30,6 +31,9 @@ pub const SETS: &[&str] = &[
     "bad-page",
     "overflow",
     "panic",
+    "go",
+    "zircon",
+    "illumos",
 ];
 
 /// Where the guilty frame stands.
@@ -59,7 +63,8 @@ pub struct Kind {
     /// Lines that must follow, one after another, taken like the headline.
     pub then: &'static [&'static str],
     /// The title: `{1}` is what the first `*` stood for, `{=1}` the same with its numbers, `{/1}` the last part
-    /// of it as a path, `{}` the guilty function.
+    /// of it as a path, `{.1}` the name of a program that it begins with, `{}` the guilty function, `{/}` that without the path of its package. Behind ` | ` stands what it is called where
+    /// no function is guilty.
     pub title: &'static str,
     /// Where the guilty frame stands.
     pub from: Seat,
@@ -71,12 +76,12 @@ pub struct Kind {
 
 use Seat::{Allocation, Interrupted, Lock, Nowhere, Place, Task, Trace};
 
-const fn kind(when: &'static str, title: &'static str, from: Seat, set: &'static str) -> Kind {
+pub(super) const fn kind(when: &'static str, title: &'static str, from: Seat, set: &'static str) -> Kind {
     Kind { when, then: &[], title, from, set, needs_stack: false }
 }
 
 /// A kind that only later lines tell apart, or that they name the place of.
-const fn later(when: &'static str, then: &'static [&'static str], title: &'static str, from: Seat, set: &'static str) -> Kind {
+pub(super) const fn later(when: &'static str, then: &'static [&'static str], title: &'static str, from: Seat, set: &'static str) -> Kind {
     Kind { then, ..kind(when, title, from, set) }
 }
 
@@ -288,7 +293,9 @@ pub struct Case {
 /// What the headline of `scene` announces.
 pub fn case(scene: &Scene<'_, '_>) -> Option<Case> {
     let message = plain(&scene.message);
-    KINDS.iter().find_map(|kind| {
+    let capture = scene.report.capture;
+    let of_system = || (capture.os == Some(Os::Illumos)).then_some(illumos::KINDS);
+    kind_others::of(capture.format).or_else(of_system).unwrap_or(KINDS).iter().find_map(|kind| {
         let mut captured: Vec<String> = glob::captures(kind.when, message)?.into_iter().map(str::to_string).collect();
         let mut lines = scene.details();
         for line in kind.then {
@@ -309,21 +316,25 @@ fn plain(message: &str) -> &str {
 impl Case {
     /// The title, with the guilty function if there is one.
     pub fn title(&self, function: Option<&str>) -> String {
-        let panic = self.kind.set == "panic";
-        let longest = if panic { 4 * LONGEST } else { LONGEST };
-        let mut title = self.kind.title.to_string();
+        let own = kind_others::is_own(self.kind.set);
+        let whole = own || self.kind.set == "panic";
+        let longest = if whole { 4 * LONGEST } else { LONGEST };
+        let (with, without) = self.kind.title.split_once(" | ").unwrap_or((self.kind.title, self.kind.title));
+        let mut title = function.map_or(without, |_| with).to_string();
         for (n, text) in self.captured.iter().enumerate() {
+            let text = if own { &kind_others::plain(text) } else { text };
             let file = text.rsplit('/').next().unwrap_or_default();
             title = title.replace(&format!("{{{}}}", n + 1), &general(text, longest)).replace(&format!("{{={}}}", n + 1), text.trim());
             title = title.replace(&format!("{{/{}}}", n + 1), &general(file, longest));
+            title = title.replace(&format!("{{.{}}}", n + 1), kind_others::program(text));
         }
         let title = match function {
-            Some(function) => title.replace("{}", function),
-            None => title.split(" in {}").next().unwrap_or_default().split(": {}").next().unwrap_or_default().to_string(),
+            Some(function) => title.replace("{/}", function.rsplit('/').next().unwrap_or_default()).replace("{}", function),
+            None => title.split(" in {").next().unwrap_or_default().split(": {").next().unwrap_or_default().to_string(),
         };
-        let title = title.replace(char::is_control, " ");
-        // Bug trackers cut the titles of macOS as a whole.
-        if panic { cut(&title, LONGEST).trim_end().to_string() } else { title }
+        let title = if own { kind_others::squeezed(&title) } else { title.replace(char::is_control, " ") };
+        // Bug trackers cut the titles of these systems as a whole.
+        if whole { cut(&title, LONGEST).trim_end().to_string() } else { title }
     }
 }
 
@@ -383,7 +394,7 @@ mod tests {
 
     #[test]
     fn kinds_name_sets_that_exist() {
-        for kind in KINDS {
+        for kind in KINDS.iter().chain(kind_others::GO).chain(kind_others::FUCHSIA).chain(illumos::KINDS) {
             assert!(kind.set.is_empty() || SETS.contains(&kind.set), "{}", kind.set);
             let stars = kind.when.matches('*').count() + kind.then.iter().map(|line| line.matches('*').count()).sum::<usize>();
             assert!((stars + 1..9).all(|n| !kind.title.contains(&format!("{{{n}}}"))), "{}", kind.title);

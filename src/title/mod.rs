@@ -10,7 +10,9 @@
 
 mod glob;
 pub mod guilty;
+mod illumos;
 pub mod kind;
+mod kind_others;
 pub mod scene;
 pub mod skip;
 

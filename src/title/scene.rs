@@ -6,9 +6,9 @@ use super::kind::Seat;
 use crate::model::capture::{Headline, Os};
 use crate::model::stack::{Role, Stack, StackKind};
 use crate::names::base_name;
-use crate::parse::lex;
 use crate::parse::linux_headings;
 use crate::parse::linux_prefix::{self, Context};
+use crate::parse::{fuchsia_lines, lex};
 use crate::report::Report;
 use crate::symbols::demangle::demangle;
 
@@ -54,6 +54,9 @@ impl<'a, 'r> Scene<'a, 'r> {
     pub fn following(&self) -> impl Iterator<Item = Cow<'a, str>> {
         let (text, context, mixed) = (self.report.text, self.context, self.is_mixed());
         let rest = text.get(self.headline.line_start as usize..).unwrap_or_default();
+        let zircon = self.is_zircon();
+        let messages = fuchsia_lines::messages(if zircon { rest } else { b"" }).skip(1).take(4 * FOLLOWING).map(Cow::Owned);
+        let rest = if zircon { b"" } else { rest };
         let records = lex::lines(rest).skip(1).take(4 * FOLLOWING).flat_map(move |line| {
             let mut own = Vec::new();
             linux_prefix::records(&line, |record| {
@@ -63,12 +66,13 @@ impl<'a, 'r> Scene<'a, 'r> {
             });
             own
         });
-        records.take(FOLLOWING)
+        messages.chain(records.take(FOLLOWING))
     }
 
     /// Those of them that belong to the headline: up to the next one.
     pub fn details(&self) -> impl Iterator<Item = Cow<'a, str>> {
-        self.following().take_while(|text| linux_headings::headline(text.trim().as_bytes()).is_none())
+        let zircon = self.is_zircon();
+        self.following().take_while(move |text| zircon || linux_headings::headline(text.trim().as_bytes()).is_none())
     }
 
     /// The stacks near behind the headline that its speaker printed, or anyone if `others` is set.
@@ -90,9 +94,20 @@ impl<'a, 'r> Scene<'a, 'r> {
             && stack.line < self.headline.line.saturating_add(VAGUE_LINES)
     }
 
-    /// Whether one speaker's lines have stamps and others have none: the debuggers of the BSDs print without.
+    /// Whether one speaker's lines have stamps and others have none: the debuggers of the BSDs print without, and syslog of
+    /// illumos has the first line of a panic from nobody.
     fn is_mixed(&self) -> bool {
-        matches!(self.report.capture.os, Some(Os::FreeBsd | Os::NetBsd | Os::OpenBsd))
+        matches!(self.report.capture.os, Some(Os::FreeBsd | Os::NetBsd | Os::OpenBsd | Os::Illumos)) || self.names_inlined()
+    }
+
+    fn is_zircon(&self) -> bool {
+        self.report.capture.os == Some(Os::Fuchsia)
+    }
+
+    /// Whether inlined functions count as all others: Go and the tools of Fuchsia print them always, and what fails there is often a
+    /// small method.
+    pub fn names_inlined(&self) -> bool {
+        self.is_zircon() || self.report.capture.format == "go-trace"
     }
 
     fn is_own(&self, stack: &Stack) -> bool {

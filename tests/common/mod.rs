@@ -18,7 +18,7 @@ pub fn kstack(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kstack"));
     command.current_dir(fixtures()).args(args).stdin(Stdio::null()).env_remove("NO_COLOR").env("TERM", "dumb");
     // What the machine that runs the tests has installed must not change what they see.
-    command.env("KSTACK_NO_LOCAL", "1");
+    command.env("KSTACK_NO_LOCAL", "1").env("DEBUGINFOD_CACHE_PATH", "debuginfod-cache").env_remove("DEBUGINFOD_URLS");
     command
 }
 

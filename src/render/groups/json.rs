@@ -15,6 +15,7 @@ use crate::model::stack::StackKind;
 use crate::note::Note;
 use crate::render::json::{Head, JsonBlamed, JsonFrame, SCHEMA, texts};
 use crate::render::locks::{JsonLock, JsonTask, JsonWait};
+use crate::render::zones;
 use crate::triage::{Verdict, triage};
 
 /// One object.
@@ -83,7 +84,7 @@ impl GroupOutput for NdJson {
             serde_json::to_writer(&mut *out, &Line { schema: SCHEMA, group, tasks_with_locks })?;
             out.write_all(b"\n")?;
         }
-        Ok(())
+        groups.reports.iter().try_for_each(|report| zones::ndjson(report, out))
     }
 }
 
@@ -139,6 +140,9 @@ struct JsonGroup<'a> {
     bytes: Option<u64>,
     kind: &'static str,
     os: Option<&'static str>,
+    /// Whether the addresses of the frames have the slide in them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    addresses: Option<&'static str>,
     /// The interesting frame.
     name: Option<String>,
     /// The heading of a stack that is no thread's.
@@ -165,6 +169,7 @@ impl<'a> JsonGroup<'a> {
             bytes: group.bytes,
             kind: group.kind.name(),
             os: report.capture.os.map(|os| os.name()),
+            addresses: report.layout.basis_is_said.then(|| report.layout.basis.name()),
             name: heading(groups, group),
             title: groups.stack(group.shown).title.as_deref().filter(|_| group.kind != StackKind::Thread),
             blamed: groups.blamed(group).map(JsonBlamed::of),
