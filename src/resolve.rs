@@ -10,7 +10,7 @@ use rustc_hash::FxHashMap;
 use crate::model::addr::{Avma, Svma};
 use crate::model::capture::Capture;
 use crate::model::frame::{Answer, Location, SymbolHit, Trust, Unresolved};
-use crate::model::image::ImageStatus;
+use crate::model::image::{ImageId, ImageStatus};
 use crate::model::stack::{Known, Lookup, RawFrame, Stack};
 use crate::parse::lex;
 use crate::parse::linux_symbol::is_generated;
@@ -109,9 +109,11 @@ enum Question<'t> {
         lookup: Lookup,
         module: &'t [u8],
         symbol: &'t [u8],
+        build: &'t [u8],
     },
     Symbol {
         module: &'t [u8],
+        build: &'t [u8],
         symbol: &'t [u8],
         offset: u64,
         size: Option<u64>,
@@ -159,14 +161,15 @@ pub fn addresses(addresses: &[(Avma, Lookup)], layout: &Layout, options: Resolve
 
 fn question<'t>(frame: &RawFrame, text: &'t [u8]) -> Question<'t> {
     let (symbol, module) = (frame.symbol.of(text, frame.line_start), frame.module.of(text, frame.line_start));
+    let build = frame.build_id.of(text, frame.line_start);
     // A name with its size is exact wherever the kernel was loaded; an address depends on knowing that.
     let by_name = frame.address.is_none() || frame.size.is_some();
     match (frame.address, frame.offset) {
         (_, Some(offset)) if by_name && !symbol.is_empty() => {
-            Question::Symbol { module, symbol, offset, size: frame.size, lookup: frame.lookup }
+            Question::Symbol { module, build, symbol, offset, size: frame.size, lookup: frame.lookup }
         }
         (Some(address), _) if symbol.is_empty() && module.is_empty() => Question::Address(address, frame.lookup),
-        (Some(address), _) => Question::NamedAddress { address, lookup: frame.lookup, module, symbol },
+        (Some(address), _) => Question::NamedAddress { address, lookup: frame.lookup, module, symbol, build },
         (None, _) => Question::Nothing { module, symbol },
     }
 }
@@ -187,43 +190,48 @@ fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions)
     let mut answers: Vec<Answer> = questions.iter().map(|_| Answer::unresolved(None, Unresolved::NoAddress)).collect();
     let mut jobs: Vec<Job> = Vec::new();
     // Answers behind those asked for belong to the places that an ambiguous symbol may mean.
-    let mut ambiguous: Vec<(usize, Range<usize>)> = Vec::new();
+    let mut ambiguous: Vec<(usize, Range<usize>, bool)> = Vec::new();
     for (at, question) in questions.iter().enumerate() {
         let placed = match question {
             Question::Address(address, lookup) | Question::NamedAddress { address, lookup, .. } => by_address(layout, *address, *lookup),
-            Question::Symbol { module, symbol, offset, size, lookup } => {
+            Question::Symbol { module, symbol, offset, size, lookup, .. } => {
                 by_symbol(layout, &lex::text(module), &lex::text(symbol), *offset, *size, *lookup)
             }
             Question::Nothing { .. } => Placed::Not(Answer::unresolved(None, Unresolved::NoAddress)),
         };
+        let placed = match question {
+            Question::Symbol { build, .. } | Question::NamedAddress { build, .. } => of_build(layout, placed, build),
+            _ => placed,
+        };
+        let complete = !matches!(placed, Placed::Perhaps(_));
         match placed {
             Placed::Not(answer) => answers[at] = answer,
             Placed::At(job) => jobs.push(Job { answer: at, ..job }),
-            Placed::Several(several) => {
+            Placed::Several(several) | Placed::Perhaps(several) => {
                 let first = answers.len();
                 for job in several {
                     jobs.push(Job { answer: answers.len(), ..job });
                     answers.push(Answer::unresolved(None, Unresolved::Ambiguous));
                 }
-                ambiguous.push((at, first..answers.len()));
+                ambiguous.push((at, first..answers.len(), complete));
             }
         }
     }
     run(jobs, &mut answers, layout, options);
-    for (at, places) in ambiguous {
-        answers[at] = agreed(&answers[places]);
+    for (at, places, complete) in ambiguous {
+        answers[at] = agreed(&answers[places], complete);
     }
     answers.truncate(questions.len());
     answers
 }
 
-/// The one answer to several places of one name, if they all come from the same lines; else all of them, and no choice.
-fn agreed(answers: &[Answer]) -> Answer {
+/// The one answer to several places of one name, if they all come from the same lines and are `complete`; else all of them, and no choice.
+fn agreed(answers: &[Answer], complete: bool) -> Answer {
     let mut places: Vec<&Vec<Location>> =
         answers.iter().map(|answer| &answer.locations).filter(|locations| !locations.is_empty()).collect();
     places.dedup();
     match (&answers[0], &places[..]) {
-        (first, [_]) if answers.iter().all(|answer| !answer.locations.is_empty()) => first.clone(),
+        (first, [_]) if complete && answers.iter().all(|answer| !answer.locations.is_empty()) => first.clone(),
         (first, _) => {
             let mut candidates: Vec<Vec<Location>> = Vec::new();
             places.into_iter().for_each(|place| {
@@ -231,7 +239,7 @@ fn agreed(answers: &[Answer]) -> Answer {
                     candidates.push(place.clone());
                 }
             });
-            Answer { candidates, ..Answer::unresolved(first.image, Unresolved::Ambiguous) }
+            Answer { candidates, ..Answer::unresolved(first.image.filter(|_| complete), Unresolved::Ambiguous) }
         }
     }
 }
@@ -252,6 +260,8 @@ enum Placed {
     At(Job),
     /// To several, of which nobody knows which is meant.
     Several(Vec<Job>),
+    /// To one or several, or to a place in an image whose file is missing.
+    Perhaps(Vec<Job>),
     /// Nowhere.
     Not(Answer),
 }
@@ -272,6 +282,19 @@ fn by_address(layout: &Layout, address: Avma, lookup: Lookup) -> Placed {
     })
 }
 
+/// Nowhere, when the frame prints the build id of another build than the image's: a module can be built anew and loaded again in one log.
+fn of_build(layout: &Layout, placed: Placed, build: &[u8]) -> Placed {
+    let Some(build) = ImageId::parse_build(build) else { return placed };
+    let other = |job: &Job| layout.images[job.image].wanted.is_some_and(|wanted| wanted != build);
+    match &placed {
+        Placed::At(job) if other(job) => Placed::Not(Answer::unresolved(Some(job.image), Unresolved::OtherBuild)),
+        Placed::Several(jobs) | Placed::Perhaps(jobs) if jobs.iter().any(other) => {
+            Placed::Not(Answer::unresolved(None, Unresolved::OtherBuild))
+        }
+        _ => placed,
+    }
+}
+
 /// More places than this for one name are not looked up: nobody would read them.
 const MOST_PLACES: usize = 128;
 
@@ -281,8 +304,9 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
     if size.is_some() && is_generated(module.as_bytes(), symbol.as_bytes()) {
         return Placed::Not(Answer::unresolved(None, Unresolved::Generated));
     }
-    let kernel = || layout.images.iter().find(|image| image.kernel).map_or("", |image| image.name.as_str());
-    let module = if module.is_empty() && size.is_some() { kernel() } else { module };
+    let kernel = layout.images.iter().find(|image| image.kernel);
+    let anywhere = module.is_empty() && size.is_none();
+    let module = if module.is_empty() && size.is_some() { kernel.map_or("", |image| image.name.as_str()) } else { module };
     let mut found = symbols(layout, module, symbol, size);
     let any = found.first().map(|candidate| candidate.image);
     found.retain(|candidate| candidate.fits && (size.is_some() || holds(layout, candidate, offset, lookup)));
@@ -295,7 +319,10 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
         let asked = SymbolHit { name: symbol.into(), start: candidate.start, size, contains: true };
         Job { answer: 0, image: candidate.image, probe, svma, asked: Some(asked) }
     };
+    // A kernel without a file may have a function of that name too, and it is the kernel that prints no module.
+    let unseen = anywhere && kernel.is_some_and(|image| image.program.is_none());
     match &found[..] {
+        several if unseen && (1..=MOST_PLACES).contains(&several.len()) => Placed::Perhaps(several.iter().map(job).collect()),
         [one] => Placed::At(job(one)),
         [] => {
             let image = any.or_else(|| layout.images.iter().position(|image| !module.is_empty() && image.is_called(module)));
@@ -329,9 +356,9 @@ fn in_image(batch: &[Job], image: &Image, options: ResolveOptions) -> Vec<Answer
     };
     let probes: Vec<Svma> = batch.iter().map(|job| job.probe).collect();
     let trust = match image.status() {
-        ImageStatus::Matched => Trust::Verified,
+        ImageStatus::Matched if !image.doubted => Trust::Verified,
         ImageStatus::Mismatched => Trust::Mismatched,
-        ImageStatus::Unverified | ImageStatus::Missing => Trust::Unverified,
+        ImageStatus::Matched | ImageStatus::Unverified | ImageStatus::Missing => Trust::Unverified,
     };
     let in_symbols: Vec<Svma> = probes.iter().map(|probe| program.in_symbols(*probe)).collect();
     // Sorting the symbols of a kernel and reading its DWARF take as long as each other.
@@ -392,10 +419,11 @@ fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[L
     debug.map(|(name, start)| SymbolHit { name: name.into(), start, size: None, contains: true }).or(hit)
 }
 
-/// Whether the code shows that the function at `hit` goes on to `probe`: no other function begins in between.
+/// Whether the code shows that the function at `hit` goes on to `probe`: no other function begins in between. How functions begin is known
+/// of Darwin alone; those of ELF kernels need no frame pointer.
 fn reaches(program: &Program, hit: &SymbolHit, probe: Svma) -> bool {
-    if hit.start == probe {
-        return true;
+    if hit.start == probe || program.info().is_elf {
+        return hit.start == probe;
     }
     let code = program.code(hit.start, probe);
     code.and_then(|code| code::another_function_begins(program.info().arch, code)) == Some(false)

@@ -138,7 +138,7 @@ fn same(ours: &dyn Symbols, theirs: &goblin::mach::MachO<'_>) {
         goblin::mach::load_command::CommandVariant::Uuid(uuid) => Some(uuid.uuid),
         _ => None,
     });
-    assert_eq!(ours.info().id, uuid.map(kstack::model::image::ImageId::Uuid), "{path:?}");
+    assert_eq!(ours.info().id, uuid.and_then(kstack::model::image::ImageId::uuid), "{path:?}");
     let segments: Vec<(u64, u64)> = theirs
         .segments
         .iter()

@@ -1,6 +1,6 @@
 //! One parsed input: what a single report or load map said.
 
-use super::addr::{Arch, Slide};
+use super::addr::{Arch, Avma, Slide};
 use super::crash::Crash;
 use super::frame::Answer;
 use super::image::{Basis, ImageClaim};
@@ -67,6 +67,11 @@ pub struct Capture {
     pub kernel_version: Option<String>,
     /// The kernel slide that the report states.
     pub slide: Option<Slide>,
+    /// The slides of all boots, where a log is of several that differ; `slide` is `None` then.
+    pub slides: Vec<Slide>,
+    /// Where the kernel was linked, before it was slid, as far as the report says so (`Kernel Offset: … from …`, kernel/panic notifier
+    /// `dump_kernel_offset` of Linux 3.14 and later).
+    pub linked: Option<Avma>,
     /// Whether the addresses of the frames are slid; `None` when the format does not say.
     pub basis: Option<Basis>,
     /// How the report names the kernel in its frames (`mach_kernel`).

@@ -109,7 +109,7 @@ pub enum Unresolved {
     NoAddress,
     /// No symbol of the printed name has the printed size: the file is of another build.
     OtherSize,
-    /// The printed symbol occurs more than once and the report does not say which is meant.
+    /// The printed symbol occurs more than once, or may be one of a kernel without a file, and the report does not say which is meant.
     Ambiguous,
 }
 

@@ -23,7 +23,12 @@ impl ImageId {
         }
         let mut id = [0; 16];
         unhex(&digits, &mut id)?;
-        Some(ImageId::Uuid(id))
+        ImageId::uuid(id)
+    }
+
+    /// The 16 bytes of a UUID; `None` when they are all zero, as a linker leaves them that was told to make none: two of those prove nothing.
+    pub fn uuid(bytes: [u8; 16]) -> Option<ImageId> {
+        (bytes != [0; 16]).then_some(ImageId::Uuid(bytes))
     }
 
     /// What it is called.
@@ -34,11 +39,11 @@ impl ImageId {
         }
     }
 
-    /// A build id as a note holds it, of 1 to 32 bytes.
+    /// A build id as a note holds it, of 1 to 32 bytes that are not all zero.
     pub fn build(bytes: &[u8]) -> Option<ImageId> {
         let mut id = [0; 32];
         id.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        (!bytes.is_empty()).then_some(ImageId::Build(bytes.len() as u8, id))
+        bytes.iter().any(|byte| *byte != 0).then_some(ImageId::Build(bytes.len() as u8, id))
     }
 
     /// A build id as a frame or `Comm:` line prints it: 40 hex digits.
@@ -181,5 +186,12 @@ mod tests {
         {
             assert_eq!(ImageId::parse(bad), None);
         }
+    }
+
+    #[test]
+    fn zeros_identify_nothing() {
+        assert_eq!(ImageId::parse("00000000-0000-0000-0000-000000000000"), None);
+        assert_eq!((ImageId::uuid([0; 16]), ImageId::build(&[0; 20]), ImageId::parse_build(&[b'0'; 40])), (None, None, None));
+        assert!(ImageId::parse("00000000-0000-0000-0000-000000000001").is_some() && ImageId::build(&[0, 1]).is_some());
     }
 }

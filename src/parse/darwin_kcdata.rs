@@ -315,8 +315,7 @@ impl Reader {
 }
 
 fn uuid(data: &[u8], at: usize) -> Option<ImageId> {
-    let id: [u8; 16] = data.get(at..at + 16)?.try_into().ok()?;
-    (id != [0; 16]).then_some(ImageId::Uuid(id))
+    ImageId::uuid(data.get(at..at + 16)?.try_into().ok()?)
 }
 
 /// Adds an array of return addresses, alone or each with its stack pointer, to the list that it belongs to.

@@ -29,7 +29,7 @@ use super::linux_prefix::{self, Context, Record};
 use super::linux_symbol;
 use super::linux_task;
 use super::{Confidence, Format, Holds};
-use crate::model::addr::Slide;
+use crate::model::addr::{Avma, Slide};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId};
 
@@ -126,6 +126,9 @@ fn is_frame(record: &Record<'_>) -> bool {
     }
 }
 
+/// More slides than this tell no more than that there are several.
+const MOST_SLIDES: usize = 8;
+
 struct Log<'t> {
     text: &'t [u8],
     /// One reader for each context, in the order of their first lines.
@@ -135,7 +138,9 @@ struct Log<'t> {
     latest: usize,
     found: Found,
     release: Option<String>,
-    slide: Option<Slide>,
+    /// Of each boot that tells.
+    slides: Vec<Slide>,
+    linked: Option<Avma>,
     modules: FxHashSet<Vec<u8>>,
     images: Vec<ImageClaim>,
 }
@@ -149,7 +154,8 @@ impl<'t> Log<'t> {
             latest: 0,
             found: Found::default(),
             release: None,
-            slide: None,
+            slides: Vec::new(),
+            linked: None,
             modules: FxHashSet::default(),
             images: Vec::new(),
         }
@@ -191,8 +197,7 @@ impl<'t> Log<'t> {
         if let Some(names) = line.strip_prefix(b"Modules linked in:") {
             self.modules(names, record.line);
         } else if let Some(value) = line.strip_prefix(b"Kernel Offset: ") {
-            let word = value.split(|b| *b == b' ').next().unwrap_or_default();
-            self.slide = self.slide.or(lex::hex(word).or((word == b"disabled").then_some(0)).map(Slide));
+            self.kernel_offset(value);
         } else if self.release.is_none()
             && let Some(release) = linux_task::release(line)
         {
@@ -207,6 +212,17 @@ impl<'t> Log<'t> {
                 line: record.line,
                 ..ImageClaim::default()
             }));
+        }
+    }
+
+    /// `0x9600000 from 0xffffffff81000000 (relocation range: …)`, or `disabled`.
+    fn kernel_offset(&mut self, value: &[u8]) {
+        let mut words = lex::words(value);
+        let word = words.next().unwrap_or_default();
+        let Some(slide) = lex::hex(word).or((word == b"disabled").then_some(0)).map(Slide) else { return };
+        self.linked = self.linked.or_else(|| words.find_map(lex::hex).map(Avma));
+        if self.slides.len() < MOST_SLIDES && !self.slides.contains(&slide) {
+            self.slides.push(slide);
         }
     }
 
@@ -237,7 +253,9 @@ impl<'t> Log<'t> {
             os: Some(Os::Linux),
             arch: self.found.arch,
             kernel_version: self.release,
-            slide: self.slide,
+            slide: self.slides.first().copied().filter(|_| self.slides.len() == 1),
+            linked: self.linked,
+            slides: self.slides,
             basis: Some(Basis::Runtime),
             images: self.images,
             stacks: self.found.stacks,

@@ -101,26 +101,6 @@ impl Placer<'_> {
         }
     }
 
-    /// Finds the load maps that put a kext elsewhere than the report does: they are of another boot, and their other addresses prove nothing.
-    pub(super) fn find_foreign(&mut self, images: &[Image], maps: MapSlide) {
-        for image in images.iter().filter(|image| !image.kernel) {
-            let claims = |own: bool| image.claims.iter().filter(move |claim| (claim.source == OWN) == own);
-            let load = |claim: &ImageClaim| claim.load.and_then(|load| maps.bring(load, claim.basis));
-            let Some((load_here, line)) = claims(true).find_map(|claim| Some((load(claim)?, claim.line))) else { continue };
-            for claim in claims(false) {
-                let Some(there) = load(claim).filter(|there| *there != load_here) else { continue };
-                if !self.foreign.contains(&claim.source) {
-                    self.foreign.push(claim.source.clone());
-                    self.warn(format!(
-                        "{} line {} puts {} at {there}, but the report at {load_here} (line {line}): it is of another boot, and none of its \
-                         addresses is used",
-                        claim.source, claim.line, image.name
-                    ));
-                }
-            }
-        }
-    }
-
     /// Places the segments of a file whose sources state at least one address. `collection` is what its collection as a whole moved by.
     pub(super) fn by_anchors(&mut self, image: &mut Image, program: &Program, anchors: &Anchors, collection: Option<Slide>) {
         let info = program.info();

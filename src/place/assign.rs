@@ -34,6 +34,7 @@ pub fn images(
     let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
     let mut images: Vec<Image> = kernel(capture, maps, library, arch).into_iter().collect();
     images.extend(modules(capture, text));
+    images.iter_mut().for_each(|image| choose_build(image, library, notes));
     let own = capture.images.iter().map(|claim| (claim, OWN));
     let listed = maps.iter().flat_map(|(name, map)| map.images.iter().map(move |claim| (claim, name.as_str())));
     let (apart, claims): (Vec<_>, Vec<_>) = own.chain(listed).partition(|(claim, _)| claim.collection || claim.user);
@@ -156,9 +157,32 @@ pub(super) fn modules(capture: &Capture, text: &[u8]) -> Vec<Image> {
             images.push(Image { name, ..Image::default() });
             images.len() - 1
         });
-        images[at].wanted = images[at].wanted.or_else(|| ImageId::parse_build(id));
+        let Some(id) = ImageId::parse_build(id) else { continue };
+        match images[at].wanted {
+            None => images[at].wanted = Some(id),
+            Some(wanted) if wanted != id => images[at].other_ids.push(id),
+            Some(_) => {}
+        }
     }
     images
+}
+
+/// A module that was loaded in several builds: the one whose file is at hand is wanted, and the frames of the others have no file.
+fn choose_build(image: &mut Image, library: &Library, notes: &mut Vec<Note>) {
+    let Some(first) = image.wanted.filter(|_| !image.other_ids.is_empty()) else { return };
+    let given = |id: &ImageId| library.given.iter().flat_map(|given| &given.programs).any(|program| program.id() == Some(*id));
+    let ids = || std::iter::once(first).chain(image.other_ids.iter().copied());
+    let chosen = ids().find(given).or_else(|| ids().find(|id| library.by_id(*id).is_some())).unwrap_or(first);
+    let others: Vec<String> = ids().filter(|id| *id != chosen).map(|id| id.to_string()).collect();
+    notes.push(Note::warning(
+        "",
+        format!(
+            "{} was loaded in several builds: frames of build id {chosen} are resolved, those of {} are not; split the log for them",
+            image.name,
+            others.join(" and ")
+        ),
+    ));
+    image.wanted = Some(chosen);
 }
 
 /// kmutil prints the kernel's UUID for every `com.apple.kpi` kext (11 and later); before that each had one of its own.

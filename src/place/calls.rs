@@ -72,7 +72,8 @@ impl Group {
         (group.code > 0).then_some(group)
     }
 
-    fn follows(&self, offset: u64) -> bool {
+    /// Whether a return address at that offset follows a call, or what Linux makes one.
+    pub fn follows(&self, offset: u64) -> bool {
         self.follows.get((offset / 64) as usize).is_some_and(|word| word >> (offset % 64) & 1 == 1)
     }
 
@@ -153,7 +154,7 @@ pub fn search(group: &Group, addresses: &[u64], step: u64, link: u64) -> Verdict
 }
 
 /// Whether so many of all addresses may be taken for all of them.
-fn is_enough(agree: usize, all: usize) -> bool {
+pub fn is_enough(agree: usize, all: usize) -> bool {
     let may = if all >= MANY { all / 10 } else { usize::from(all >= SOME) };
     agree + may >= all
 }

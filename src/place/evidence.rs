@@ -6,7 +6,7 @@ use super::Image;
 use super::proof::{Evidence, EvidenceKind};
 use crate::model::addr::{Arch, Avma, Slide, Svma};
 use crate::model::capture::{Capture, Os};
-use crate::model::image::Basis;
+use crate::model::image::{Basis, ImageId};
 use crate::model::stack::Lookup;
 use crate::parse::lex;
 use crate::symbols::find::Program;
@@ -170,6 +170,9 @@ pub fn sizes(capture: &Capture, text: &[u8], image: &Image, program: &Program) -
         let Some(size) = frame.size else { continue };
         let (symbol, module) = (frame.symbol.of(text, frame.line_start), frame.module.of(text, frame.line_start));
         let own = if module.is_empty() { image.kernel } else { !image.kernel && image.is_called(&lex::text(module)) };
+        // A frame of another build of the module says nothing about this one.
+        let build = ImageId::parse_build(frame.build_id.of(text, frame.line_start));
+        let own = own && build.is_none_or(|build| image.wanted.is_none_or(|wanted| wanted == build));
         if !own || seen.len() >= MAX_PAIRS || !seen.insert((symbol, size)) {
             continue;
         }

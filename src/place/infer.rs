@@ -4,7 +4,7 @@
 use rustc_hash::FxHashSet;
 
 use super::calls::{CHANCE, Candidate, FEWEST, Group, Verdict, search};
-use super::linux::by_base;
+use super::linux::{by_base, one_behind_the_other};
 use super::proof::{Evidence, EvidenceKind};
 use super::{Image, Placer};
 use crate::model::addr::{Arch, Avma, Slide, Svma};
@@ -27,7 +27,7 @@ fn returns(capture: &Capture, wanted: impl Fn(u64) -> bool) -> Vec<u64> {
 }
 
 /// The address of a frame that follows a call. `/proc/PID/stack` of older kernels ends in one that is all ones.
-fn is_return(frame: &RawFrame) -> Option<Avma> {
+pub(super) fn is_return(frame: &RawFrame) -> Option<Avma> {
     let sound = |address: &Avma| address.0 != 0 && address.0 != u64::MAX;
     frame.address.filter(|_| frame.lookup == Lookup::Return && frame.reliable).filter(sound)
 }
@@ -149,13 +149,8 @@ fn groups(image: &Image) -> Vec<Group> {
     let Some(program) = &image.program else { return Vec::new() };
     let info = program.info();
     let kept: Vec<(Segment, u64)> = by_base(info, Avma(0)).into_iter().map(|(segment, at)| (segment, at.0)).collect();
-    let mut at = 0u64;
-    let init = info.segments.iter().filter(|segment| segment.executable && segment.name.starts_with(".init")).map(|segment| {
-        let start = at.next_multiple_of(segment.align.max(1));
-        at = start.saturating_add(segment.size);
-        (segment.clone(), start)
-    });
-    let init = init.collect();
+    let init = info.segments.iter().filter(|segment| segment.executable && segment.name.starts_with(".init"));
+    let init = one_behind_the_other(init, 0);
     [kept, init].into_iter().filter_map(|parts| Group::new(program, parts)).collect()
 }
 

@@ -8,7 +8,7 @@ use crate::model::image::Basis;
 use crate::symbols::find::{GivenAddress, Program};
 
 /// What is known about the slide, and from where.
-type Stated = (Option<Slide>, String);
+pub(super) type Stated = (Option<Slide>, String);
 
 impl Placer<'_> {
     /// Places the kernel; its slide is what lies between the report's addresses and the file's.
@@ -20,6 +20,9 @@ impl Placer<'_> {
         image.hold(&anchors);
         let Some(program) = image.program.clone() else { return stated };
         image.size = image.size.or(Some(extent(&program.info().segments)));
+        if image.given.is_none() && self.is_of_several_boots() {
+            return (None, String::new());
+        }
         if let Some(given) = image.given.clone() {
             return self.given_kernel(image, &program, &given, &anchors, stated);
         }
@@ -67,11 +70,7 @@ impl Placer<'_> {
     /// A kernel whose segments all move alike: x86, Linux, and what was linked as one.
     fn whole_kernel(&mut self, image: &mut Image, program: &Program, anchors: &Anchors, stated: Stated) -> Stated {
         let info = program.info();
-        let stated = if info.linked_at_runtime {
-            (Some(Slide(0)), "the symbol file's addresses are those of the running kernel".to_string())
-        } else {
-            stated
-        };
+        let stated = if info.linked_at_runtime { self.live_slide(program) } else { stated };
         let by_user = self.options.slide.is_some();
         let anchored = if by_user { None } else { linux::slide_by_anchors(program, &image.claims) };
         let stated = anchored.map_or(stated, |(slide, from)| (Some(slide), from));

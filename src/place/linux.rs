@@ -111,12 +111,18 @@ pub(super) fn by_base(info: &FileInfo, base: Avma) -> Vec<(Segment, Avma)> {
     if !matches!(info.arch, Arch::X86_64 | Arch::I386) {
         return Vec::new();
     }
-    let mut at = base.0;
+    let code = info.segments.iter().filter(|segment| segment.executable && !segment.name.starts_with(".init"));
+    one_behind_the_other(code, base.0).into_iter().map(|(segment, at)| (segment, Avma(at))).collect()
+}
+
+/// Each section from `at` on, aligned as it needs. What stands behind one that no address is aligned for has no place.
+pub(super) fn one_behind_the_other<'s>(segments: impl Iterator<Item = &'s Segment>, mut at: u64) -> Vec<(Segment, u64)> {
     let mut placed = Vec::new();
-    for segment in info.segments.iter().filter(|segment| segment.executable && !segment.name.starts_with(".init")) {
-        at = at.next_multiple_of(segment.align.max(1));
-        placed.push((segment.clone(), Avma(at)));
-        at += segment.size;
+    for segment in segments {
+        let Some(start) = at.checked_next_multiple_of(segment.align.max(1)) else { break };
+        let Some(end) = start.checked_add(segment.size) else { break };
+        placed.push((segment.clone(), start));
+        at = end;
     }
     placed
 }
@@ -182,7 +188,12 @@ mod tests {
         assert_eq!(placed, [(".text".into(), 0x1000), (".text.unlikely".into(), 0x1101), (".exit.text".into(), 0x1130)]);
         assert_eq!(names(given_section(&info, ".text", Avma(0x1000), false)), placed);
         assert_eq!(names(given_section(&info, ".init.text", Avma(0x9000), true)), [(".init.text".into(), 0x9000)]);
-        let arm = FileInfo { arch: Arch::Arm64, ..info };
+        let mut damaged = FileInfo { segments: info.segments.clone(), path: "y.ko".into(), ..info };
+        damaged.segments[2].align = u64::MAX;
+        assert_eq!(names(by_base(&damaged, Avma(0x1000))), [(".text".into(), 0x1000)], "no address is aligned so");
+        damaged.segments[2] = segment(".text.unlikely", u64::MAX, 1, true);
+        assert_eq!(names(by_base(&damaged, Avma(0x1000))), [(".text".into(), 0x1000)], "none has room for it");
+        let arm = FileInfo { arch: Arch::Arm64, segments: info.segments, path: info.path, ..damaged };
         assert!(by_base(&arm, Avma(0x1000)).is_empty(), "a .plt of unknown size may stand in front");
         assert_eq!(names(given_section(&arm, ".text", Avma(0x1000), false)), [(".text".into(), 0x1000)]);
     }

@@ -3,27 +3,31 @@
 
 mod anchors;
 mod assign;
+mod boots;
 mod calls;
 mod code_arm;
 pub mod code_bytes;
 mod darwin;
 mod evidence;
+mod foreign;
 mod infer;
 mod kdk;
 mod kernel;
 mod linux;
 pub mod proof;
+mod ranges;
+mod returns;
 pub mod searched;
 mod wanted;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::model::addr::{Arch, Avma, Slide, Svma};
+use crate::model::addr::{Avma, Slide, Svma};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{Basis, ImageClaim, ImageId, ImageStatus};
 use crate::note::Note;
-use crate::space::{AddressSpace, PlacedRange};
+use crate::space::AddressSpace;
 use crate::symbols::Segment;
 use crate::symbols::find::{GivenAddress, Library, Program};
 use anchors::Anchors;
@@ -55,6 +59,8 @@ pub struct Image {
     pub needed_by: Vec<String>,
     /// UUID that the report or a load map states.
     pub wanted: Option<ImageId>,
+    /// Further build ids that frames print beside its name: the module was built anew and loaded again.
+    other_ids: Vec<ImageId>,
     /// Where its `__TEXT` lies, in the world of the report's addresses.
     pub load: Option<Avma>,
     /// Size in bytes, from the load map or the file.
@@ -83,6 +89,10 @@ pub struct Image {
     pub user: bool,
     /// What speaks for and against the file.
     pub evidence: Vec<proof::Evidence>,
+    /// How many return addresses follow a call where it was placed, unless it was placed by them.
+    calls: Option<usize>,
+    /// Whether some return address contradicts where a file of the right id was placed.
+    pub doubted: bool,
     claims: Vec<ImageClaim>,
     given: Option<GivenAddress>,
     /// Whether only a kernel collection or prelinked cache has it, and no source names it.
@@ -181,6 +191,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let mut notes = Vec::new();
     let mut pairs = evidence::pairs(capture, text);
     let assign::Assigned { mut images, apart } = assign::images(capture, text, maps, library, options, &mut notes);
+    foreign::drop_other_builds(&mut images, &mut notes);
     if capture.os == Some(Os::FreeBsd) {
         evidence::attribute(&mut pairs, &images);
     }
@@ -190,7 +201,8 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     }
     let listed = maps.iter().flat_map(|(_, map)| &map.images).map(|claim| claim.basis).next();
     let unsaid = if options.slide.is_some() { Basis::Runtime } else { listed.unwrap_or_default() };
-    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new(), kernel: None };
+    let mut placer = Placer { capture, options, text, pairs: &pairs, unsaid, notes, foreign: Vec::new(), kernel: None, returns: None };
+    placer.drop_other_boots(&mut images);
     let (slide, slide_from) = placer.kernel(&mut images);
     placer.kernel = images.iter().find(|image| image.kernel).and_then(darwin::RunningKernel::of);
     let map_slide = placer.map_slide(&images, slide);
@@ -202,6 +214,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     for image in &mut images {
         placer.note_id(image);
         placer.check_pairs(image);
+        placer.check_returns(image);
         placer.check_release(image);
         placer.check_code(image, slide);
     }
@@ -211,8 +224,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let slide = slide.filter(|_| basis_is_said || images.iter().any(|image| image.kernel && image.program.is_some()));
     let mut notes = placer.notes;
     drop_idle(&mut images, capture);
-    let ranges: Vec<PlacedRange> = images.iter().enumerate().flat_map(|(at, image)| ranges(at, image)).collect();
-    let space = AddressSpace::new(&ranges);
+    let space = AddressSpace::new(&ranges::all(&images, os));
     for (one, two, at) in space.overlaps() {
         let (one, two) = (&images[one].name, &images[two].name);
         notes.push(Note::warning(
@@ -238,28 +250,6 @@ fn drop_idle(images: &mut Vec<Image>, capture: &Capture) {
     images.retain(|image| !image.spare || image.segments.iter().any(is_hit));
 }
 
-/// The ranges of an image: its segments, or without a file what the load map says.
-fn ranges(at: usize, image: &Image) -> Vec<PlacedRange> {
-    let end = |start: Avma, size: u64| Avma(start.0.saturating_add(size));
-    if image.program.is_some() {
-        let range = |(segment, start): &(Segment, Avma)| PlacedRange {
-            start: *start,
-            end: end(*start, segment.size),
-            image: at,
-            svma: Some(segment.svma),
-        };
-        return image.segments.iter().map(range).collect();
-    }
-    let exec = image.exec.and_then(|(exec, size)| Some((exec, size?)));
-    // On arm64 an image's segments lie far apart with others between them: its size is that of nothing in memory.
-    let whole = image.load.filter(|load| Arch::of_darwin_address(*load) != Some(Arch::Arm64)).zip(image.size);
-    [whole, exec.filter(|exec| Some(exec.0) != image.load)]
-        .into_iter()
-        .flatten()
-        .map(|(start, size)| PlacedRange { start, end: end(start, size), image: at, svma: None })
-        .collect()
-}
-
 struct Placer<'a> {
     capture: &'a Capture,
     options: PlaceOptions,
@@ -272,6 +262,8 @@ struct Placer<'a> {
     kernel: Option<darwin::RunningKernel>,
     /// Load maps of another boot than the report's.
     foreign: Vec<String>,
+    /// The report's distinct return addresses, ascending, once an image needs them.
+    returns: Option<Vec<Avma>>,
 }
 
 impl Placer<'_> {

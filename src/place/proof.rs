@@ -66,7 +66,9 @@ pub fn doubt(image: &Image) -> Option<String> {
     }
     let (agree, all) = image.pairs.unwrap_or_default();
     let by = |kind| image.evidence.iter().any(|evidence| evidence.kind == kind);
-    if image.matched || by(EvidenceKind::Code) || by(EvidenceKind::Calls) || (agree >= FEWEST_FOR_A_GUESS && agree == all) {
+    // By chance one address in 25 follows a call, and files of one series have much code in common.
+    let called = by(EvidenceKind::Calls) && image.calls.is_none_or(|follow| follow >= FEWEST_FOR_A_GUESS);
+    if image.matched || by(EvidenceKind::Code) || called || (agree >= FEWEST_FOR_A_GUESS && agree == all) {
         return None;
     }
     Some(match agree {

@@ -270,7 +270,7 @@ impl<'a> JsonImage<'a> {
         JsonImage {
             name: &image.name,
             version: image.version.as_deref(),
-            uuid: image.wanted.or(file_id).map(|id| id.to_string()),
+            uuid: image.wanted.map(|id| id.to_string()),
             load_address: image.load.map(hex),
             size: image.size,
             exec_address: image.exec.map(|(exec, _)| hex(exec)),

@@ -13,7 +13,9 @@ pub fn cells(image: &Image) -> [String; 6] {
     let refused_id = image.refused.as_ref().and_then(|refused| refused.found);
     let uuid = match (image.wanted, file_id.or(refused_id)) {
         (Some(wanted), Some(found)) if wanted != found => format!("{wanted} (file: {found})"),
-        (Some(id), _) | (None, Some(id)) => id.to_string(),
+        (Some(id), _) => id.to_string(),
+        // One that stood there alone would look as if the report had said it.
+        (None, Some(found)) => format!("- (file: {found})"),
         (None, None) => dash(),
     };
     let name = match &image.version {

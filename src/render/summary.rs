@@ -91,6 +91,6 @@ pub fn advice(reason: Unresolved) -> &'static str {
         Unresolved::Generated => "in code that the kernel generated at run time; no file has it",
         Unresolved::NoAddress => "without an address or a symbol that a file knows",
         Unresolved::OtherSize => "no symbol of the printed name and size, is the file of another build?",
-        Unresolved::Ambiguous => "whose symbol occurs more than once",
+        Unresolved::Ambiguous => "whose symbol may mean more than one place",
     }
 }

@@ -62,7 +62,7 @@ impl Unwinding {
 /// When it cannot be read, or is no object file.
 pub fn of(info: &FileInfo) -> Result<Facts, String> {
     let bytes = input::open(&info.path).map_err(|error| error.to_string())?.data;
-    let id = |slice: &[u8]| object::File::parse(slice).ok()?.mach_uuid().ok().flatten().map(ImageId::Uuid);
+    let id = |slice: &[u8]| object::File::parse(slice).ok()?.mach_uuid().ok().flatten().and_then(ImageId::uuid);
     let slices = macho::fat_slices(&bytes);
     let slice = slices.iter().find(|slice| info.id.is_some() && id(slice) == info.id);
     facts(slice.copied().unwrap_or(&bytes))

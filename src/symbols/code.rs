@@ -60,13 +60,26 @@ pub fn another_function_begins(arch: Arch, code: &[u8]) -> Option<bool> {
         // push %ebp; mov %esp,%ebp
         Arch::I386 => Some(memchr::memmem::find(inside, &[0x55, 0x89, 0xe5]).is_some()),
         Arch::Arm64e => Some(code.chunks_exact(4).skip(1).any(|chunk| word(chunk) == PACIBSP)),
-        // The function's own is the first of them.
-        Arch::Arm64 => Some(code.chunks_exact(4).filter(|chunk| saves_frame(word(chunk))).nth(1).is_some()),
+        Arch::Arm64 => Some(arm64_begins(code)),
         _ => None,
     }
 }
 
+/// The function's own frame is the first that is saved, unless it may have ended before: a leaf saves none.
+fn arm64_begins(code: &[u8]) -> bool {
+    let mut words = code.chunks_exact(4).map(word);
+    let ended = words.by_ref().take_while(|word| !saves_frame(*word)).any(|word| word == RET || word & 0xfc00_0000 == BRANCH);
+    // The iterator stands behind the first save, or at the end.
+    match ended {
+        true => code.chunks_exact(4).any(|chunk| saves_frame(word(chunk))),
+        false => words.any(saves_frame),
+    }
+}
+
 const PACIBSP: u32 = 0xd503_237f;
+const RET: u32 = 0xd65f_03c0;
+/// `B`, which ends a function that ends in a call of another.
+const BRANCH: u32 = 0x1400_0000;
 
 /// `stp x29, x30, [sp, #n]` with or without write-back.
 fn saves_frame(word: u32) -> bool {
@@ -114,5 +127,11 @@ mod tests {
         let nop = 0xd503_201fu32.to_le_bytes();
         assert_eq!(another_function_begins(Arch::Arm64e, &[entry, nop].concat()), Some(false));
         assert_eq!(another_function_begins(Arch::Arm64e, &[entry, nop, entry].concat()), Some(true));
+        let (save, ret) = (0xa9bf_7bfdu32.to_le_bytes(), RET.to_le_bytes());
+        let arm64 = |words: &[[u8; 4]]| another_function_begins(Arch::Arm64, &words.concat());
+        assert_eq!((arm64(&[nop, save, nop, ret]), arm64(&[save, nop, ret, save])), (Some(false), Some(true)));
+        assert_eq!(arm64(&[nop, ret, save, nop]), Some(true), "a leaf, and the next function's frame");
+        assert_eq!(arm64(&[nop, BRANCH.to_le_bytes(), save, nop]), Some(true));
+        assert_eq!(arm64(&[nop, ret, nop]), Some(false));
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags, elf};
 
+use super::alias;
 use super::altlink;
 use super::dwarf::{self, Sections, UnitIndex};
 use super::opd::Descriptors;
@@ -216,9 +217,7 @@ impl Elf {
         }
         // The code of a descriptor can have a symbol of its own, with a dot in front.
         let name = name.strip_prefix(b".").filter(|name| self.descriptors.is_some() && !name.is_empty()).unwrap_or(name);
-        // scripts/kallsyms.c: weak names last, then those with fewer leading underscores first.
-        let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
-        let rank = underscores + if symbol.is_weak() { 0x100 } else { 0 };
+        let rank = alias::rank(name, symbol.is_weak()) | if self.relocatable { 0 } else { alias::BY_NAME };
         let limit = place.base + place.size;
         (address < limit).then(|| RawSymbol { address, name, global: symbol.is_global(), limit, size: symbol.size(), rank })
     }

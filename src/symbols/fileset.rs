@@ -105,7 +105,7 @@ impl Commands {
         while let Some(command) = commands.next().map_err(bad)? {
             match command.variant().map_err(bad)? {
                 Command::Segment64(segment, sections) => read.segment(segment, sections, endian),
-                Command::Uuid(uuid) => read.id = Some(ImageId::Uuid(uuid.uuid)),
+                Command::Uuid(uuid) => read.id = ImageId::uuid(uuid.uuid),
                 Command::Symtab(symtab) => read.symtab = Some(*symtab),
                 Command::LinkeditData(list) if list.cmd.get(endian) == macho::LC_FUNCTION_STARTS => read.starts = Some(*list),
                 Command::FilesetEntry(entry) => {

@@ -135,7 +135,7 @@ impl MachO {
         let segments: Vec<Segment> = file.segments().filter_map(|segment| placed_segment(&file, &segment, &code)).collect();
         let text = segments.iter().find(|segment| segment.name == "__TEXT").or(segments.first());
         let linked_at_runtime = kind == FileKind::Kext && text.is_some_and(|text| text.svma.0 != 0);
-        let id = file.mach_uuid().ok().flatten().map(ImageId::Uuid);
+        let id = file.mach_uuid().ok().flatten().and_then(ImageId::uuid);
         let has_kexts = file.segments().any(|segment| segment.name() == Ok(Some("__PRELINK_TEXT")) && segment.size() > 0);
         let base = text.map_or(Svma(0), |text| text.svma);
         let info = FileInfo {

@@ -2,6 +2,7 @@
 //!
 //! A new kind of file is one module that implements [`Opener`] and [`Symbols`], and one line in [`OPENERS`].
 
+pub mod alias;
 pub mod altlink;
 pub mod bundle;
 pub mod check;

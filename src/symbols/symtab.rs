@@ -1,10 +1,12 @@
 //! The code symbols of one file, sorted by address.
 
+use std::cmp::Ordering;
 use std::ops::Deref;
 use std::sync::OnceLock;
 
 use rustc_hash::FxHashMap;
 
+use super::alias::BY_NAME;
 use super::demangle::demangle;
 use crate::model::addr::Svma;
 
@@ -21,7 +23,7 @@ pub struct RawSymbol<'n> {
     pub limit: u64,
     /// Size that the file states, as ELF does; 0 when it states none.
     pub size: u64,
-    /// Of several names at one address the one with the lowest rank answers, among equals the first.
+    /// Of several names at one address the one with the lowest rank answers, among equals the first, or with [`BY_NAME`] the first by name.
     pub rank: u16,
 }
 
@@ -33,7 +35,7 @@ pub enum Reach {
     Contains,
     /// Nothing in the symbol table says where the function ends: the local symbols are gone.
     Unknown,
-    /// A function without a symbol starts in between.
+    /// A function without a symbol starts in between, or the file states a size that ends before.
     Behind,
 }
 
@@ -120,7 +122,10 @@ impl SymbolTable {
                 rank: symbol.rank,
             });
         }
-        table.entries.sort_by_key(|entry| (entry.start, entry.rank));
+        let names = &table.names;
+        let name = |entry: &Entry| &names[entry.name.0 as usize..entry.name.1 as usize];
+        let tie = |a: &Entry, b: &Entry| if a.rank & BY_NAME == 0 { Ordering::Equal } else { name(a).cmp(name(b)) };
+        table.entries.sort_by(|a, b| (a.start, a.rank).cmp(&(b.start, b.rank)).then_with(|| tie(a, b)));
         table.set_ends();
         table
     }
@@ -185,6 +190,8 @@ impl SymbolTable {
             Reach::Behind
         } else if self.has_locals || !self.starts.is_empty() || at.0 < entry.own_end {
             Reach::Contains
+        } else if entry.own_end > entry.start {
+            Reach::Behind
         } else {
             Reach::Unknown
         };
@@ -256,6 +263,26 @@ mod tests {
         let with_starts = table(&[(10, "f", true)], &[10, 40]);
         assert_eq!(with_starts.at(Svma(39)).unwrap().reach, Reach::Contains);
         assert_eq!(with_starts.at(Svma(50)).unwrap().reach, Reach::Behind);
+    }
+
+    #[test]
+    fn a_stated_size_ends_a_function_of_a_file_without_local_symbols() {
+        let raw = |global| {
+            [(10, "f", 17), (50, "asm", 0)].map(|(address, name, size)| RawSymbol {
+                address,
+                name: name.as_bytes(),
+                global,
+                limit: 100,
+                size,
+                rank: 0,
+            })
+        };
+        let reach = |global, at| SymbolTable::new(raw(global).into_iter(), Vec::new()).at(Svma(at)).unwrap().reach;
+        assert_eq!(
+            [26, 27, 40, 50, 60].map(|at| reach(true, at)),
+            [Reach::Contains, Reach::Behind, Reach::Behind, Reach::Unknown, Reach::Unknown]
+        );
+        assert_eq!(reach(false, 40), Reach::Contains, "with all symbols there the rest is padding, as the kernel has it");
     }
 
     #[test]

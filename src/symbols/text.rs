@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::alias;
 use super::symtab::{Near, RawSymbol, SymbolTable};
 use super::{FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
@@ -47,14 +48,14 @@ impl TextSymbols {
         let high = rows.iter().filter(text).map(|row| row.0).max().unwrap_or(low);
         // What follows the last function ends it.
         let limit = rows.iter().map(|row| row.0).filter(|address| *address > high).min().unwrap_or(high + 1);
-        let raw = rows.iter().filter(text).map(|(address, kind, name)| {
-            let underscores = name.iter().take_while(|b| **b == b'_').count().min(255) as u16;
-            let global = kind.is_ascii_uppercase();
-            RawSymbol { address: *address, name, global, limit, size: 0, rank: underscores }
-        });
-        let table = SymbolTable::new(raw, Vec::new());
         // Only a running kernel has modules among its symbols; a System.map states what the kernel was linked at.
         let live = memchr::memmem::find(bytes, b"\t[").is_some();
+        let raw = rows.iter().filter(text).map(|(address, kind, name)| {
+            // What a running kernel lists is in its own order.
+            let rank = if live { 0 } else { alias::rank(name, matches!(kind, b'w' | b'W')) };
+            RawSymbol { address: *address, name, global: kind.is_ascii_uppercase(), limit, size: 0, rank }
+        });
+        let table = SymbolTable::new(raw, Vec::new());
         let arch = match low >> 32 {
             0xffff_ffff => Arch::X86_64,
             0xffff_8000..=0xffff_fff0 => Arch::Arm64,
