@@ -327,6 +327,13 @@ fn diff_tells_stuck_from_moving() {
 }
 
 #[test]
+fn a_module_that_is_the_kernel_itself_is_none() {
+    let json = common::json(&common::run(&["symbolicate", "-q", "--format", "json", "freebsd/ddb/input.txt"]));
+    let guilty = &json["reports"][0]["guilty"];
+    assert!(guilty["function"].is_string() && guilty["module"].is_null(), "{guilty}");
+}
+
+#[test]
 fn top_counts_as_countpcs_did() {
     let text = common::stdout(&common::run(&["top", "-q", "--function", "txg_wait_synced", "--function", "zio_wait [zfs]", FORMS[2]]));
     assert_eq!(

@@ -89,7 +89,8 @@ impl Walk<'_, '_, '_> {
         let judge = |frames: &[_]| self.blamed(frames).or_else(|| self.innermost_of_work(frames)).or_else(|| self.first(frames));
         // What was inlined depends on the build; it counts where nothing else does.
         let (n, function, reason) = judge(&self.frames(self.scene.names_inlined())).or_else(|| judge(&self.frames(true)))?;
-        let module = self.scene.report.named(self.stack, n).module.map(|module| module.into_owned());
+        let named = self.scene.report.named(self.stack, n).module.filter(|_| !self.scene.report.is_in_kernel(self.stack, n));
+        let module = named.map(|module| module.into_owned());
         Some(Guilty { function, module, file: self.file(n), reason, stack: Some(self.stack), frame: Some(n) })
     }
 
