@@ -169,9 +169,47 @@ fn verdicts_come_with_lines_that_say_so() {
     let idle = "task:a state:S stack:0 pid:1 ppid:0 flags:0x0\nCall Trace:\n schedule+0x1/0x2\n do_epoll_wait+0x1/0x2\n";
     let idle = common::json(&common::run_with(&["group", "-q", "--triage", "--format", "json"], idle.as_bytes()));
     assert_eq!(names(idle["triage"].as_array().unwrap()), ["userspace wait"]);
-    for verdict in hang {
-        assert!(!verdict["evidence"].as_array().unwrap().is_empty());
+    for input in
+        ["captures/zfs-suspend/sysrq-t.xz", "linux-log/null-in-timer/input.txt", "linux-log/lockdep/input.txt", "linux-log/stall/input.txt"]
+    {
+        let text = kstack::input::open(&common::fixtures().join(input)).unwrap().data;
+        let text = String::from_utf8_lossy(&text);
+        let evidence = |verdict: &Value| verdict["evidence"].as_array().unwrap().clone();
+        let all: Vec<Value> = triage(input).iter().flat_map(evidence).collect();
+        assert!(!all.is_empty(), "{input}");
+        for evidence in all {
+            let line = text.lines().nth(evidence["line"].as_u64().unwrap() as usize - 1).unwrap();
+            let said = evidence["text"].as_str().unwrap();
+            // A heading, or who stands where: the line is that of the frame.
+            let said = said
+                .rsplit_once(" in ")
+                .filter(|(who, _)| who.contains(" pid "))
+                .map_or(said, |(_, place)| place.split(' ').next().unwrap());
+            assert!(line.contains(said), "{input}: {line:?} does not say {said:?}");
+        }
     }
+}
+
+/// Threads of one process are told apart.
+#[test]
+fn no_two_pieces_of_evidence_are_the_same() {
+    let output = grouped(&["--triage", "group/darwin-panic-full/input.ips", "-S", "symbols/darwin/arm64e"]);
+    let verdicts = output["triage"].as_array().unwrap();
+    assert!(verdicts.iter().any(|verdict| verdict["verdict"] == "deadlock in ZFS suspected"), "{verdicts:?}");
+    for verdict in verdicts {
+        let mut texts: Vec<String> = verdict["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
+        let all = texts.len();
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), all, "{verdict}");
+    }
+}
+
+#[test]
+fn a_module_that_is_the_kernel_itself_is_none() {
+    let json = common::json(&common::run(&["symbolicate", "-q", "--format", "json", "freebsd/ddb/input.txt"]));
+    let guilty = &json["reports"][0]["guilty"];
+    assert!(guilty["function"].is_string() && guilty["module"].is_null(), "{guilty}");
 }
 
 /// Two tasks, each the owner of what the other waits for, as kernels since 6.15 tell it.
@@ -324,13 +362,6 @@ fn diff_tells_stuck_from_moving() {
         .map(|thread| (thread["pid"].as_i64().unwrap(), thread["change"].as_str().unwrap()))
         .collect();
     assert_eq!(changes, BTreeMap::from([(1, "stuck"), (2, "moving"), (3, "changed"), (4, "idle"), (5, "gone"), (6, "new")]));
-}
-
-#[test]
-fn a_module_that_is_the_kernel_itself_is_none() {
-    let json = common::json(&common::run(&["symbolicate", "-q", "--format", "json", "freebsd/ddb/input.txt"]));
-    let guilty = &json["reports"][0]["guilty"];
-    assert!(guilty["function"].is_string() && guilty["module"].is_null(), "{guilty}");
 }
 
 #[test]
