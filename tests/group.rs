@@ -205,6 +205,49 @@ fn no_two_pieces_of_evidence_are_the_same() {
     }
 }
 
+/// Stacks that have a state, a process or a module in common need not run through the same functions.
+#[test]
+fn nothing_is_said_of_a_group_that_is_not_true_of_all() {
+    let of_members = |value: &Value| -> Vec<(Vec<u64>, Value)> {
+        let numbers = |group: &Value| group["members"].as_array().unwrap().iter().map(|member| member["stack"].as_u64().unwrap()).collect();
+        value["groups"].as_array().unwrap().iter().map(|group| (numbers(group), group.clone())).collect()
+    };
+    let functions = of_members(&grouped(&[FORMS[2]]));
+    let fingerprint = |stack: u64| functions.iter().find(|(members, _)| members.contains(&stack)).unwrap().1["fingerprint"].clone();
+    for key in ["state", "wchan", "process", "module", "top:1"] {
+        let mut mixed = 0;
+        for (members, group) in of_members(&grouped(&["--by", key, FORMS[2]])) {
+            let own_print = group["fingerprint"].clone();
+            let own: Vec<Value> = members.iter().map(|stack| fingerprint(*stack)).collect();
+            let agree = own.iter().all(|own| *own == own_print);
+            if agree {
+                assert!(group["example"].is_null() && !group["frames"].as_array().unwrap().is_empty(), "{key}: {group}");
+                continue;
+            }
+            mixed += 1;
+            let said = group["fingerprint"].as_str().unwrap();
+            assert!(
+                said.starts_with(&format!("{}:", key.split(':').next().unwrap())) && group["frames"].as_array().unwrap().is_empty(),
+                "{key}: {said}"
+            );
+            let shown = functions.iter().filter(|(_, one)| one["frames"] == group["example"]["frames"]);
+            let most = own.iter().map(|print| own.iter().filter(|other| *other == print).count()).max().unwrap() as u64;
+            assert_eq!((shown.count(), group["example"]["count"].as_u64()), (1, Some(most)), "{key}: {group}");
+        }
+        assert!(mixed > 0, "{key}");
+    }
+    let text = common::stdout(&common::run(&["group", "-q", "--by", "wchan", FORMS[2]]));
+    assert!(text.contains("; 345 of 345 with no wait channel\n") && text.contains("\n    for example, 119 of 345:\n"), "{text}");
+    // Read again, unlike stacks are not the same.
+    let lines = common::run(&["group", "-q", "--by", "state", "--format", "ndjson", FORMS[2]]).stdout;
+    let again = from_stdin(&[], &lines);
+    let names: BTreeMap<String, u64> =
+        of_members(&again).iter().map(|(_, group)| (group["name"].to_string(), group["count"].as_u64().unwrap())).collect();
+    assert_eq!(names.get("\"state D\""), Some(&245), "{names:?}");
+    assert_eq!(names.values().sum::<u64>(), 345);
+    assert_eq!(counts(&again).len(), names.len(), "no two have one fingerprint");
+}
+
 #[test]
 fn a_module_that_is_the_kernel_itself_is_none() {
     let json = common::json(&common::run(&["symbolicate", "-q", "--format", "json", "freebsd/ddb/input.txt"]));

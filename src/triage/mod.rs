@@ -183,7 +183,8 @@ impl<'g, 'a> Facts<'g, 'a> {
                 let mut line = self.at_stack(first.stack as usize);
                 let count: u64 = members.iter().map(|at| self.groups.stack(**at).count).fold(0, u64::saturating_add);
                 if count > 1 {
-                    line.text.push_str(&format!(" (and {} more like it)", count - 1));
+                    let like = group.shared.as_ref().map_or("like it".to_string(), |shared| format!("with {}", shared.name));
+                    line.text.push_str(&format!(" (and {} more {like})", count - 1));
                 }
                 evidence.push(line);
             }
@@ -196,8 +197,8 @@ impl<'g, 'a> Facts<'g, 'a> {
 fn who(stack: &Stack) -> String {
     let mut text = stack.process.clone().unwrap_or_else(|| stack.kind.name().to_string());
     text.extend(stack.pid.map(|pid| format!(" pid {pid}")));
-    text.extend(stack.state.iter().map(|state| format!(" [{state}]")));
     let pid = stack.pid.map(|pid| pid.to_string());
     text.extend(stack.tid.iter().filter(|tid| pid.as_ref() != Some(tid)).map(|tid| format!(" thread {tid}")));
+    text.extend(stack.state.iter().map(|state| format!(" [{state}]")));
     text
 }

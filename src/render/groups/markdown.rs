@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::table::{cells, head};
-use super::{GroupOutput, View, frame, heading};
+use super::{GroupOutput, View, example, frame, heading};
 use crate::group::Groups;
 use crate::group::naming::NameId;
 use crate::group::similar::{Cluster, Differences, clusters, differences};
@@ -36,7 +36,11 @@ impl GroupOutput for Markdown {
         for cluster in &order {
             let group = &groups.list[cluster.head];
             let name = heading(groups, group).unwrap_or("no kernel frames".to_string());
-            writeln!(out, "\n### {} × {}\n\n```text", group.count, visible_line(&name).replace('`', "'"))?;
+            writeln!(out, "\n### {} × {}\n", group.count, inline(&name))?;
+            if let Some(example) = example(group) {
+                writeln!(out, "For{}\n", example.strip_prefix("for").unwrap_or_default())?;
+            }
+            writeln!(out, "```text")?;
             let reliable = groups.stack(group.shown).frames.iter().enumerate().filter(|(_, raw)| raw.reliable || view.all_frames);
             for (n, _) in reliable {
                 let written = frame(groups, group.shown, n, style);

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{GroupOutput, View, frame, heading, numbered, ranked, thread_id};
+use super::{GroupOutput, View, example, frame, numbered, place, ranked, thread_id};
 use crate::group::similar::{Cluster, MOST, Step, chain, clusters, steps};
 use crate::group::weight::size;
 use crate::group::{Group, Groups};
@@ -121,8 +121,8 @@ fn standing_out(groups: &Groups<'_, '_>, all: u64) -> String {
         text.push_str(&format!("; {blocked} in uninterruptible sleep"));
     }
     let largest = threads().max_by_key(|group| group.count).filter(|group| group.count > 1);
-    if let Some((group, name)) = largest.and_then(|group| Some((group, heading(groups, group)?))) {
-        text.push_str(&format!("; {} of {all} in {}", group.count, visible_line(&name)));
+    if let Some((group, place)) = largest.and_then(|group| Some((group, place(groups, group)?))) {
+        text.push_str(&format!("; {} of {all} {}", group.count, visible_line(&place)));
     }
     text
 }
@@ -138,8 +138,9 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     let states: Vec<String> = ranked(&tally.states).iter().map(|(state, count)| count_of(state, *count, group.count)).collect();
     let states = if states.is_empty() { String::new() } else { format!(" [{}]", visible_line(&states.join(", "))) };
     let bytes = group.bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
-    let name = heading(groups, group)
-        .map_or("without kernel frames".to_string(), |name| format!("in {}{}{}", paint.symbol, visible_line(&name), paint.reset));
+    let place = place(groups, group);
+    let (word, name) = place.as_deref().and_then(|place| place.split_once(' ')).unwrap_or(("without", "kernel frames"));
+    let name = format!("{word} {}{}{}", paint.symbol, visible_line(name), paint.reset);
     writeln!(out, "{} {what}{bytes}{states} {name}  {}{}{}", group.count, paint.location, group.fingerprint, paint.reset)?;
     if let Some(blamed) = groups.blamed(group) {
         writeln!(out, "    {}", visible_line(&blamed.title))?;
@@ -195,6 +196,9 @@ fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Writ
     }
     for (n, raw) in stack.frames.iter().enumerate().skip(from).filter(|(_, raw)| raw.reliable || view.all_frames) {
         let written = frame(groups, at, n, view.style);
+    if let Some(example) = example(group) {
+        writeln!(out, "    {example}")?;
+    }
         let mark = match raw.role {
             _ if !raw.reliable => "? ",
             Role::Inline => "[inline] ",
