@@ -248,6 +248,27 @@ fn nothing_is_said_of_a_group_that_is_not_true_of_all() {
     assert_eq!(counts(&again).len(), names.len(), "no two have one fingerprint");
 }
 
+/// A thread that was seen in two samples is one thread.
+#[test]
+fn each_thread_of_a_capture_with_several_samples_counts_once() {
+    const SAMPLES: &str = "captures/two-samples";
+    let threads = |value: &Value| -> Vec<String> {
+        let ids = |group: &Value| group["members"].as_array().unwrap().iter().map(|member| member["tid"].to_string()).collect::<Vec<_>>();
+        value["groups"].as_array().unwrap().iter().flat_map(ids).collect()
+    };
+    let value = grouped(&[SAMPLES]);
+    let mut ids = threads(&value);
+    assert_eq!(ids.len() as u64, counts(&value).values().sum::<u64>());
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert_eq!(threads(&grouped(&["--all-samples", SAMPLES])).len(), 7);
+    let text = common::stdout(&common::run(&["group", "-q", "--all-samples", SAMPLES]));
+    assert!(text.contains("\n5 stacks of 3 threads [D] in txg_wait_synced_impl"), "{text}");
+    let top = |args: &[&str]| common::stdout(&common::run(&[&["top", "-q", "--function", "zio_wait", SAMPLES], args].concat()));
+    assert!(top(&[]).contains(" occurred 1 times") && top(&["--all-samples"]).contains(" occurred 2 times"), "{}", top(&[]));
+}
+
 #[test]
 fn a_module_that_is_the_kernel_itself_is_none() {
     let json = common::json(&common::run(&["symbolicate", "-q", "--format", "json", "freebsd/ddb/input.txt"]));

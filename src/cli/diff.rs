@@ -39,7 +39,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let open = |path: &PathBuf| {
-        let input = InputArgs { reports: vec![path.clone()], format_in: args.format_in.clone(), leave_profiles: false };
+        let input = InputArgs { reports: vec![path.clone()], format_in: args.format_in.clone(), ..InputArgs::default() };
         Session::open(&input, &args.symbols, &args.filters, &args.titles, true)
     };
     let sessions: Vec<Session> = std::iter::once(&args.old).chain(&args.new).map(open).collect::<anyhow::Result<_>>()?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
+use super::options::{InputArgs, OutputArgs, SampleArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::session::Session;
 use super::{output, term, zones};
 use crate::group::naming::Naming;
@@ -33,6 +33,8 @@ pub struct Args {
     #[command(flatten)]
     weight: WeightArgs,
     #[command(flatten)]
+    samples: SampleArgs,
+    #[command(flatten)]
     output: OutputArgs,
     /// Say only in how many stacks this address occurs
     #[arg(long, value_name = "ADDR")]
@@ -50,7 +52,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let pcs: Vec<Avma> = args.pc.iter().map(|text| pc(text)).collect::<Result<_, Usage>>()?;
-    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
+    let session = Session::open(&args.input.with_samples(args.samples.all_samples), &args.symbols, &args.filters, &args.titles, true)?;
     let reports = session.reports();
     let groups = Groups::of(&reports, Naming::of(&reports, &Plumbing::default()), By::Functions);
     let weight = args.weight.of(reports.iter().map(|report| report.capture))?;

@@ -149,12 +149,19 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     frames(groups, group, view, out)
 }
 
-/// How many threads are in the group, where its report tells of some more than once, as the hung task detector does.
+/// How many threads are in the group, where its report tells of some more than once, as the hung task detector and captures with several
+/// samples do.
 fn again(tally: &Tally) -> Option<usize> {
     let threads: rustc_hash::FxHashSet<(&str, String)> =
-        tally.members.iter().filter_map(|member| Some((member.source.as_str(), thread_id(member)?))).collect();
+        tally.members.iter().filter_map(|member| Some((machine(&member.source), thread_id(member)?))).collect();
     let known = tally.members.iter().filter(|member| thread_id(member).is_some()).count();
     (known == tally.members.len() && threads.len() < known).then_some(threads.len())
+}
+
+/// The source without the number of its sample: the threads of all samples are the same.
+fn machine(source: &str) -> &str {
+    let sample = source.rsplit_once(":sample-").filter(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
+    sample.map_or(source, |(machine, _)| machine)
 }
 
 /// `D`, or with its count where not all have it.
@@ -189,6 +196,9 @@ fn list(out: &mut dyn Write, what: &str, items: &[String], limit: usize) -> io::
 fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
     let at = group.shown;
     let stack = groups.stack(at);
+    if let Some(example) = example(group) {
+        writeln!(out, "    {example}")?;
+    }
     let from = if view.all_frames { 0 } else { group.interesting.unwrap_or(0) };
     let folded: Vec<&str> = (0..from).filter(|n| stack.frames[*n].reliable).map(|n| &*groups.name(at, n).function).collect();
     if !folded.is_empty() {
@@ -196,9 +206,6 @@ fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Writ
     }
     for (n, raw) in stack.frames.iter().enumerate().skip(from).filter(|(_, raw)| raw.reliable || view.all_frames) {
         let written = frame(groups, at, n, view.style);
-    if let Some(example) = example(group) {
-        writeln!(out, "    {example}")?;
-    }
         let mark = match raw.role {
             _ if !raw.reliable => "? ",
             Role::Inline => "[inline] ",
