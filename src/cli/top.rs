@@ -115,7 +115,7 @@ impl<'a> Row<'a> {
     fn of(groups: &'a Groups<'_, '_>, occurs: &Occurs, weight: Weight, all: u64) -> Row<'a> {
         let name = groups.naming.name(occurs.name);
         let module = Some(&*name.module).filter(|module| !module.is_empty());
-        let tenths = (u128::from(occurs.stacks) * 1000).checked_div(u128::from(all)).unwrap_or(0);
+        let tenths = top::tenths(occurs.stacks, all);
         let (count, bytes) = (|n| (weight == Weight::Count).then_some(n), |n| (weight == Weight::Bytes).then_some(n));
         Row {
             function: &name.function,
