@@ -83,15 +83,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         all_members: args.all_members,
         all_frames: args.all_frames,
     };
+    let columns = view.style.terminal.then_some(view.width);
     let format = groups::by_id(&args.format).unwrap_or(GROUP_OUTPUTS[0]);
     output::write(&args.output, |out| match args.dot {
         true => triage::graphs(&groups).try_for_each(|graph| write!(out, "{}", graph.dot())),
-        false if zones::alone(&reports) && args.format != "json" => zones::write(&reports, &args.format, out),
+        false if zones::alone(&reports) && args.format != "json" => zones::write(&reports, &args.format, columns, out),
         false => {
             format.write(&groups, &session.notes, view, out)?;
             // A debugger's session can show both.
             if zones::any(&reports) && args.format == "text" {
-                writeln!(out).and_then(|()| zones::write(&reports, "text", out))
+                writeln!(out).and_then(|()| zones::write(&reports, "text", columns, out))
             } else {
                 Ok(())
             }

@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::filters::FilterArgs;
 use super::options::{InputArgs, OutputArgs, SampleArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::session::Session;
-use super::{output, term, zones};
+use super::{output, zones};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::top::{self, Occurs};
@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let all = members.map(|at| weight.of(groups.stack(*at))).fold(0, u64::saturating_add);
     output::write(&args.output, |out| {
         if pcs.is_empty() && args.function.is_empty() && zones::alone(&reports) {
-            return zones::write(&reports, &args.format, out);
+            return zones::write(&reports, &args.format, output::columns(&args.output), out);
         }
         if pcs.is_empty() && args.function.is_empty() {
             return table(args, &groups, weight, all, out);
@@ -168,9 +168,8 @@ fn table(args: &Args, groups: &Groups<'_, '_>, weight: Weight, all: u64, out: &m
         "markdown" => write_markdown(&head, &cells(), out),
         "csv" => write_csv(&head, &cells(), out),
         _ => {
-            let terminal = output::style(&args.output, None).terminal;
-            let right = [(0, Align::Right), (1, Align::Right), (2, Align::Right)];
-            write_table(&head, &cells(), &right, terminal.then(|| term::width().unwrap_or(100)), out)
+            let columns = [(0, Align::Right), (1, Align::Right), (2, Align::Right), (3, Align::Wrap)];
+            write_table(&head, &cells(), &columns, output::columns(&args.output), out)
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::group::similar::{Cluster, Differences, clusters, differences};
 use crate::note::Note;
 use crate::render::Style;
 use crate::render::sanitize::visible_line;
-use crate::render::table::write_markdown;
+use crate::render::table::{inline, write_markdown};
 use crate::triage::triage;
 
 /// The output.
@@ -85,9 +85,4 @@ fn near(groups: &Groups<'_, '_>, cluster: &Cluster, out: &mut dyn Write) -> io::
         writeln!(out, "* {} × `{}`: {}", other.count, other.fingerprint, inline(&differing.join(", ")))?;
     }
     Ok(())
-}
-
-/// Text of a report as code, in which nothing is markup.
-fn inline(text: &str) -> String {
-    format!("`{}`", visible_line(text).replace('`', "'"))
 }
