@@ -428,6 +428,22 @@ fn diff_tells_stuck_from_moving() {
     assert_eq!(changes, BTreeMap::from([(1, "stuck"), (2, "moving"), (3, "changed"), (4, "idle"), (5, "gone"), (6, "new")]));
 }
 
+/// What the README shows is what the command prints.
+#[test]
+fn the_example_of_the_readme_is_printed() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let example = readme.split("```\n$ kstack group --triage dmesg.txt\n").nth(1).unwrap().split("```").next().unwrap();
+    let text = common::stdout(&common::run(&["group", "--triage", FORMS[2]])).replace(FORMS[2], "dmesg.txt");
+    let mut rest = text.as_str();
+    // Lines follow each other but where `...` stands for some.
+    for part in example.split_inclusive("...\n") {
+        let part = part.trim_end_matches("...\n").trim_end_matches(' ');
+        let at = rest.find(part).unwrap_or_else(|| panic!("not printed: {part}"));
+        assert!(at == 0 || rest.len() < text.len(), "the example begins as the output does");
+        rest = &rest[at + part.len()..];
+    }
+}
+
 #[test]
 fn top_counts_as_countpcs_did() {
     let text = common::stdout(&common::run(&["top", "-q", "--function", "txg_wait_synced", "--function", "zio_wait [zfs]", FORMS[2]]));
