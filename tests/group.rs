@@ -170,7 +170,7 @@ fn verdicts_come_with_lines_that_say_so() {
     let idle = common::json(&common::run_with(&["group", "-q", "--triage", "--format", "json"], idle.as_bytes()));
     assert_eq!(names(idle["triage"].as_array().unwrap()), ["userspace wait"]);
     for input in
-        ["captures/zfs-suspend/sysrq-t.xz", "linux-log/null-in-timer/input.txt", "linux-log/lockdep/input.txt", "linux-log/stall/input.txt"]
+        ["captures/zfs-suspend/sysrq-t.xz", "linux-log/null-in-timer/input.txt", "linux-log/lockdep/input.txt", "linux-log/hung-task/input.txt"]
     {
         let text = kstack::input::open(&common::fixtures().join(input)).unwrap().data;
         let text = String::from_utf8_lossy(&text);
