@@ -478,7 +478,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__group)
-            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --weight --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
+            opts="-k -m -l -S -o -q -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --source --source-map --links --weight --all-samples --output --color --quiet --by --format --all-members --all-frames --triage --dot --similar --plumbing --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1502,7 +1502,7 @@ _kstack() {
             return 0
             ;;
         kstack__subcmd__top)
-            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --weight --output --color --quiet --pc --function --rows --format --help"
+            opts="-k -m -l -S -o -q -n -h --format-in --kernel --module --load-map --symbols --slide --no-local --local-root --allow-mismatch --debuginfod --debuginfod-timeout --in-module --caller --called-from --frame --task --pid --tid --state --wchan --kind --min-count --skip-list --weight --all-samples --output --color --quiet --pc --function --rows --format --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -298,6 +298,7 @@ csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l plumbing -d 'Functions that only stand for waiting, one a line, instead of the list that is built in' -r -F
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-samples -d 'Count the threads of every sample of a capture; without it those of the last one, so that each thread counts once'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-members -d 'List every member of a group, not the first few'
 complete -c kstack -n "__fish_kstack_using_subcommand group" -l all-frames -d 'Show the frames of waiting and the unreliable ones too'
@@ -457,6 +458,7 @@ markdown\t''
 csv\t''"
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l no-local -d 'Do not look for what this machine has installed for the report\'s kernel (/usr/lib/debug, /lib/modules, /boot); as KSTACK_NO_LOCAL=1 does'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -l allow-mismatch -d 'Use a symbol file although its UUID or the report\'s own frames say that it is another build'
+complete -c kstack -n "__fish_kstack_using_subcommand top" -l all-samples -d 'Count the threads of every sample of a capture; without it those of the last one, so that each thread counts once'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s q -l quiet -d 'Say nothing on standard error but errors'
 complete -c kstack -n "__fish_kstack_using_subcommand top" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c kstack -n "__fish_kstack_using_subcommand flame" -l format-in -d 'Read every report as this format instead of detecting it (see `kstack formats`)' -r -f -a "kstack-json\t''

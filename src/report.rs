@@ -46,6 +46,9 @@ pub struct Named<'a> {
     pub trust: Trust,
 }
 
+/// What kernels of different systems are called in their reports: the image that all of them have.
+const KERNELS: &[&str] = &["mach_kernel", "kernel", "com.apple.kernel", "vmlinux", "unix", "genunix", "netbsd", "bsd"];
+
 impl<'a> Report<'a> {
     /// The name of frame `n` of stack `stack`, both counted from 0.
     pub fn named(&self, stack: usize, n: usize) -> Named<'a> {
@@ -64,6 +67,13 @@ impl<'a> Report<'a> {
             by_report,
             trust: if by_report { Trust::Unverified } else { answer.trust },
         }
+    }
+
+    /// Whether a frame lies in the kernel itself, whatever its system calls it.
+    pub fn is_in_kernel(&self, stack: usize, n: usize) -> bool {
+        let image = self.resolved.answer(stack, n).image.map(|image| &self.layout.images[image]);
+        let is_kernel = |name: &str| self.capture.kernel_name.as_deref() == Some(name) || KERNELS.contains(&name);
+        image.is_some_and(|image| image.kernel) || self.named(stack, n).module.is_some_and(|name| is_kernel(&name))
     }
 
     /// Whether the frame's name is the report's own and stands there behind the underscore of Mach-O. What a symbol file names has an

@@ -169,9 +169,111 @@ fn verdicts_come_with_lines_that_say_so() {
     let idle = "task:a state:S stack:0 pid:1 ppid:0 flags:0x0\nCall Trace:\n schedule+0x1/0x2\n do_epoll_wait+0x1/0x2\n";
     let idle = common::json(&common::run_with(&["group", "-q", "--triage", "--format", "json"], idle.as_bytes()));
     assert_eq!(names(idle["triage"].as_array().unwrap()), ["userspace wait"]);
-    for verdict in hang {
-        assert!(!verdict["evidence"].as_array().unwrap().is_empty());
+    for input in
+        ["captures/zfs-suspend/sysrq-t.xz", "linux-log/null-in-timer/input.txt", "linux-log/lockdep/input.txt", "linux-log/hung-task/input.txt"]
+    {
+        let text = kstack::input::open(&common::fixtures().join(input)).unwrap().data;
+        let text = String::from_utf8_lossy(&text);
+        let evidence = |verdict: &Value| verdict["evidence"].as_array().unwrap().clone();
+        let all: Vec<Value> = triage(input).iter().flat_map(evidence).collect();
+        assert!(!all.is_empty(), "{input}");
+        for evidence in all {
+            let line = text.lines().nth(evidence["line"].as_u64().unwrap() as usize - 1).unwrap();
+            let said = evidence["text"].as_str().unwrap();
+            // A heading, or who stands where: the line is that of the frame.
+            let said = said
+                .rsplit_once(" in ")
+                .filter(|(who, _)| who.contains(" pid "))
+                .map_or(said, |(_, place)| place.split(' ').next().unwrap());
+            assert!(line.contains(said), "{input}: {line:?} does not say {said:?}");
+        }
     }
+}
+
+/// Threads of one process are told apart.
+#[test]
+fn no_two_pieces_of_evidence_are_the_same() {
+    let output = grouped(&["--triage", "group/darwin-panic-full/input.ips", "-S", "symbols/darwin/arm64e"]);
+    let verdicts = output["triage"].as_array().unwrap();
+    assert!(verdicts.iter().any(|verdict| verdict["verdict"] == "deadlock in ZFS suspected"), "{verdicts:?}");
+    for verdict in verdicts {
+        let mut texts: Vec<String> = verdict["evidence"].as_array().unwrap().iter().map(Value::to_string).collect();
+        let all = texts.len();
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), all, "{verdict}");
+    }
+}
+
+/// Stacks that have a state, a process or a module in common need not run through the same functions.
+#[test]
+fn nothing_is_said_of_a_group_that_is_not_true_of_all() {
+    let of_members = |value: &Value| -> Vec<(Vec<u64>, Value)> {
+        let numbers = |group: &Value| group["members"].as_array().unwrap().iter().map(|member| member["stack"].as_u64().unwrap()).collect();
+        value["groups"].as_array().unwrap().iter().map(|group| (numbers(group), group.clone())).collect()
+    };
+    let functions = of_members(&grouped(&[FORMS[2]]));
+    let fingerprint = |stack: u64| functions.iter().find(|(members, _)| members.contains(&stack)).unwrap().1["fingerprint"].clone();
+    for key in ["state", "wchan", "process", "module", "top:1"] {
+        let mut mixed = 0;
+        for (members, group) in of_members(&grouped(&["--by", key, FORMS[2]])) {
+            let own_print = group["fingerprint"].clone();
+            let own: Vec<Value> = members.iter().map(|stack| fingerprint(*stack)).collect();
+            let agree = own.iter().all(|own| *own == own_print);
+            if agree {
+                assert!(group["example"].is_null() && !group["frames"].as_array().unwrap().is_empty(), "{key}: {group}");
+                continue;
+            }
+            mixed += 1;
+            let said = group["fingerprint"].as_str().unwrap();
+            assert!(
+                said.starts_with(&format!("{}:", key.split(':').next().unwrap())) && group["frames"].as_array().unwrap().is_empty(),
+                "{key}: {said}"
+            );
+            let shown = functions.iter().filter(|(_, one)| one["frames"] == group["example"]["frames"]);
+            let most = own.iter().map(|print| own.iter().filter(|other| *other == print).count()).max().unwrap() as u64;
+            assert_eq!((shown.count(), group["example"]["count"].as_u64()), (1, Some(most)), "{key}: {group}");
+        }
+        assert!(mixed > 0, "{key}");
+    }
+    let text = common::stdout(&common::run(&["group", "-q", "--by", "wchan", FORMS[2]]));
+    assert!(text.contains("; 345 of 345 with no wait channel\n") && text.contains("\n    for example, 119 of 345:\n"), "{text}");
+    // Read again, unlike stacks are not the same.
+    let lines = common::run(&["group", "-q", "--by", "state", "--format", "ndjson", FORMS[2]]).stdout;
+    let again = from_stdin(&[], &lines);
+    let names: BTreeMap<String, u64> =
+        of_members(&again).iter().map(|(_, group)| (group["name"].to_string(), group["count"].as_u64().unwrap())).collect();
+    assert_eq!(names.get("\"state D\""), Some(&245), "{names:?}");
+    assert_eq!(names.values().sum::<u64>(), 345);
+    assert_eq!(counts(&again).len(), names.len(), "no two have one fingerprint");
+}
+
+/// A thread that was seen in two samples is one thread.
+#[test]
+fn each_thread_of_a_capture_with_several_samples_counts_once() {
+    const SAMPLES: &str = "captures/two-samples";
+    let threads = |value: &Value| -> Vec<String> {
+        let ids = |group: &Value| group["members"].as_array().unwrap().iter().map(|member| member["tid"].to_string()).collect::<Vec<_>>();
+        value["groups"].as_array().unwrap().iter().flat_map(ids).collect()
+    };
+    let value = grouped(&[SAMPLES]);
+    let mut ids = threads(&value);
+    assert_eq!(ids.len() as u64, counts(&value).values().sum::<u64>());
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert_eq!(threads(&grouped(&["--all-samples", SAMPLES])).len(), 7);
+    let text = common::stdout(&common::run(&["group", "-q", "--all-samples", SAMPLES]));
+    assert!(text.contains("\n5 stacks of 3 threads [D] in txg_wait_synced_impl"), "{text}");
+    let top = |args: &[&str]| common::stdout(&common::run(&[&["top", "-q", "--function", "zio_wait", SAMPLES], args].concat()));
+    assert!(top(&[]).contains(" occurred 1 times") && top(&["--all-samples"]).contains(" occurred 2 times"), "{}", top(&[]));
+}
+
+#[test]
+fn a_module_that_is_the_kernel_itself_is_none() {
+    let json = common::json(&common::run(&["symbolicate", "-q", "--format", "json", "freebsd/ddb/input.txt"]));
+    let guilty = &json["reports"][0]["guilty"];
+    assert!(guilty["function"].is_string() && guilty["module"].is_null(), "{guilty}");
 }
 
 /// Two tasks, each the owner of what the other waits for, as kernels since 6.15 tell it.
@@ -324,6 +426,22 @@ fn diff_tells_stuck_from_moving() {
         .map(|thread| (thread["pid"].as_i64().unwrap(), thread["change"].as_str().unwrap()))
         .collect();
     assert_eq!(changes, BTreeMap::from([(1, "stuck"), (2, "moving"), (3, "changed"), (4, "idle"), (5, "gone"), (6, "new")]));
+}
+
+/// What the README shows is what the command prints.
+#[test]
+fn the_example_of_the_readme_is_printed() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let example = readme.split("```\n$ kstack group --triage dmesg.txt\n").nth(1).unwrap().split("```").next().unwrap();
+    let text = common::stdout(&common::run(&["group", "--triage", FORMS[2]])).replace(FORMS[2], "dmesg.txt");
+    let mut rest = text.as_str();
+    // Lines follow each other but where `...` stands for some.
+    for part in example.split_inclusive("...\n") {
+        let part = part.trim_end_matches("...\n").trim_end_matches(' ');
+        let at = rest.find(part).unwrap_or_else(|| panic!("not printed: {part}"));
+        assert!(at == 0 || rest.len() < text.len(), "the example begins as the output does");
+        rest = &rest[at + part.len()..];
+    }
 }
 
 #[test]

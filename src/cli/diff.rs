@@ -39,7 +39,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let open = |path: &PathBuf| {
-        let input = InputArgs { reports: vec![path.clone()], format_in: args.format_in.clone(), leave_profiles: false };
+        let input = InputArgs { reports: vec![path.clone()], format_in: args.format_in.clone(), ..InputArgs::default() };
         Session::open(&input, &args.symbols, &args.filters, &args.titles, true)
     };
     let sessions: Vec<Session> = std::iter::once(&args.old).chain(&args.new).map(open).collect::<anyhow::Result<_>>()?;
@@ -55,12 +55,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let groups = Groups::of(&reports, Naming::of(&reports, &Plumbing::default()), By::Functions);
     let diff = diff::diff(&groups, old.len());
     let growth = zones::growth(&old, &new);
+    let columns = output::columns(&args.output);
     output::write(&args.output, |out| match args.format.as_str() {
         "json" => render::diff::json(&groups, &diff, &growth, out),
-        _ if zones::alone(&reports) => render::zones::growth_text(&growth, out),
+        _ if zones::alone(&reports) => render::zones::growth_text(&growth, columns, out),
         _ => {
             render::diff::text(&groups, &diff, args.all_members, out)?;
-            if growth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| render::zones::growth_text(&growth, out)) }
+            if growth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| render::zones::growth_text(&growth, columns, out)) }
         }
     })?;
     let failed: Vec<bool> = sessions.iter().map(|session| session.complain(args.output.quiet)).collect();

@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Err(Usage("--diff - and the report cannot both be standard input".to_string()).into());
     }
     let new = side(args, &args.input)?;
-    let old = InputArgs { reports: args.diff.iter().cloned().collect(), format_in: args.input.format_in.clone(), leave_profiles: false };
+    let old = InputArgs { reports: args.diff.iter().cloned().collect(), format_in: args.input.format_in.clone(), ..InputArgs::default() };
     let old = if args.diff.is_some() { Some(side(args, &old)?) } else { None };
     if old.is_some() && incomparable(old.iter().chain([&new]).map(|side| &side.session), args.output.quiet) {
         return Ok(Exit::Unusable);
@@ -91,7 +91,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 fn side(args: &Args, input: &InputArgs) -> anyhow::Result<Side> {
     let by_text = args.frames.is_none() && args.symbols.is_empty() && !args.filters.any(&args.symbols);
-    let input = &InputArgs { reports: input.reports.clone(), format_in: input.format_in.clone(), leave_profiles: by_text };
+    let input =
+        &InputArgs { reports: input.reports.clone(), format_in: input.format_in.clone(), leave_profiles: by_text, ..InputArgs::default() };
     let session = Session::open(input, &args.symbols, &args.filters, &args.titles, true)?;
     let weight = args.weight.of(session.inputs.reports.iter().map(|input| &input.capture))?;
     let reports = session.reports();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
+use super::options::{InputArgs, OutputArgs, SampleArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::session::Session;
 use super::sources::SourceArgs;
 use super::{output, term, zones};
@@ -28,6 +28,8 @@ pub struct Args {
     sources: SourceArgs,
     #[command(flatten)]
     weight: WeightArgs,
+    #[command(flatten)]
+    samples: SampleArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// What makes stacks the same: functions, stack (offsets too), module, top:N functions from the interesting one on, wchan, state, process
@@ -65,7 +67,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     }
     let plumbing = plumbing(args.plumbing.as_deref())?;
-    let mut session = Session::open(&args.input, &args.symbols.mapped(&args.sources), &args.filters, &args.titles, true)?;
+    let input = args.input.with_samples(args.samples.all_samples);
+    let mut session = Session::open(&input, &args.symbols.mapped(&args.sources), &args.filters, &args.titles, true)?;
     let style = args.sources.style(output::style(&args.output, None));
     session.show_sources(&args.sources, style)?;
     let reports = session.reports();
@@ -80,15 +83,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         all_members: args.all_members,
         all_frames: args.all_frames,
     };
+    let columns = view.style.terminal.then_some(view.width);
     let format = groups::by_id(&args.format).unwrap_or(GROUP_OUTPUTS[0]);
     output::write(&args.output, |out| match args.dot {
         true => triage::graphs(&groups).try_for_each(|graph| write!(out, "{}", graph.dot())),
-        false if zones::alone(&reports) && args.format != "json" => zones::write(&reports, &args.format, out),
+        false if zones::alone(&reports) && args.format != "json" => zones::write(&reports, &args.format, columns, out),
         false => {
             format.write(&groups, &session.notes, view, out)?;
             // A debugger's session can show both.
             if zones::any(&reports) && args.format == "text" {
-                writeln!(out).and_then(|()| zones::write(&reports, "text", out))
+                writeln!(out).and_then(|()| zones::write(&reports, "text", columns, out))
             } else {
                 Ok(())
             }

@@ -54,6 +54,8 @@ pub struct Inputs {
     local: (Vec<Wanted>, Vec<usize>),
     /// Whether profiles that can be folded from their text are opened and not read.
     leave_profiles: bool,
+    /// Whether of a capture with several samples the last alone is taken.
+    last_samples: bool,
 }
 
 /// Archives within archives within archives are opened so far, and no further.
@@ -97,7 +99,7 @@ impl Inputs {
     /// # Errors
     /// Only when the command line makes no sense; what cannot be opened becomes a note.
     pub fn open(input: &InputArgs, symbols: &SymbolArgs, need_report: bool, filters: bool) -> anyhow::Result<Inputs> {
-        let mut inputs = Inputs { leave_profiles: input.leave_profiles, ..Inputs::default() };
+        let mut inputs = Inputs { leave_profiles: input.leave_profiles, last_samples: input.last_samples, ..Inputs::default() };
         let progress = Progress::new("reading");
         let forced = input.format_in.as_deref().and_then(parse::by_id);
         if input.reports.is_empty() && need_report {
@@ -182,7 +184,17 @@ impl Inputs {
             let text = format!("{bare} threads, and none has a kernel stack: they are readable for root alone (`sudo kstack capture`)");
             self.notes.push(Note::failure(name, text));
         }
-        for TreeReport { sample, text, capture } in reports {
+        let last = reports.iter().filter_map(|report| report.sample).max().filter(|_| self.last_samples);
+        let passed: BTreeSet<u32> =
+            reports.iter().filter_map(|report| report.sample).filter(|sample| last.is_some_and(|last| *sample < last)).collect();
+        if !passed.is_empty() {
+            let text =
+                format!("has {} samples; the threads of the last one are counted (--all-samples: those of every one)", passed.len() + 1);
+            self.notes.push(Note::warning(name, text));
+        }
+        for TreeReport { sample, text, capture } in
+            reports.into_iter().filter(|report| report.sample.is_none_or(|sample| !passed.contains(&sample)))
+        {
             let name = sample.map_or(name.to_string(), |sample| format!("{name}:sample-{sample}"));
             let source = Source { name, data: text.into(), notes: Vec::new() };
             self.reports.push(Input { source, capture, sample });

@@ -18,7 +18,7 @@ use crate::place::{self, Image, Layout};
 use crate::render::check::{self, Check};
 use crate::render::json::{JsonImage, SCHEMA};
 use crate::render::searched::{self, JsonSearched};
-use crate::render::table::{Align, write_csv, write_markdown, write_table};
+use crate::render::table::{write_csv, write_markdown, write_table};
 use crate::render::{modules, sanitize};
 
 #[derive(clap::Args, Debug)]
@@ -135,17 +135,13 @@ impl<'a> Listed<'a> {
 }
 
 fn write(args: &Args, listed: &[Listed<'_>], checks: &[Vec<Check>], out: &mut dyn Write) -> std::io::Result<()> {
-    let style = output::style(&args.output, None);
     match args.format.as_str() {
         "json" => json(listed, checks, out),
         "ndjson" => ndjson(listed, out),
         "markdown" => each(listed, out, |one, out| write_markdown(&modules::HEAD, &rows(one.layout, args.verbose), out)),
         "csv" => each(listed, out, |one, out| write_csv(&modules::HEAD, &rows(one.layout, args.verbose), out)),
         _ => each(listed, out, |one, out| {
-            // An address or size that is broken over two lines cannot be copied.
-            let whole = [1, 2, 4].map(|column| (column, Align::Whole));
-            let width = style.terminal.then(|| term::width().unwrap_or(100));
-            write_table(&modules::HEAD, &rows(one.layout, args.verbose), &whole, width, out)?;
+            write_table(&modules::HEAD, &rows(one.layout, args.verbose), &[], output::columns(&args.output), out)?;
             write!(out, "{}", one.below(args.verbose))
         }),
     }

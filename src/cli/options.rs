@@ -19,7 +19,7 @@ use crate::title::SkipList;
 pub struct Usage(pub String);
 
 /// Where reports come from.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct InputArgs {
     /// Files, directories, or - for standard input (the default unless it is a terminal); gzip, xz and zstd are unpacked
     #[arg(value_name = "REPORT")]
@@ -30,6 +30,25 @@ pub struct InputArgs {
     /// Whether profiles that can be folded from their text are opened and not read.
     #[arg(skip)]
     pub leave_profiles: bool,
+    /// Whether of a capture with several samples the last alone is taken.
+    #[arg(skip)]
+    pub last_samples: bool,
+}
+
+impl InputArgs {
+    /// The same, with the last sample of each capture alone unless `all` are wanted.
+    #[must_use]
+    pub fn with_samples(&self, all: bool) -> InputArgs {
+        InputArgs { last_samples: !all, ..self.clone() }
+    }
+}
+
+/// Which samples of a capture count.
+#[derive(Args, Debug)]
+pub struct SampleArgs {
+    /// Count the threads of every sample of a capture; without it those of the last one, so that each thread counts once
+    #[arg(long)]
+    pub all_samples: bool,
 }
 
 /// The formats that can be forced.

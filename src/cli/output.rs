@@ -60,6 +60,11 @@ pub fn style(args: &OutputArgs, frames: Option<Idiom>) -> Style {
     Style { frames, colour: term::colour(&args.color, file), terminal: !file && io::stdout().is_terminal(), ..Style::default() }
 }
 
+/// The columns that a table may have, where the output goes to a terminal.
+pub fn columns(args: &OutputArgs) -> Option<u16> {
+    style(args, None).terminal.then(|| term::width().unwrap_or(100))
+}
+
 /// Calls `write` with a new file, which takes the place of an old one once it is whole, and its permissions.
 ///
 /// # Errors

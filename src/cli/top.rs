@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::filters::FilterArgs;
-use super::options::{InputArgs, OutputArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
+use super::options::{InputArgs, OutputArgs, SampleArgs, SymbolArgs, TitleArgs, Usage, WeightArgs};
 use super::session::Session;
-use super::{output, term, zones};
+use super::{output, zones};
 use crate::group::naming::Naming;
 use crate::group::plumbing::Plumbing;
 use crate::group::top::{self, Occurs};
@@ -33,6 +33,8 @@ pub struct Args {
     #[command(flatten)]
     weight: WeightArgs,
     #[command(flatten)]
+    samples: SampleArgs,
+    #[command(flatten)]
     output: OutputArgs,
     /// Say only in how many stacks this address occurs
     #[arg(long, value_name = "ADDR")]
@@ -50,7 +52,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let pcs: Vec<Avma> = args.pc.iter().map(|text| pc(text)).collect::<Result<_, Usage>>()?;
-    let session = Session::open(&args.input, &args.symbols, &args.filters, &args.titles, true)?;
+    let session = Session::open(&args.input.with_samples(args.samples.all_samples), &args.symbols, &args.filters, &args.titles, true)?;
     let reports = session.reports();
     let groups = Groups::of(&reports, Naming::of(&reports, &Plumbing::default()), By::Functions);
     let weight = args.weight.of(reports.iter().map(|report| report.capture))?;
@@ -58,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let all = members.map(|at| weight.of(groups.stack(*at))).fold(0, u64::saturating_add);
     output::write(&args.output, |out| {
         if pcs.is_empty() && args.function.is_empty() && zones::alone(&reports) {
-            return zones::write(&reports, &args.format, out);
+            return zones::write(&reports, &args.format, output::columns(&args.output), out);
         }
         if pcs.is_empty() && args.function.is_empty() {
             return table(args, &groups, weight, all, out);
@@ -113,7 +115,7 @@ impl<'a> Row<'a> {
     fn of(groups: &'a Groups<'_, '_>, occurs: &Occurs, weight: Weight, all: u64) -> Row<'a> {
         let name = groups.naming.name(occurs.name);
         let module = Some(&*name.module).filter(|module| !module.is_empty());
-        let tenths = (u128::from(occurs.stacks) * 1000).checked_div(u128::from(all)).unwrap_or(0);
+        let tenths = top::tenths(occurs.stacks, all);
         let (count, bytes) = (|n| (weight == Weight::Count).then_some(n), |n| (weight == Weight::Bytes).then_some(n));
         Row {
             function: &name.function,
@@ -166,9 +168,8 @@ fn table(args: &Args, groups: &Groups<'_, '_>, weight: Weight, all: u64, out: &m
         "markdown" => write_markdown(&head, &cells(), out),
         "csv" => write_csv(&head, &cells(), out),
         _ => {
-            let terminal = output::style(&args.output, None).terminal;
-            let right = [(0, Align::Right), (1, Align::Right), (2, Align::Right)];
-            write_table(&head, &cells(), &right, terminal.then(|| term::width().unwrap_or(100)), out)
+            let columns = [(0, Align::Right), (1, Align::Right), (2, Align::Right), (3, Align::Wrap)];
+            write_table(&head, &cells(), &columns, output::columns(&args.output), out)
         }
     }
 }

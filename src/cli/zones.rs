@@ -19,11 +19,11 @@ pub fn any(reports: &[Report<'_>]) -> bool {
     reports.iter().any(|report| !report.capture.zones.is_empty())
 }
 
-/// Writes the zones of each report, ranked.
+/// Writes the zones of each report, ranked. `width` is that of the terminal, if there is one.
 ///
 /// # Errors
 /// When writing fails.
-pub fn write(reports: &[Report<'_>], format: &str, out: &mut dyn Write) -> io::Result<()> {
+pub fn write(reports: &[Report<'_>], format: &str, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     #[derive(Serialize)]
     struct All<'a> {
         schema: &'static str,
@@ -38,7 +38,7 @@ pub fn write(reports: &[Report<'_>], format: &str, out: &mut dyn Write) -> io::R
             "ndjson" => ndjson(report, out)?,
             "markdown" => markdown(&zones::ranked(&report.capture.zones), out)?,
             "csv" => csv(&zones::ranked(&report.capture.zones), out)?,
-            _ => titled(report, out)?,
+            _ => titled(report, width, out)?,
         }
     }
     Ok(())

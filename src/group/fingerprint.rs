@@ -35,7 +35,12 @@ pub fn fingerprint<'n>(names: impl Iterator<Item = &'n FrameName>) -> String {
     for name in names {
         hash.update(format!("{name}\n"));
     }
-    hash.finalize().iter().take(16).fold("k1:".to_string(), |mut text, byte| {
+    format!("k1:{}", digits(&hash.finalize()))
+}
+
+/// The first 32 hexadecimal digits of a hash.
+pub(super) fn digits(hash: &[u8]) -> String {
+    hash.iter().take(16).fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
     })

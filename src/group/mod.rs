@@ -9,6 +9,7 @@ pub mod fingerprint;
 pub mod key;
 pub mod naming;
 pub mod plumbing;
+pub mod shared;
 pub mod similar;
 pub mod top;
 pub mod weight;
@@ -20,6 +21,7 @@ use rustc_hash::FxHashMap;
 pub use key::By;
 use key::Texts;
 use naming::{FrameName, Mark, Naming};
+use shared::Shared;
 pub use weight::Weight;
 
 use crate::model::crash::Blamed;
@@ -41,8 +43,10 @@ pub struct StackRef {
 pub struct Group {
     /// What they are.
     pub kind: StackKind,
-    /// Their fingerprint, by the functions of `shown`.
+    /// Their fingerprint, by the functions of `shown`; where they do not all run through these, that of what they share.
     pub fingerprint: String,
+    /// What they share where their functions differ: then `shown` is an example. `None` where the functions are the same.
+    pub shared: Option<Shared>,
     /// How many threads stand there: members, each as often as its report counts it.
     pub count: u64,
     /// Bytes that stand for the group where its reports count memory: those of its members together.
@@ -85,7 +89,7 @@ impl<'r, 'a> Groups<'r, 'a> {
         for (key, members) in parts.into_iter().flatten() {
             found.entry(key).or_default().extend(members);
         }
-        let mut list: Vec<Group> = found.into_par_iter().map(|(_, members)| group(reports, &naming, members)).collect();
+        let mut list: Vec<Group> = found.into_par_iter().map(|(_, members)| group(reports, &naming, by, members)).collect();
         list.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.fingerprint.cmp(&b.fingerprint)).then_with(|| a.shown.cmp(&b.shown)));
         Groups { reports, naming, list }
     }
@@ -112,9 +116,9 @@ impl<'r, 'a> Groups<'r, 'a> {
         self.naming.name(self.mark(at, n).name)
     }
 
-    /// What a crash's title says about the stacks of `group`.
+    /// What a crash's title says about the stacks of `group`, all of them.
     pub fn blamed(&self, group: &Group) -> Option<&'a Blamed> {
-        self.stack(group.shown).blamed.as_deref()
+        self.stack(group.shown).blamed.as_deref().filter(|_| group.shared.is_none())
     }
 
     /// Who is in `group`.
@@ -184,17 +188,22 @@ fn modules(key: &mut Vec<u32>, naming: &Naming) {
     key.extend(kept.into_iter().map(|id| naming.first_in_module(id)));
 }
 
-fn group(reports: &[Report<'_>], naming: &Naming, members: Vec<StackRef>) -> Group {
+fn group(reports: &[Report<'_>], naming: &Naming, by: By, members: Vec<StackRef>) -> Group {
     let stack = |at: StackRef| &reports[at.report as usize].capture.stacks[at.stack as usize];
-    let shown = shown(reports, naming, &members);
+    let most = if matches!(by, By::Functions | By::Stack) { None } else { shared::most(reports, naming, &members) };
+    let shown = shown(reports, naming, most.as_ref().map_or(&members, |(most, _)| most));
+    let shared = most.map(|(_, alike)| shared::of(reports, naming, by, shown, alike));
     let marks = |n| mark(reports, naming, shown, n);
+    let earlier = || shared::of_earlier(stack(shown));
+    let of_functions = || fingerprint::fingerprint(key::chain(stack(shown), marks).map(|(_, mark)| naming.name(mark.name)));
     Group {
         kind: stack(shown).kind,
-        fingerprint: fingerprint::fingerprint(key::chain(stack(shown), marks).map(|(_, mark)| naming.name(mark.name))),
+        fingerprint: shared.as_ref().map(|shared| shared.fingerprint.clone()).or_else(earlier).unwrap_or_else(of_functions),
         count: members.iter().map(|at| stack(*at).count).fold(0, u64::saturating_add),
         bytes: members.iter().filter_map(|at| stack(*at).bytes).reduce(u64::saturating_add),
         shown,
         interesting: key::interesting(stack(shown), marks),
+        shared,
         members,
     }
 }

@@ -61,9 +61,6 @@ pub struct Naming {
     marks: Vec<Vec<Mark>>,
 }
 
-/// What kernels of different systems are called in their reports: the image that all of them have.
-const KERNELS: &[&str] = &["mach_kernel", "kernel", "com.apple.kernel", "vmlinux", "unix", "genunix", "netbsd", "bsd"];
-
 impl Naming {
     /// Names every frame of `reports`.
     pub fn of(reports: &[Report<'_>], plumbing: &Plumbing) -> Naming {
@@ -149,10 +146,7 @@ impl Naming {
 fn frame_name(report: &Report<'_>, stack: usize, n: usize) -> FrameName {
     let named = report.named(stack, n);
     let image = report.resolved.answer(stack, n).image.map(|image| &report.layout.images[image]);
-    let module = named.module.as_deref().unwrap_or_default();
-    let is_kernel =
-        image.is_some_and(|image| image.kernel) || report.capture.kernel_name.as_deref() == Some(module) || KERNELS.contains(&module);
-    let module = if is_kernel { String::new() } else { module.replace('-', "_") };
+    let module = named.module.as_deref().filter(|_| !report.is_in_kernel(stack, n)).unwrap_or_default().replace('-', "_");
     let function = named.symbol.as_deref().map(base_name);
     let frame = &report.capture.stacks[stack].frames[n];
     let told = frame.offset.filter(|_| report.capture.format == JSON);

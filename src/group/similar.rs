@@ -26,7 +26,8 @@ pub fn clusters(groups: &Groups<'_, '_>) -> Vec<Cluster> {
     for (at, group) in groups.list.iter().enumerate() {
         let alike = |cluster: &&mut Cluster| {
             let head = &groups.list[cluster.head];
-            head.kind == group.kind && are_near(&chains[cluster.head], &chains[at])
+            // What differs among its own has no chain that another could be near to.
+            head.kind == group.kind && head.shared.is_none() && group.shared.is_none() && are_near(&chains[cluster.head], &chains[at])
         };
         let near = if at < COMPARED { clusters.iter_mut().find(alike) } else { None };
         match near {

@@ -61,7 +61,25 @@ fn count(groups: &Groups<'_, '_>, weight: Weight, holds: impl Fn(super::StackRef
     members.filter(|member| holds(**member)).map(|member| weight.of(groups.stack(*member))).fold(0, u64::saturating_add)
 }
 
+/// `count` of `all` in tenths of a percent, rounded to the nearest.
+pub fn tenths(count: u64, all: impl Into<u128>) -> u64 {
+    let (count, all) = (u128::from(count), all.into());
+    (count * 2000 + all).checked_div(2 * all).map_or(0, |tenths| u64::try_from(tenths).unwrap_or(u64::MAX))
+}
+
 /// `count` of `all` in percent, rounded down as `countpcs` did.
 pub fn percent(count: u64, all: u64) -> u64 {
     (u128::from(count) * 100).checked_div(u128::from(all)).unwrap_or(0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{percent, tenths};
+
+    #[test]
+    fn tenths_are_rounded_and_whole_percents_cut() {
+        assert_eq!((tenths(109, 345_u64), percent(109, 345)), (316, 31));
+        assert_eq!([tenths(0, 0_u64), tenths(1, 3_u64), tenths(2, 3_u64), tenths(7, 7_u64), tenths(1, 2000_u64)], [0, 333, 667, 1000, 1]);
+        assert_eq!((tenths(u64::MAX, u64::MAX), percent(u64::MAX, u64::MAX)), (1000, 100));
+    }
 }

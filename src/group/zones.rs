@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use super::top::tenths;
 use super::weight::size;
 use crate::model::zone::Zone;
 
@@ -11,7 +12,7 @@ use crate::model::zone::Zone;
 pub struct Suspect<'a> {
     /// The zone.
     pub zone: &'a Zone,
-    /// Its part of the memory of all zones, in tenths of a percent, cut.
+    /// Its part of the memory of all zones, in tenths of a percent.
     pub share: u64,
     /// Why it is suspect, the strongest reason first; none for most.
     pub reasons: Vec<String>,
@@ -27,7 +28,7 @@ pub fn ranked(zones: &[Zone]) -> Vec<Suspect<'_>> {
     let all: u128 = zones.iter().map(|zone| u128::from(zone.bytes)).sum();
     let suspect = |zone| {
         let zone: &Zone = zone;
-        let share = (u128::from(zone.bytes) * 1000).checked_div(all).unwrap_or(0) as u64;
+        let share = tenths(zone.bytes, all);
         let reasons = if share < LEAST_SHARE { Vec::new() } else { reasons(zone, share) };
         Suspect { zone, share, reasons }
     };

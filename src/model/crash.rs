@@ -23,6 +23,8 @@ pub struct Guilty {
     /// The first source file from there outwards that is not too general to tell anything; for stalls and overflows, where the guilty
     /// function only handed the work on, from where the work was done.
     pub file: Option<String>,
+    /// The function that the file is of, where it is another than the guilty one and none inlined into it.
+    pub file_of: Option<String>,
     /// Why it is the one: `first frame after 11 reporting frames`.
     pub reason: String,
     /// Its stack, counted from 0; `None` where the report names the function in words alone.

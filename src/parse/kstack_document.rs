@@ -107,6 +107,7 @@ pub struct JsonGuilty {
     pub function: String,
     pub module: Option<String>,
     pub file: Option<String>,
+    pub file_of: Option<String>,
     pub reason: Option<String>,
 }
 

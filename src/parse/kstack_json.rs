@@ -332,6 +332,7 @@ fn crash(title: Option<String>, guilty: Option<JsonGuilty>) -> Option<Crash> {
         function: guilty.function,
         module: guilty.module,
         file: guilty.file,
+        file_of: guilty.file_of,
         reason: guilty.reason.unwrap_or_default(),
         stack: None,
         frame: None,

@@ -167,6 +167,9 @@ struct JsonGuilty<'a> {
     function: &'a str,
     module: Option<&'a str>,
     file: Option<&'a str>,
+    /// The function that the file is of, where it is not the guilty one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_of: Option<&'a str>,
     reason: &'a str,
     /// Stack and frame, counted from 0.
     stack: Option<usize>,
@@ -179,6 +182,7 @@ impl<'a> JsonGuilty<'a> {
             function: &guilty.function,
             module: guilty.module.as_deref(),
             file: guilty.file.as_deref(),
+            file_of: guilty.file_of.as_deref(),
             reason: &guilty.reason,
             stack: guilty.stack,
             frame: guilty.frame,

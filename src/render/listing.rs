@@ -19,7 +19,7 @@ pub fn write(report: &Report<'_>, style: Style, out: &mut dyn Write) -> io::Resu
         lines(report, at, style, |_, line| writeln!(out, "{line}"))?;
         writeln!(out)
     })?;
-    if report.capture.zones.is_empty() { Ok(()) } else { zones::titled(report, out) }
+    if report.capture.zones.is_empty() { Ok(()) } else { zones::titled(report, None, out) }
 }
 
 /// The lines of stack `at`, each with the number of its frame: none for the lines of the heading.

@@ -24,13 +24,14 @@ fn rows(zones: &[Suspect<'_>], bytes: impl Fn(u64) -> String) -> Vec<Vec<String>
     zones.iter().map(row).collect()
 }
 
-/// For people: one row for each zone, the most suspect first.
+/// For people: one row for each zone, the most suspect first. `width` is that of the terminal, if there is one.
 ///
 /// # Errors
 /// When writing fails.
-pub fn text(zones: &[Suspect<'_>], out: &mut dyn Write) -> io::Result<()> {
-    let right = [(1, Align::Right), (2, Align::Right), (3, Align::Right), (4, Align::Right)];
-    write_table(&HEAD, &rows(zones, size), &right, None, out)
+pub fn text(zones: &[Suspect<'_>], width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+    let right = (1..5).map(|column| (column, Align::Right));
+    let columns: Vec<(usize, Align)> = right.chain([(5, Align::Wrap), (6, Align::Wrap)]).collect();
+    write_table(&HEAD, &rows(zones, size), &columns, width, out)
 }
 
 /// To paste into a bug report.
@@ -117,10 +118,10 @@ pub fn ndjson(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// # Errors
 /// When writing fails.
-pub fn titled(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub fn titled(report: &Report<'_>, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     let ranked = ranked(&report.capture.zones);
     writeln!(out, "{}: {} zones", visible_line(report.source), ranked.len())?;
-    text(&ranked, out)
+    text(&ranked, width, out)
 }
 
 /// How many zones grew, in a sentence.
@@ -129,11 +130,11 @@ pub fn grown(zones: &[ZoneGrowth]) -> String {
     format!("{grown} of {} zones grew", zones.len())
 }
 
-/// For people: the zones that changed, what grew most first.
+/// For people: the zones that changed, what grew most first. `width` is that of the terminal, if there is one.
 ///
 /// # Errors
 /// When writing fails.
-pub fn growth_text(zones: &[ZoneGrowth], out: &mut dyn Write) -> io::Result<()> {
+pub fn growth_text(zones: &[ZoneGrowth], width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     let changed = |growth: &&ZoneGrowth| growth.more_bytes() != 0 || growth.more_elements() != 0;
     let sign = |more: i128| if more < 0 { "-" } else { "+" };
     let bytes = |more: i128| format!("{}{}", sign(more), size(u64::try_from(more.unsigned_abs()).unwrap_or(u64::MAX)));
@@ -148,7 +149,7 @@ pub fn growth_text(zones: &[ZoneGrowth], out: &mut dyn Write) -> io::Result<()> 
         return Ok(());
     }
     let right: Vec<(usize, Align)> = (0..6).map(|column| (column, Align::Right)).collect();
-    write_table(&["Growth", "Before", "Now", "Elements", "Before", "Now", "Zone"], &rows, &right, None, out)
+    write_table(&["Growth", "Before", "Now", "Elements", "Before", "Now", "Zone"], &rows, &right, width, out)
 }
 
 /// What became of a zone, in JSON.

@@ -72,7 +72,7 @@ fn is_name(word: &str) -> bool {
 /// A function that the report names in words.
 fn said(function: &str, file: Option<String>) -> Guilty {
     let reason = "the report names it".to_string();
-    Guilty { function: function.to_string(), module: None, file, reason, stack: None, frame: None }
+    Guilty { function: function.to_string(), module: None, file, file_of: None, reason, stack: None, frame: None }
 }
 
 /// The way from one frame outwards.
@@ -89,8 +89,10 @@ impl Walk<'_, '_, '_> {
         let judge = |frames: &[_]| self.blamed(frames).or_else(|| self.innermost_of_work(frames)).or_else(|| self.first(frames));
         // What was inlined depends on the build; it counts where nothing else does.
         let (n, function, reason) = judge(&self.frames(self.scene.names_inlined())).or_else(|| judge(&self.frames(true)))?;
-        let module = self.scene.report.named(self.stack, n).module.map(|module| module.into_owned());
-        Some(Guilty { function, module, file: self.file(n), reason, stack: Some(self.stack), frame: Some(n) })
+        let named = self.scene.report.named(self.stack, n).module.filter(|_| !self.scene.report.is_in_kernel(self.stack, n));
+        let module = named.map(|module| module.into_owned());
+        let (file, file_of) = self.file(n).unzip();
+        Some(Guilty { function, module, file, file_of: file_of.flatten(), reason, stack: Some(self.stack), frame: Some(n) })
     }
 
     /// The frames whose place in the chain is certain.
@@ -129,15 +131,19 @@ impl Walk<'_, '_, '_> {
         None
     }
 
-    /// The first file from the guilty frame outwards that is not too general, else the frame's own. Where work was handed on, what did
-    /// it is as good a witness: the way begins where the search began.
-    fn file(&self, guilty: usize) -> Option<String> {
+    /// The first file from the guilty frame outwards that is not too general, else the frame's own, and whose it is if not the frame's.
+    /// Where work was handed on, what did it is as good a witness: the way begins where the search began. Of a frame that nobody could
+    /// locate, nothing is known: a file of another function would be taken for its own.
+    fn file(&self, guilty: usize) -> Option<(String, Option<String>)> {
         let frames = &self.scene.report.capture.stacks[self.stack].frames;
-        let file = |n: &usize| self.scene.report.file(self.stack, *n);
-        let start = if self.skip.has_outermost(self.set) { self.start } else { self.with_inlined(guilty) };
-        let mut files = (start..frames.len()).filter(|n| frames[*n].reliable).filter_map(|n| file(&n));
-        let file = files.find(|file| !self.skip.is_general(file)).or_else(|| file(&guilty))?;
-        Some(file.trim_start_matches("./").to_string())
+        let file = |n: usize| self.scene.report.file(self.stack, n).map(|file| (n, file));
+        let inlined = self.with_inlined(guilty);
+        let own = (inlined..=guilty).find_map(file)?;
+        let start = if self.skip.has_outermost(self.set) { self.start } else { inlined };
+        let mut files = (start..frames.len()).filter(|n| frames[*n].reliable).filter_map(file);
+        let (n, file) = files.find(|(_, file)| !self.skip.is_general(file)).unwrap_or(own);
+        let other = (!(inlined..=guilty).contains(&n)).then(|| self.scene.function(self.stack, n)).flatten();
+        Some((file.trim_start_matches("./").to_string(), other))
     }
 
     /// The first of the functions that were inlined into that of frame `n`; they stand before it.

@@ -68,8 +68,10 @@ pub fn blame(stacks: &mut [Stack], crash: &Crash) {
 pub fn sentence(crash: &Crash) -> String {
     let Some(guilty) = &crash.guilty else { return crash.title.clone() };
     let module = guilty.module.as_deref().map_or(String::new(), |module| format!(" [{module}]"));
-    let file = guilty.file.as_deref().map_or(String::new(), |file| format!(" {file}"));
-    format!("{}; look at {}{module}{file}, {}", crash.title, guilty.function, guilty.reason)
+    let file = guilty.file.as_deref().filter(|_| guilty.file_of.is_none()).map_or(String::new(), |file| format!(" {file}"));
+    let other = guilty.file.as_deref().zip(guilty.file_of.as_deref());
+    let other = other.map_or(String::new(), |(file, of)| format!("; {file} is the file of {of}"));
+    format!("{}; look at {}{module}{file}, {}{other}", crash.title, guilty.function, guilty.reason)
 }
 
 #[cfg(test)]
@@ -136,6 +138,28 @@ mod tests {
         let warning =
             "WARNING: CPU: 0 PID: 1 at lib/refcount.c:28 refcount_warn_saturate+0x1/0x2\nRIP: 0010:refcount_warn_saturate+0x1/0x2";
         assert_eq!(title(warning, "kobject_put sk_free"), "WARNING: refcount bug in sk_free");
+    }
+
+    /// The guilty frame has the file of its own function, or it is said whose it is.
+    #[test]
+    fn a_file_is_that_of_its_function() {
+        let oops = "BUG: kernel NULL pointer dereference, address: 0000000000000018\nRIP: 0010:zio_wait+0x12/0x90 [zfs]";
+        let of = |zio_wait: &str, next: &str| crash_of(&format!("{oops}{zio_wait}\nCall Trace:\n {next}\n vfs_write+0x1/0x2\n")).unwrap();
+        let files = |crash: &Crash| crash.guilty.clone().map(|guilty| (guilty.file, guilty.file_of)).unwrap();
+        let some = |text: &str| Some(text.to_string());
+        let unknown = of("", "spa_sync+0x1/0x2 fs/zfs/spa.c:12 [zfs]");
+        assert_eq!(files(&unknown), (None, None));
+        assert!(sentence(&unknown).ends_with("; look at zio_wait [zfs], first frame"), "{}", sentence(&unknown));
+        let own = of(" fs/zfs/zio.c:3", "spa_sync+0x1/0x2 fs/zfs/spa.c:12 [zfs]");
+        assert_eq!(files(&own), (some("fs/zfs/zio.c"), None));
+        assert!(sentence(&own).contains("; look at zio_wait [zfs] fs/zfs/zio.c, "), "{}", sentence(&own));
+        let general = of(" include/linux/list.h:3", "spa_sync+0x1/0x2 fs/zfs/spa.c:12 [zfs]");
+        assert_eq!(files(&general), (some("fs/zfs/spa.c"), some("spa_sync")));
+        assert!(
+            sentence(&general).ends_with("; look at zio_wait [zfs], first frame; fs/zfs/spa.c is the file of spa_sync"),
+            "{}",
+            sentence(&general)
+        );
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub struct Verdict {
 /// Lines of evidence that a verdict gives; more would bury it.
 const MOST_EVIDENCE: usize = 8;
 
+/// How far from the frames of a stack its heading is looked for, in bytes: registers and a list of modules can stand between.
+const NEAR: usize = 32 << 10;
+
 /// The verdicts on each report, most telling first.
 pub fn triage(groups: &Groups<'_, '_>) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
@@ -133,6 +136,22 @@ impl<'g, 'a> Facts<'g, 'a> {
         memchr::memmem::find_iter(text, words).take(MOST_EVIDENCE).map(one).collect()
     }
 
+    /// The line that has `words`, from 1: the nearest before the frames of `stack`, else among them, as where execution was can be
+    /// printed before what happened. `None` where the report words it otherwise, or far away.
+    pub fn line_of(&self, stack: &Stack, words: &str) -> Option<u32> {
+        let (first, last) = (stack.frames.first()?, stack.frames.last()?);
+        let text = self.report.text;
+        let start = usize::try_from(first.line_start).ok().filter(|start| *start <= text.len())?;
+        let begin = start.saturating_sub(NEAR);
+        let breaks = |part: &[u8]| u32::try_from(memchr::memchr_iter(b'\n', part).count()).unwrap_or(u32::MAX);
+        if let Some(at) = memchr::memmem::rfind(&text[begin..start], words.as_bytes()) {
+            return first.line.checked_sub(breaks(&text[begin + at..start]));
+        }
+        let end = usize::try_from(last.line_start).unwrap_or(usize::MAX).clamp(start, text.len()).min(start + NEAR);
+        let at = memchr::memmem::find(&text[start..end], words.as_bytes())?;
+        first.line.checked_add(breaks(&text[start..start + at]))
+    }
+
     /// What frame `n` of stack `stack` counts as.
     pub fn name(&self, stack: usize, n: usize) -> &crate::group::naming::FrameName {
         self.groups.name(StackRef { report: self.number, stack: stack as u32 }, n)
@@ -164,7 +183,8 @@ impl<'g, 'a> Facts<'g, 'a> {
                 let mut line = self.at_stack(first.stack as usize);
                 let count: u64 = members.iter().map(|at| self.groups.stack(**at).count).fold(0, u64::saturating_add);
                 if count > 1 {
-                    line.text.push_str(&format!(" (and {} more like it)", count - 1));
+                    let like = group.shared.as_ref().map_or("like it".to_string(), |shared| format!("with {}", shared.name));
+                    line.text.push_str(&format!(" (and {} more {like})", count - 1));
                 }
                 evidence.push(line);
             }
@@ -173,10 +193,12 @@ impl<'g, 'a> Facts<'g, 'a> {
     }
 }
 
-/// `dd pid 274 [D]`, as far as known.
+/// `dd pid 274 [D]`, `kernel_task pid 0 thread 115`, as far as known.
 fn who(stack: &Stack) -> String {
     let mut text = stack.process.clone().unwrap_or_else(|| stack.kind.name().to_string());
     text.extend(stack.pid.map(|pid| format!(" pid {pid}")));
+    let pid = stack.pid.map(|pid| pid.to_string());
+    text.extend(stack.tid.iter().filter(|tid| pid.as_ref() != Some(tid)).map(|tid| format!(" thread {tid}")));
     text.extend(stack.state.iter().map(|state| format!(" [{state}]")));
     text
 }

@@ -111,8 +111,9 @@ fn warns(title: &str) -> bool {
     title.starts_with("WARNING") || MILD.iter().any(|words| title.contains(words))
 }
 
-fn heading(stack: &Stack, title: &str) -> Evidence {
-    Evidence { line: stack.line, text: title.to_string() }
+/// The heading as evidence, with the line that has it: a stack begins at its first frames.
+fn heading(facts: &Facts<'_, '_>, stack: &Stack, title: &str) -> Evidence {
+    Evidence { line: facts.line_of(stack, title).unwrap_or(stack.line), text: title.to_string() }
 }
 
 fn crashes<'f>(facts: &'f Facts<'_, '_>) -> impl Iterator<Item = (&'f Stack, &'f str)> {
@@ -134,7 +135,7 @@ fn is_panic(stack: &Stack) -> bool {
 fn panic(facts: &Facts<'_, '_>) -> Said {
     let titled = facts.stacks().filter(|(_, stack)| stack.kind == StackKind::Crash && !stack.aside);
     let panics = titled.filter_map(|(_, stack)| Some((stack, stack.title.as_deref()?))).filter(|(_, title)| title.starts_with(MACOS_PANIC));
-    let evidence: Vec<Evidence> = panics.map(|(stack, title)| heading(stack, title)).collect();
+    let evidence: Vec<Evidence> = panics.map(|(stack, title)| heading(facts, stack, title)).collect();
     let why = match evidence.len() {
         0 | 1 => "the kernel panicked".to_string(),
         count => format!("the kernel panicked {count} times; the first counts"),
@@ -143,7 +144,7 @@ fn panic(facts: &Facts<'_, '_>) -> Said {
 }
 
 fn crash(facts: &Facts<'_, '_>) -> Said {
-    let mut evidence: Vec<Evidence> = crashes(facts).map(|(stack, title)| heading(stack, title)).collect();
+    let mut evidence: Vec<Evidence> = crashes(facts).map(|(stack, title)| heading(facts, stack, title)).collect();
     evidence.dedup();
     let count = evidence.len();
     Some((
@@ -159,7 +160,7 @@ fn crash(facts: &Facts<'_, '_>) -> Said {
 fn warning(facts: &Facts<'_, '_>) -> Said {
     let warned = facts.stacks().filter(|(_, stack)| stack.kind == StackKind::Crash);
     let mut evidence: Vec<Evidence> =
-        warned.filter_map(|(_, stack)| Some(heading(stack, stack.title.as_deref().filter(|title| warns(title))?))).collect();
+        warned.filter_map(|(_, stack)| Some(heading(facts, stack, stack.title.as_deref().filter(|title| warns(title))?))).collect();
     evidence.dedup();
     Some(("the kernel reported what should not happen, and went on".to_string(), evidence))
 }
@@ -187,7 +188,7 @@ fn lockup(facts: &Facts<'_, '_>) -> Said {
     if crashes(facts).next().is_some() || facts.beside().any(|report| report.capture.stacks.iter().any(is_panic)) {
         return None;
     }
-    let mut evidence: Vec<Evidence> = facts.stacks().filter_map(|(_, stack)| Some(heading(stack, titled(stack, STILL)?))).collect();
+    let mut evidence: Vec<Evidence> = facts.stacks().filter_map(|(_, stack)| Some(heading(facts, stack, titled(stack, STILL)?))).collect();
     evidence.dedup();
     evidence.truncate(3);
     // Idle threads of xnu's kernel task always sleep so.

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::table::{cells, head};
-use super::{GroupOutput, View};
+use super::{GroupOutput, View, example};
 use crate::group::{Groups, key};
 use crate::note::Note;
 use crate::render::table::write_csv;
@@ -25,7 +25,11 @@ impl GroupOutput for Csv {
             let at = group.shown;
             let chain = key::chain(groups.stack(at), |n| groups.mark(at, n));
             let frames: Vec<String> = chain.map(|(n, _)| groups.name(at, n).to_string()).collect();
-            cells(groups, group).into_iter().chain([frames.join(" | ")]).collect()
+            let frames = match example(group) {
+                Some(example) => format!("{example} {}", frames.join(" | ")),
+                None => frames.join(" | "),
+            };
+            cells(groups, group).into_iter().chain([frames]).collect()
         };
         write_csv(&head, &groups.list.iter().map(row).collect::<Vec<_>>(), out)
     }

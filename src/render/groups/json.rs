@@ -154,6 +154,9 @@ struct JsonGroup<'a> {
     processes: &'a BTreeMap<String, u64>,
     members: Vec<JsonMember<'a>>,
     frames: Vec<JsonFrame<'a>>,
+    /// The most frequent stack of a group whose stacks differ, which then has no frames of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    example: Option<JsonExample<'a>>,
     /// Less frequent groups that differ in a frame or two.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     similar: Vec<JsonSimilar<'a>>,
@@ -163,6 +166,15 @@ impl<'a> JsonGroup<'a> {
     fn of(groups: &Groups<'_, 'a>, group: &'a Group, tally: &'a Tally) -> JsonGroup<'a> {
         let report = &groups.reports[group.shown.report as usize];
         let at = group.shown.stack as usize;
+        let stack = groups.stack(group.shown);
+        let mut frames: Vec<JsonFrame<'a>> =
+            stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect();
+        let example = group.shared.as_ref().map(|shared| JsonExample {
+            count: shared.alike,
+            name: group.interesting.map(|n| groups.name(group.shown, n).to_string()),
+            frames: std::mem::take(&mut frames),
+        });
+        let title = stack.title.as_deref().filter(|_| group.kind != StackKind::Thread);
         JsonGroup {
             fingerprint: &group.fingerprint,
             count: group.count,
@@ -171,16 +183,28 @@ impl<'a> JsonGroup<'a> {
             os: report.capture.os.map(|os| os.name()),
             addresses: report.layout.basis_is_said.then(|| report.layout.basis.name()),
             name: heading(groups, group),
-            title: groups.stack(group.shown).title.as_deref().filter(|_| group.kind != StackKind::Thread),
+            // Without frames it is what tells groups apart when they are read again.
+            title: group.shared.as_ref().map_or(title, |shared| Some(&shared.name)),
             blamed: groups.blamed(group).map(JsonBlamed::of),
             states: &tally.states,
             wait_channels: &tally.wait_channels,
             processes: &tally.processes,
             members: tally.members.iter().map(|member| JsonMember::of(groups, member)).collect(),
-            frames: groups.stack(group.shown).frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
+            frames,
+            example,
             similar: Vec::new(),
         }
     }
+}
+
+/// What some members of a group have, and not all.
+#[derive(Serialize)]
+struct JsonExample<'a> {
+    /// How many have it.
+    count: u64,
+    /// The interesting frame.
+    name: Option<String>,
+    frames: Vec<JsonFrame<'a>>,
 }
 
 #[derive(Serialize)]

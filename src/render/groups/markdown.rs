@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 
 use super::table::{cells, head};
-use super::{GroupOutput, View, frame, heading};
+use super::{GroupOutput, View, example, frame, heading};
 use crate::group::Groups;
 use crate::group::naming::NameId;
 use crate::group::similar::{Cluster, Differences, clusters, differences};
 use crate::note::Note;
 use crate::render::Style;
 use crate::render::sanitize::visible_line;
-use crate::render::table::write_markdown;
+use crate::render::table::{inline, write_markdown};
 use crate::triage::triage;
 
 /// The output.
@@ -36,7 +36,11 @@ impl GroupOutput for Markdown {
         for cluster in &order {
             let group = &groups.list[cluster.head];
             let name = heading(groups, group).unwrap_or("no kernel frames".to_string());
-            writeln!(out, "\n### {} × {}\n\n```text", group.count, visible_line(&name).replace('`', "'"))?;
+            writeln!(out, "\n### {} × {}\n", group.count, inline(&name))?;
+            if let Some(example) = example(group) {
+                writeln!(out, "For{}\n", example.strip_prefix("for").unwrap_or_default())?;
+            }
+            writeln!(out, "```text")?;
             let reliable = groups.stack(group.shown).frames.iter().enumerate().filter(|(_, raw)| raw.reliable || view.all_frames);
             for (n, _) in reliable {
                 let written = frame(groups, group.shown, n, style);
@@ -81,9 +85,4 @@ fn near(groups: &Groups<'_, '_>, cluster: &Cluster, out: &mut dyn Write) -> io::
         writeln!(out, "* {} × `{}`: {}", other.count, other.fingerprint, inline(&differing.join(", ")))?;
     }
     Ok(())
-}
-
-/// Text of a report as code, in which nothing is markup.
-fn inline(text: &str) -> String {
-    format!("`{}`", visible_line(text).replace('`', "'"))
 }

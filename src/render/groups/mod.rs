@@ -13,6 +13,7 @@ use std::io::{self, Write};
 use super::frames::Rewritten;
 use super::{Style, listing};
 use crate::group::{Group, Groups, StackRef};
+use crate::model::stack::StackKind;
 use crate::note::Note;
 
 /// How groups are shown.
@@ -58,9 +59,29 @@ pub fn frame(groups: &Groups<'_, '_>, at: StackRef, n: usize, style: Style) -> R
     listing::frame(&groups.reports[at.report as usize], at.stack as usize, n, style)
 }
 
-/// What names a group: its interesting frame.
+/// What names a group: its interesting frame, or what its stacks share where they differ.
 pub fn heading(groups: &Groups<'_, '_>, group: &Group) -> Option<String> {
-    Some(groups.name(group.shown, group.interesting?).to_string())
+    match &group.shared {
+        Some(shared) => Some(shared.name.clone()),
+        None => group.interesting.map(|n| groups.name(group.shown, n).to_string()).or_else(|| said(groups, group)),
+    }
+}
+
+/// What an earlier run named a group whose stacks differ: it has told no frames.
+fn said(groups: &Groups<'_, '_>, group: &Group) -> Option<String> {
+    let stack = groups.stack(group.shown);
+    stack.title.clone().filter(|_| stack.tally.is_some() && stack.kind == StackKind::Thread)
+}
+
+/// The same in a sentence: `in zio_wait [zfs]`, `with state D`.
+pub fn place(groups: &Groups<'_, '_>, group: &Group) -> Option<String> {
+    let with = group.shared.as_ref().map_or(group.interesting.is_none(), |shared| !shared.in_function);
+    Some(format!("{} {}", if with { "with" } else { "in" }, heading(groups, group)?))
+}
+
+/// What stands before frames that are not those of all.
+pub fn example(group: &Group) -> Option<String> {
+    group.shared.as_ref().map(|shared| format!("for example, {} of {}:", shared.alike, group.count))
 }
 
 /// The counts of a tally, most frequent first.

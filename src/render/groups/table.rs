@@ -13,6 +13,9 @@ pub struct Table;
 
 const HEAD: [&str; 7] = ["Count", "Kind", "State", "Waiting in", "Processes", "Wait channel", "Fingerprint"];
 
+/// Columns with lists in them.
+const WRAPPED: [&str; 3] = ["State", "Processes", "Wait channel"];
+
 /// The head of the rows; those of Markdown and CSV are the same. Bytes have a column where reports count them.
 pub fn head(groups: &Groups<'_, '_>) -> Vec<&'static str> {
     let mut head = HEAD.to_vec();
@@ -37,7 +40,9 @@ impl GroupOutput for Table {
         let head = head(groups);
         let rows: Vec<Vec<String>> =
             groups.list.iter().map(|group| cells(groups, group).into_iter().map(|cell| visible_line(&cell)).collect()).collect();
-        write_table(&head, &rows, &[(0, Align::Right), (head.len() - 1, Align::Whole)], view.style.terminal.then_some(view.width), out)
+        let mut columns = vec![(0, Align::Right)];
+        columns.extend(head.iter().enumerate().filter(|(_, name)| WRAPPED.contains(name)).map(|(at, _)| (at, Align::Wrap)));
+        write_table(&head, &rows, &columns, view.style.terminal.then_some(view.width), out)
     }
 }
 

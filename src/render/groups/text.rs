@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{GroupOutput, View, frame, heading, numbered, ranked, thread_id};
+use super::{GroupOutput, View, example, frame, numbered, place, ranked, thread_id};
 use crate::group::similar::{Cluster, MOST, Step, chain, clusters, steps};
 use crate::group::weight::size;
 use crate::group::{Group, Groups};
@@ -121,8 +121,8 @@ fn standing_out(groups: &Groups<'_, '_>, all: u64) -> String {
         text.push_str(&format!("; {blocked} in uninterruptible sleep"));
     }
     let largest = threads().max_by_key(|group| group.count).filter(|group| group.count > 1);
-    if let Some((group, name)) = largest.and_then(|group| Some((group, heading(groups, group)?))) {
-        text.push_str(&format!("; {} of {all} in {}", group.count, visible_line(&name)));
+    if let Some((group, place)) = largest.and_then(|group| Some((group, place(groups, group)?))) {
+        text.push_str(&format!("; {} of {all} {}", group.count, visible_line(&place)));
     }
     text
 }
@@ -138,8 +138,9 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     let states: Vec<String> = ranked(&tally.states).iter().map(|(state, count)| count_of(state, *count, group.count)).collect();
     let states = if states.is_empty() { String::new() } else { format!(" [{}]", visible_line(&states.join(", "))) };
     let bytes = group.bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
-    let name = heading(groups, group)
-        .map_or("without kernel frames".to_string(), |name| format!("in {}{}{}", paint.symbol, visible_line(&name), paint.reset));
+    let place = place(groups, group);
+    let (word, name) = place.as_deref().and_then(|place| place.split_once(' ')).unwrap_or(("without", "kernel frames"));
+    let name = format!("{word} {}{}{}", paint.symbol, visible_line(name), paint.reset);
     writeln!(out, "{} {what}{bytes}{states} {name}  {}{}{}", group.count, paint.location, group.fingerprint, paint.reset)?;
     if let Some(blamed) = groups.blamed(group) {
         writeln!(out, "    {}", visible_line(&blamed.title))?;
@@ -148,12 +149,19 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     frames(groups, group, view, out)
 }
 
-/// How many threads are in the group, where its report tells of some more than once, as the hung task detector does.
+/// How many threads are in the group, where its report tells of some more than once, as the hung task detector and captures with several
+/// samples do.
 fn again(tally: &Tally) -> Option<usize> {
     let threads: rustc_hash::FxHashSet<(&str, String)> =
-        tally.members.iter().filter_map(|member| Some((member.source.as_str(), thread_id(member)?))).collect();
+        tally.members.iter().filter_map(|member| Some((machine(&member.source), thread_id(member)?))).collect();
     let known = tally.members.iter().filter(|member| thread_id(member).is_some()).count();
     (known == tally.members.len() && threads.len() < known).then_some(threads.len())
+}
+
+/// The source without the number of its sample: the threads of all samples are the same.
+fn machine(source: &str) -> &str {
+    let sample = source.rsplit_once(":sample-").filter(|(_, number)| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
+    sample.map_or(source, |(machine, _)| machine)
 }
 
 /// `D`, or with its count where not all have it.
@@ -188,6 +196,9 @@ fn list(out: &mut dyn Write, what: &str, items: &[String], limit: usize) -> io::
 fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) -> io::Result<()> {
     let at = group.shown;
     let stack = groups.stack(at);
+    if let Some(example) = example(group) {
+        writeln!(out, "    {example}")?;
+    }
     let from = if view.all_frames { 0 } else { group.interesting.unwrap_or(0) };
     let folded: Vec<&str> = (0..from).filter(|n| stack.frames[*n].reliable).map(|n| &*groups.name(at, n).function).collect();
     if !folded.is_empty() {

@@ -22,8 +22,10 @@ function head() {
   byId("generator").textContent = `Made by ${data.generator}; this page loads nothing.`;
   const guilty = data.reports.map((report) => report.crash && report.crash.guilty).find(Boolean);
   if (guilty) {
-    const where = [guilty.function, guilty.module && `[${guilty.module}]`, guilty.file].filter(Boolean).join(" ");
-    byId("guilty").append(el("code", null, where), guilty.reason ? ` – ${guilty.reason}` : "");
+    const own = guilty.file_of ? null : guilty.file;
+    const where = [guilty.function, guilty.module && `[${guilty.module}]`, own].filter(Boolean).join(" ");
+    const other = guilty.file_of ? `; ${guilty.file} is the file of ${guilty.file_of}` : "";
+    byId("guilty").append(el("code", null, where), (guilty.reason ? ` – ${guilty.reason}` : "") + other);
   }
   const shown = data.reports.slice(0, 12);
   for (const report of shown) byId("sources").append(source(report));

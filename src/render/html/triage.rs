@@ -26,6 +26,9 @@ pub struct Guilty {
     pub module: Option<Shown>,
     /// Its file.
     pub file: Option<Shown>,
+    /// The function that the file is of, where it is not the guilty one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_of: Option<Shown>,
     /// Why this frame and not another.
     pub reason: Option<Shown>,
 }
@@ -60,6 +63,7 @@ pub fn crash(report: &Report<'_>) -> Option<Crash> {
         function: Some(Shown::from(&*guilty.function)),
         module: shown(&guilty.module),
         file: shown(&guilty.file),
+        file_of: shown(&guilty.file_of),
         reason: Some(Shown::from(&*guilty.reason)),
     });
     Some(Crash { title: Shown::from(&*crash.title), guilty })
