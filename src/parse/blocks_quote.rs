@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_quotation_is_its_lines_and_its_blank_ones() {
         let text = b"On Monday:\n> a\n>\n>  b\r\nNo.\n> c\n";
-        let range = around(text, 0, 18, b"> ");
+        let range = around(text, 0, 17, b"> ");
         assert_eq!(&text[range.clone()], b"> a\n>\n>  b\r\n");
         let bare = Bare::of(text, &Quoted { range, prefix: b"> ".to_vec() });
         assert_eq!(bare.text, b"a\n\n b\r\n");

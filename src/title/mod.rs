@@ -112,11 +112,20 @@ mod tests {
     #[test]
     fn reporting_and_exception_frames_are_passed_over() {
         let text = with_stack(
-            "BUG: KASAN: slab-use-after-free in f+0x1/0x2\nRead of size 8 at addr ffff888109e0af00 by task dd/12\n",
+            "BUG: KASAN: slab-use-after-free in memcpy+0x1/0x2\nRead of size 8 at addr ffff888109e0af00 by task dd/12\n",
             "dump_stack_lvl print_report kasan_report memcpy zil_commit",
         );
         let want = ("KASAN: slab-use-after-free Read in zil_commit", "zil_commit", "first frame after 3 reporting and 1 plumbing frames");
         assert_eq!(about(&text), Some((want.0.into(), want.1.into(), want.2.into())));
+    }
+
+    #[test]
+    fn a_stack_without_the_function_of_the_headline_is_anothers() {
+        let text = with_stack(
+            "BUG: KASAN: slab-use-after-free in f+0x1/0x2\nRead of size 8 at addr ffff888109e0af00 by task dd/12\n",
+            "vmalloc g h",
+        );
+        assert_eq!(about(&text), Some(("KASAN: slab-use-after-free Read in f".into(), "f".into(), "the report names it".into())));
     }
 
     #[test]
