@@ -169,9 +169,12 @@ fn verdicts_come_with_lines_that_say_so() {
     let idle = "task:a state:S stack:0 pid:1 ppid:0 flags:0x0\nCall Trace:\n schedule+0x1/0x2\n do_epoll_wait+0x1/0x2\n";
     let idle = common::json(&common::run_with(&["group", "-q", "--triage", "--format", "json"], idle.as_bytes()));
     assert_eq!(names(idle["triage"].as_array().unwrap()), ["userspace wait"]);
-    for input in
-        ["captures/zfs-suspend/sysrq-t.xz", "linux-log/null-in-timer/input.txt", "linux-log/lockdep/input.txt", "linux-log/hung-task/input.txt"]
-    {
+    for input in [
+        "captures/zfs-suspend/sysrq-t.xz",
+        "linux-log/null-in-timer/input.txt",
+        "linux-log/lockdep/input.txt",
+        "linux-log/hung-task/input.txt",
+    ] {
         let text = kstack::input::open(&common::fixtures().join(input)).unwrap().data;
         let text = String::from_utf8_lossy(&text);
         let evidence = |verdict: &Value| verdict["evidence"].as_array().unwrap().clone();
