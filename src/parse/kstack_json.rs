@@ -91,12 +91,15 @@ const MOST_NOTES: usize = 20;
 /// What makes an answer: symbol, offset, size, trust, locations.
 type Fact = (String, Option<u64>, Option<u64>, String, Vec<JsonLocation>);
 
+/// Source, system, and what is said of the addresses.
+type Key = (Option<String>, Option<String>, Option<String>);
+
 #[derive(Default)]
 struct Reader<'t> {
     text: &'t [u8],
     parts: Vec<Part>,
     /// The part of each source and system.
-    index: FxHashMap<(Option<String>, Option<String>, Option<String>), usize>,
+    index: FxHashMap<Key, usize>,
     /// For each part, the answers that are there already.
     facts: Vec<FxHashMap<Fact, Known>>,
     /// For each part, the zones that are there already: older versions repeat them with every stack.
