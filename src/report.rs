@@ -98,9 +98,14 @@ impl<'a> Report<'a> {
     pub fn printed_location(&self, frame: &RawFrame) -> Option<(&'a str, Option<u32>)> {
         let place = std::str::from_utf8(frame.location.of(self.text, frame.line_start)).ok()?;
         let place = Some(place).filter(|place| !place.is_empty() && !place.ends_with("(ambiguous)"))?;
-        let (file, line) = place.rsplit_once(':')?;
+        let (file, last) = place.rsplit_once(':')?;
         // crash writes a blank before the line.
-        Some((file, line.trim_start().parse().ok()))
+        let number = |text: &str| text.trim_start().parse::<u32>().ok();
+        // Behind the line there can be a column.
+        match file.rsplit_once(':').and_then(|(file, line)| Some((file, number(line)?))) {
+            Some((file, line)) if number(last).is_some() => Some((file, Some(line))),
+            _ => Some((file, number(last))),
+        }
     }
 
     /// The source file that a frame stands in, innermost inlined function first: as looked up, else as the report says.

@@ -108,10 +108,11 @@ fn is_exception(a: &str, b: &str) -> bool {
     EXCEPTIONS.iter().any(|(first, second, _)| a.starts_with(first) && b.starts_with(second))
 }
 
-/// Pairs of formats that are one document are left out: nothing can stand before or behind it.
+/// Pairs of formats that are one document are left out: nothing can stand before or behind it; and addresses in any text, which are what is
+/// left where no format is found.
 #[test]
 fn every_pair_of_fixtures_is_read_as_both() {
-    let document = |input: &Input| parse::by_id(&input.format).is_some_and(|format| format.is_document());
+    let document = |input: &Input| input.format == "addresses" || parse::by_id(&input.format).is_some_and(|format| format.is_document());
     let inputs: Vec<(Input, Found)> = inputs()
         .into_iter()
         .filter(|input| !document(input))

@@ -53,12 +53,6 @@ pub(super) fn found_before(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
     if frame.location.is_empty() {
         linux_symbol::located(cursor, frame);
     }
-    // `a.c:1 or b.c:2 (ambiguous)` is no location, but nothing is to be added to it.
-    let rest = cursor.rest().trim_ascii_end();
-    if !frame.location.is_empty() && rest.starts_with(b" or ") && rest.ends_with(b"(ambiguous)") {
-        cursor.at += rest.len();
-        frame.location.end = cursor.span(cursor.at, cursor.at).end;
-    }
 }
 
 /// The architecture that a frame tells of: by the function through which its task entered the kernel, or by where x86_64 has its code.

@@ -218,12 +218,18 @@ pub(super) fn place_len(rest: &[u8]) -> Option<usize> {
     (colon > 0 && digits && !number.is_empty() && path).then_some(word)
 }
 
-/// Takes a `path:line` behind the symbol, which is not part of the frame's text.
+/// Takes a `path:line` behind the symbol, which is not part of the frame's text; and what an earlier run of kstack added to it.
+/// `a.c:1 or b.c:2 (ambiguous)` is no location, but nothing is to be added to it.
 pub(super) fn located(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) {
     let start = cursor.at + lex::indent(cursor.rest());
     let Some(len) = cursor.record.text.get(start..).and_then(place_len) else { return };
-    frame.location = cursor.span(start, start + len);
     cursor.at = start + len;
+    let rest = cursor.rest().trim_ascii_end();
+    if [&b" or "[..], b" (ambiguous)"].iter().any(|more| rest.starts_with(more)) && rest.ends_with(b"(ambiguous)") {
+        cursor.at += rest.len();
+    }
+    frame.location = cursor.span(start, cursor.at);
+    cursor.eat(b" (inlined calls missing)");
 }
 
 /// `0xffffffffa04ab03d`, which no symbol covers.
