@@ -86,6 +86,7 @@ pub mod linux_slub;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+pub mod linux_vendor;
 pub mod sdb_stacks;
 
 pub mod netbsd;
