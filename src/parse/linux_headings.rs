@@ -221,6 +221,8 @@ static HEADLINES: &[&[u8]] = &[
     b"illegal operation:",
     b"Watchdog detected hard LOCKUP",
     b"unreferenced object 0x",
+    b"unreferenced object (percpu) 0x",
+    b"unreferenced object (phys) 0x",
     b"unregister_netdevice: waiting for ",
     b"VERIFY",
     b"SPLError: ",
@@ -289,6 +291,7 @@ mod tests {
         assert_eq!(headline(b"watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3"), Some(16));
         assert_eq!(headline(b"CPU 0 Unable to handle kernel paging request at virtual address 00000008"), Some(6));
         assert_eq!(headline(b"CPU 0"), None);
+        assert_eq!(headline(b"kmemleak: unreferenced object (percpu) 0x607ee16 (size 16):"), Some(10));
         assert_eq!(headline(b"traps: dd[12] general protection fault ip:7feb96eb56a1"), None);
         assert_eq!(headline(b"ODEBUG: free active object type: timer_list"), None);
         assert_eq!(headline(b": : : : : : : : : : : : : : : : :"), None);
