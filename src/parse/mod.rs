@@ -11,6 +11,7 @@ mod bsd_heading;
 mod bsd_log;
 pub mod bsd_maps;
 pub mod crash_bt;
+pub mod crash_session;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
