@@ -339,7 +339,7 @@ impl Reader {
     fn open(&mut self, frame: &RawFrame, found: &Found) {
         let who = self.take_who(&found.locks);
         let workqueue = self.workqueue.take();
-        let current = matches!(self.kind, StackKind::Crash | StackKind::Irq);
+        let current = matches!(self.kind, StackKind::Crash | StackKind::Irq) && !who.other;
         let (task, cpu) = match self.context {
             Context::Task(id) if current => (i64::try_from(id).ok(), None),
             Context::Cpu(id) if current => (None, u32::try_from(id).ok()),

@@ -306,6 +306,8 @@ mod tests {
         let stacks = LinuxLog.parse(text.as_bytes()).stacks;
         assert_eq!(stacks.iter().map(|stack| stack.cpu).collect::<Vec<_>>(), [None, Some(2), Some(1), Some(0), None]);
         assert_eq!(stacks[0].title, None, "no stack of a CPU in user space");
+        let race = "[    1.000001][  T487] read to 0xffff888100078948 of 8 bytes by interrupt on cpu 0:\n[    1.000002][  T487]  i+0x1/0x2\n[    1.000003][  T487]  j+0x1/0x2\n";
+        assert_eq!(read(race), ["crash - -: i j"], "the task only prints it");
         assert!(stacks[4].title.as_deref().is_some_and(|title| title.starts_with("CPU 0 Unable to handle")));
     }
 
