@@ -9,12 +9,18 @@
 //!     [exception RIP: kslab_write+165]                                registers of what an exception interrupted
 //!     RIP: ffffffffc047ade5  RSP: ffffb5e0c0d1fea8  RFLAGS: 00010246
 //! --- <NMI exception stack> ---
+//!  NIP: c00800000e2a1048    MSR: 800000000280b033                        PowerPC's registers, and below them
+//!  [NIP  : kslab_write+72]
+//!               START: machine_kexec at ffffffff8106a3c1                bt -t: what looks like an address of code on the stack
+//!   [ffffb5e0c0d1fd90] __schedule at ffffffff9725271d
 //! ```
+//! What a session says first is read by [`super::crash_session`].
 //! Sources: `print_stack_entry` and `eframe_display` of crash (x86_64.c, arm64.c, task.c; version 8). The number in brackets is where the
 //! frame lies on the stack. Addresses behind `at` are return addresses; that of an exception is the very instruction.
 
 use memchr::memmem;
 
+use super::crash_session::Session;
 use super::debugger_parts::{self, Collector};
 use super::lex::{self, Line};
 use super::linux_prefix::Record;
@@ -49,7 +55,8 @@ impl Format for CrashBt {
         let (mut headings, mut frames) = (0, 0);
         for line in lex::lines(head) {
             headings += usize::from(heading(&line).is_some());
-            frames += usize::from(frame(&line).is_some_and(|(_, frame)| frame.role != Role::Inline));
+            let numbered = frame(&line).is_some_and(|(_, frame)| frame.role != Role::Inline);
+            frames += usize::from(numbered || (headings > 0 && leftover(&line).is_some()));
         }
         match (headings, frames) {
             // A kernel log that quotes crash, or crash's own `log`.
@@ -61,19 +68,24 @@ impl Format for CrashBt {
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader = Reader { text, stacks: Collector::default(), number: 0, registers: false, arch: None };
+        let mut reader = Reader { text, ..Reader::default() };
         lex::lines(text).for_each(|line| reader.line(&line));
+        let mut stacks = reader.stacks.finish();
+        reader.session.panicked(text, &mut stacks);
         Capture {
             format: self.id(),
             os: Some(Os::Linux),
             arch: reader.arch,
+            kernel_version: reader.session.release,
             basis: Some(Basis::Runtime),
-            stacks: reader.stacks.finish(),
+            headlines: reader.session.panic.into_iter().collect(),
+            stacks,
             ..Capture::default()
         }
     }
 }
 
+#[derive(Default)]
 struct Reader<'t> {
     text: &'t [u8],
     stacks: Collector,
@@ -81,7 +93,10 @@ struct Reader<'t> {
     number: u32,
     /// Whether the registers of an exception are due, whose symbol was printed.
     registers: bool,
+    /// Where PowerPC's latest registers say that execution was.
+    nip: Option<Avma>,
     arch: Option<Arch>,
+    session: Session,
 }
 
 impl Reader<'_> {
@@ -93,6 +108,12 @@ impl Reader<'_> {
         } else if let Some(frame) = exception(line) {
             self.registers = frame.address.is_none();
             self.push(frame);
+        } else if let Some(frame) = interrupted(line) {
+            (self.registers, self.arch) = (false, self.arch.or(Some(Arch::Ppc64)));
+            let address = self.nip.take();
+            self.push(RawFrame { address, ..frame });
+        } else if let Some(frame) = leftover(line).filter(|_| self.stacks.is_open()) {
+            self.push(frame);
         } else if let Some(at) = instruction_pointer(line.bytes).filter(|_| self.registers) {
             self.registers = false;
             if let Some(frame) = self.stacks.frames().last_mut() {
@@ -101,7 +122,9 @@ impl Reader<'_> {
             }
         } else if line.bytes.starts_with(b"crash>") {
             self.stacks.close();
-        } else {
+        } else if let Some(at) = line.bytes.trim_ascii_start().strip_prefix(b"NIP: ") {
+            self.nip = lex::words(at).next().and_then(lex::bare_hex).map(Avma);
+        } else if !self.session.line(line) {
             self.place(line);
         }
     }
@@ -155,27 +178,58 @@ fn frame(line: &Line<'_>) -> Option<(u32, RawFrame)> {
     let record = debugger_parts::record(line);
     let cursor = &mut Cursor { record: &record, at: lex::indent(line.bytes) };
     let number = debugger_parts::number(cursor)?;
-    if !cursor.eat(b"[") {
+    if !on_stack(cursor) {
         return None;
     }
-    debugger_parts::address(cursor)?;
-    if !cursor.eat(b"]") {
-        return None;
-    }
-    cursor.blanks();
     if let Some(inline) = inlined(&mut Cursor { ..*cursor }) {
         return Some((number, inline));
     }
+    Some((number, called(cursor)?))
+}
+
+/// `[ffffb5e0c0d1fed0] `: where on the stack.
+fn on_stack(cursor: &mut Cursor<'_, '_>) -> bool {
+    let found = cursor.eat(b"[") && address(cursor).is_some() && cursor.eat(b"]");
+    cursor.blanks();
+    found
+}
+
+/// An address of any length: the kernel of s390 begins at 0.
+fn address(cursor: &mut Cursor<'_, '_>) -> Option<Avma> {
+    let rest = cursor.rest();
+    let len = rest.iter().take(19).take_while(|b| b.is_ascii_alphanumeric()).count();
+    let value = lex::hex(&rest[..len]).or_else(|| lex::bare_hex(&rest[..len]))?;
+    cursor.at += len;
+    Some(Avma(value))
+}
+
+/// `              START: machine_kexec at ffffffff8106a3c1` and `  [ffffb5e0c0d1fd90] __schedule at ffffffff9725271d` of `bt -t`. Below the
+/// first, nobody knows what was called by what.
+fn leftover(line: &Line<'_>) -> Option<RawFrame> {
+    let record = debugger_parts::record(line);
+    let cursor = &mut Cursor { record: &record, at: lex::indent(line.bytes) };
+    let first = cursor.eat(b"START: ");
+    cursor.blanks();
+    if cursor.at < 2 || !(first || on_stack(cursor)) {
+        return None;
+    }
+    let frame = called(cursor)?;
+    Some(RawFrame { reliable: first, ..frame })
+}
+
+/// `take_both+36 (via f) at ffffffffc047a2c4 [kslab]`.
+fn called(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
     let start = cursor.at;
     let mut frame = named(cursor)?;
     let at = memmem::find(cursor.rest(), b" at ")
         .filter(|at| matches!(&cursor.rest()[..*at], via if via.is_empty() || via.starts_with(b" (via ")))?;
     cursor.at += at + 4;
-    frame.address = Some(debugger_parts::address(cursor)?);
+    frame.address = Some(address(cursor)?);
     frame.text = cursor.span(start, cursor.at);
     cursor.module(&mut frame);
+    frame.reliable = !cursor.rest().trim_ascii_end().ends_with(b"(unreliable)");
     debugger_parts::found_before(cursor, &mut frame);
-    Some((number, frame))
+    Some(frame)
 }
 
 /// `take_both`, `take_both+36`, `take_both+0x24`; `(null)` and the like are no names.
@@ -213,11 +267,23 @@ fn exception(line: &Line<'_>) -> Option<RawFrame> {
     } else if !cursor.eat(b"[exception RIP: ") {
         return None;
     }
+    exact(cursor, address)
+}
+
+/// ` [NIP  : kslab_write+72]` below the registers of PowerPC.
+fn interrupted(line: &Line<'_>) -> Option<RawFrame> {
+    let record = debugger_parts::record(line);
+    let cursor = &mut Cursor { record: &record, at: lex::indent(line.bytes) };
+    if cursor.eat(b"[NIP  : ") { exact(cursor, None) } else { None }
+}
+
+/// What stands in the bracket of an exception.
+fn exact(cursor: &mut Cursor<'_, '_>, address: Option<Avma>) -> Option<RawFrame> {
     if let Some(inline) = inlined(&mut Cursor { ..*cursor }) {
         return Some(inline);
     }
     // A place that an earlier run added stands inside the bracket.
-    let inside = Record { text: line.bytes.trim_ascii_end().strip_suffix(b"]")?, ..record };
+    let inside = Record { text: cursor.record.text.trim_ascii_end().strip_suffix(b"]")?, ..*cursor.record };
     let cursor = &mut Cursor { record: &inside, at: cursor.at };
     let mut frame = named(cursor).filter(|frame| frame.offset.is_some())?;
     cursor.module(&mut frame);
@@ -285,6 +351,34 @@ PID: 0        TASK: ffffffff98a1a480  (1 of 2)  CPU: 0    COMMAND: \"swapper/0\"
         );
         assert_eq!(part(first.frames[0].location, &first.frames[0]), "/usr/src/kernel/sched/core.c: 5257");
         assert_eq!((first.frames[3].role, first.frames[3].lookup), (Role::Regs, Lookup::Exact));
+    }
+
+    /// Names, addresses and reliability of all frames.
+    fn frames(text: &str) -> Vec<(String, u64, bool)> {
+        let capture = CrashBt.parse(text.as_bytes());
+        let frames = capture.stacks.iter().flat_map(|stack| stack.frames.iter());
+        let name = |frame: &RawFrame| lex::text(frame.symbol.of(text.as_bytes(), frame.line_start));
+        frames.map(|frame| (name(frame), frame.address.map_or(0, |at| at.0), frame.reliable)).collect()
+    }
+
+    #[test]
+    fn short_addresses_powerpc_and_what_lies_on_a_stack() {
+        let row = |name: &str, address, reliable| (name.to_string(), address, reliable);
+        let s390 =
+            "PID: 12   TASK: 1e9d0000  CPU: 0   COMMAND: \"a\"\n #0 [1e9d3be8] __schedule at 8a1c00\n #1 [1e9d3c70] schedule at 8a2110\n";
+        assert_eq!(CrashBt.sniff(s390.as_bytes()), Confidence::Certain);
+        assert_eq!(frames(s390), [row("__schedule", 0x8a_1c00, true), row("schedule", 0x8a_2110, true)]);
+        let ppc = "PID: 12   TASK: c0000000f3b08000  CPU: 5   COMMAND: \"a\"\n #0 [c00000000f3b7730] die at c00000000002b3c4\n \
+            Data Access [300] exception frame:\n NIP: c00800000e2a1048    MSR: 800000000280b033\n [NIP  : zio_done+72]\n [LR   : x+148]\n \
+            #1 [c00000000f3b7af0] zio_done at c00800000e2a1048 [zfs]  (unreliable)\n";
+        let pc = 0xc008_0000_0e2a_1048;
+        assert_eq!(frames(ppc), [row("die", 0xc000_0000_0002_b3c4, true), row("zio_done", pc, true), row("zio_done", pc, false)]);
+        assert_eq!(CrashBt.parse(ppc.as_bytes()).stacks[0].frames[1].role, Role::Regs);
+        let found = "PID: 12   TASK: ffff9c4e8239a100  CPU: 1   COMMAND: \"a\"\n              START: machine_kexec at ffffffff8106a3c1\n  \
+            [ffffb5e0c0d1fd90] __schedule at ffffffff9725271d\n  [ffffb5e0c0d1fd98] f at ffffffffc047a2c4 [zfs]\n";
+        let want = [row("machine_kexec", 0xffff_ffff_8106_a3c1, true), row("__schedule", 0xffff_ffff_9725_271d, false)];
+        assert_eq!(frames(found)[..2], want);
+        assert_eq!((frames(found).len(), CrashBt.sniff(found.as_bytes())), (3, Confidence::Certain));
     }
 
     #[test]

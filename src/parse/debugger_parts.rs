@@ -89,6 +89,11 @@ impl Collector {
         self.frames.push(frame);
     }
 
+    /// Whether a heading or a frame began a stack that goes on.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The frames of the open stack.
     pub(super) fn frames(&mut self) -> &mut [RawFrame] {
         &mut self.frames

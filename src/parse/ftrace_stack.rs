@@ -5,13 +5,21 @@
 //!  => native_safe_halt+0xb/0x10 <ffffffff8103ce3b>
 //!  => default_idle
 //! ```
+//! and the deepest stack that the stack tracer saw, `stack_trace`:
+//!
+//! ```text
+//!         Depth    Size   Location    (18 entries)
+//!         -----    ----   --------
+//!   0)     2928     224   update_sd_lb_stats+0xbc/0x4ac
+//!  17)      160     160   kthread+0x1a0/0x1e0 [zfs]
+//! ```
 //! Symbols have offsets with the option `sym-offset`, addresses with `sym-addr`; `<user stack trace>` heads the frames of a program.
-//! Source: Linux 6.12, `kernel/trace/trace_output.c`; sample in `Documentation/trace/ftrace.rst`. All frames are return addresses but
+//! Source: Linux 6.12, `kernel/trace/trace_output.c`, `kernel/trace/trace_stack.c`; sample in `Documentation/trace/ftrace.rst`. All frames are return addresses but
 //! the first, which is the caller of the tracer.
 
 use super::lex::{self, Line};
 use super::samples::{self, Offset};
-use super::{Confidence, Format, Holds, atos};
+use super::{Confidence, Format, Holds, atos, linux_frame};
 use crate::model::addr::Avma;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
@@ -42,10 +50,10 @@ impl Format for FtraceStack {
     fn sniff(&self, head: &[u8]) -> Confidence {
         let mut headed = false;
         for line in lex::lines(head) {
-            if headed && frame(line.bytes).is_some() {
+            if headed && (frame(line.bytes).is_some() || is_rule(line.bytes)) {
                 return Confidence::Certain;
             }
-            headed = is_heading(line.bytes);
+            headed = is_heading(line.bytes) || is_deepest(line.bytes);
         }
         Confidence::No
     }
@@ -64,6 +72,31 @@ impl Format for FtraceStack {
             ..Capture::default()
         }
     }
+}
+
+/// `        Depth    Size   Location    (18 entries)`.
+fn is_deepest(line: &[u8]) -> bool {
+    let mut words = lex::words(line);
+    let columns: [&[u8]; 3] = [b"Depth", b"Size", b"Location"];
+    columns.iter().all(|column| words.next() == Some(*column)) && words.next().is_some_and(|word| word.starts_with(b"("))
+}
+
+/// The line of dashes below it.
+fn is_rule(line: &[u8]) -> bool {
+    lex::words(line).take(4).map(|word| word.iter().all(|b| *b == b'-')).eq([true; 3])
+}
+
+/// `  0)     2928     224   update_sd_lb_stats+0xbc/0x4ac [m]`: the number, how much of the stack is in use, and how much of that is the
+/// function's own.
+fn row(line: &Line<'_>) -> Option<RawFrame> {
+    let rest = line.bytes.trim_ascii_start();
+    let column =
+        |rest: &[u8]| Some(lex::indent(rest) + rest.trim_ascii_start().iter().position(|b| !b.is_ascii_digit()).filter(|n| *n > 0)?);
+    let number = column(rest).filter(|end| rest[*end] == b')')? + 1;
+    let depth = number + column(&rest[number..])?;
+    let size = depth + column(&rest[depth..])?;
+    let from = line.bytes.len() - rest.len() + size;
+    linux_frame::alone(line, from, line.bytes.len()).filter(|_| rest[size..].starts_with(b" "))
 }
 
 fn is_heading(line: &[u8]) -> bool {
@@ -102,26 +135,46 @@ struct Reader {
     /// Whose frames the lines below are; `None` outside a trace.
     kernel: Option<bool>,
     latest: u32,
+    /// In the list of the deepest stack.
+    deepest: bool,
 }
 
 impl Reader {
     fn line(&mut self, line: &Line<'_>) {
         if is_heading(line.bytes) {
+            self.deepest = false;
             return self.head(line);
         }
-        let Some(kernel) = self.kernel else { return };
-        if let Some(frame) = frame(line.bytes) {
-            let Some(stack) = self.stacks.last_mut() else { return };
-            let list = if kernel { &mut stack.frames } else { &mut stack.user_frames };
-            list.push(RawFrame { line: line.number, line_start: line.start, lookup: Lookup::Return, ..frame });
+        if is_deepest(line.bytes) {
+            (self.deepest, self.kernel) = (true, None);
+            self.stacks.push(Stack { kind: StackKind::Sample, line: line.number, count: 1, ..Stack::default() });
+        } else if self.inlined(line) {
             self.latest = line.number;
-        } else if line.bytes.trim_ascii_end().ends_with(b" [inline]") && line.number == self.latest + 1 {
+        } else if self.deepest {
+            let (Some(stack), Some(frame)) = (self.stacks.last_mut(), row(line)) else { return };
             self.latest = line.number;
-            let last = self.stacks.last_mut().and_then(|stack| stack.frames.last_mut());
-            last.into_iter().for_each(|frame| frame.notes += 1);
-        } else {
-            self.kernel = None;
+            stack.frames.push(frame);
+        } else if let Some(kernel) = self.kernel {
+            self.traced(line, kernel);
         }
+    }
+
+    /// Counts a line about an inlined function, which an earlier run put below a frame.
+    fn inlined(&mut self, line: &Line<'_>) -> bool {
+        let note = self.latest != 0 && line.number == self.latest + 1 && line.bytes.trim_ascii_end().ends_with(b" [inline]");
+        let frame = self.stacks.last_mut().and_then(|stack| stack.frames.last_mut()).filter(|_| note);
+        frame.into_iter().for_each(|frame| frame.notes += 1);
+        note
+    }
+
+    fn traced(&mut self, line: &Line<'_>, kernel: bool) {
+        let (Some(frame), Some(stack)) = (frame(line.bytes), self.stacks.last_mut()) else {
+            self.kernel = None;
+            return;
+        };
+        let list = if kernel { &mut stack.frames } else { &mut stack.user_frames };
+        list.push(RawFrame { line: line.number, line_start: line.start, lookup: Lookup::Return, ..frame });
+        self.latest = line.number;
     }
 
     /// `COMM-PID [CPU] FLAGS TIME: <stack trace>`; a user stack right below a kernel one of the same task belongs to it.
@@ -161,6 +214,21 @@ fn task(text: &[u8]) -> (Option<String>, Option<i64>, Option<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_deepest_stack_is_one() {
+        let text = b"        Depth    Size   Location    (3 entries)\n        -----    ----   --------\n  0)     2928     224   update_sd_lb_stats+0xbc/0x4ac\n \
+            10)     2704     160   zio_done+0x19/0x38 [zfs]\nno row+0x1/0x2\n 11)     2704     160   kthread+0x1/0x2\n";
+        assert_eq!(FtraceStack.sniff(text), Confidence::Certain);
+        let capture = FtraceStack.parse(text);
+        let [stack] = &capture.stacks[..] else { panic!("{:?}", capture.stacks) };
+        let seen: Vec<_> =
+            stack.frames.iter().map(|f| (f.symbol.of(text, f.line_start), f.module.of(text, f.line_start), f.offset)).collect();
+        let want: [(&[u8], &[u8], _); 3] =
+            [(b"update_sd_lb_stats", b"", Some(0xbc)), (b"zio_done", b"zfs", Some(0x19)), (b"kthread", b"", Some(1))];
+        assert_eq!(seen, want);
+        assert_eq!(FtraceStack.sniff(b"Depth Size Location (\nf+0x1/0x2\n"), Confidence::No);
+    }
 
     #[test]
     fn traces_have_their_tasks_and_both_stacks() {

@@ -7,7 +7,7 @@
 use super::lex;
 use super::linux_code;
 use super::linux_frame::{self, Trace};
-use super::linux_headings::{Heading, heading, headline};
+use super::linux_headings::{Heading, heading, headline, is_cpu};
 use super::linux_locks::{self, LockReader, Told};
 use super::linux_pc::{self, Pc};
 use super::linux_prefix::{Context, Record};
@@ -25,7 +25,7 @@ const PATIENCE: u8 = 6;
 const FOREIGN: u8 = 3;
 
 /// What a report says after its headline.
-const SECOND: &[&[u8]] = &[b"Oops: ", b"Internal error: ", b"INFO: lockdep is turned off"];
+const SECOND: &[&[u8]] = &[b"Oops: ", b"Oops[#", b"Internal error: ", b"INFO: lockdep is turned off"];
 
 /// What the readers of a log have found together.
 #[derive(Default)]
@@ -144,6 +144,7 @@ impl Reader {
         found.headlines.extend(headline(line).map(|at| headline_at(at, record)));
         if let Some(who) = linux_task::shown(line) {
             self.close(found);
+            self.title = self.title.take().filter(|title| !is_cpu(title));
             self.begins = Some(record.line);
             self.announce(StackKind::Thread, who);
         } else if let Some(who) = linux_task::dumped(line) {
@@ -225,6 +226,7 @@ impl Reader {
                 if let Some(queue) = line.strip_prefix(b"Workqueue:") {
                     self.workqueue = Some(lex::text(queue.trim_ascii()));
                 }
+                self.who = linux_task::accessed(line).unwrap_or(std::mem::take(&mut self.who));
             }
         }
     }
@@ -337,7 +339,7 @@ impl Reader {
     fn open(&mut self, frame: &RawFrame, found: &Found) {
         let who = self.take_who(&found.locks);
         let workqueue = self.workqueue.take();
-        let current = matches!(self.kind, StackKind::Crash | StackKind::Irq);
+        let current = matches!(self.kind, StackKind::Crash | StackKind::Irq) && !who.other;
         let (task, cpu) = match self.context {
             Context::Task(id) if current => (i64::try_from(id).ok(), None),
             Context::Cpu(id) if current => (None, u32::try_from(id).ok()),

@@ -154,6 +154,8 @@ fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
             frame.reliable = false;
             true
         }
+        // `f+0x1/0x2() (Not tainted)`, the rest of a warning of kernels up to 3.x that did not fit its line.
+        _ if tail.starts_with(b"()") => false,
         // A place in parentheses, the second symbol of a traced function, a module that was torn off.
         _ if tail.starts_with(b"(") => {
             source_note(tail, frame);
@@ -382,6 +384,7 @@ mod tests {
             "caller is f+0x1/0x2",
             " #0: ffff8881 (rcu_read_lock){....}-{1:2}, at: f+0x1/0x2",
             "WARNING: CPU: 0 PID: 1 at fs/x.c:1 f+0x1/0x2",
+            "f+0x1/0x2() (Not tainted)",
             "f() at f+0x24",
             "INFO: Freed in f+0x1/0x2 age=5 cpu=0 pid=1",
             "0000000000000000 f7cef474b7404a57",

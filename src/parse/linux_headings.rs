@@ -161,7 +161,34 @@ const LONGEST_SPEAKER: usize = 24;
 /// What `line`, without the blanks around it, announces.
 pub fn heading(line: &[u8]) -> Option<Heading> {
     let near = &line[..line.len().min(LONGEST_SPEAKER)];
-    find(line).or_else(|| find(&line[memchr::memmem::find(near, b": ")? + 2..]))
+    let words = |line: &[u8]| find(&line[cpu(line)..]);
+    let found = words(line).or_else(|| words(&line[memchr::memmem::find(near, b": ")? + 2..]))?;
+    // `NMI backtrace for cpu 2 skipped: idling at f+0xb/0x10`.
+    let skipped = found == Report(Irq) && memchr::memmem::find(line, b" skipped: idling").is_some();
+    Some(if skipped { End } else { found })
+}
+
+/// How long the `CPU3: ` and `CPU 0 ` are that can stand in front of a heading.
+fn cpu(line: &[u8]) -> usize {
+    let Some(rest) = line.strip_prefix(b"CPU") else { return 0 };
+    let blank = usize::from(rest.first() == Some(&b' '));
+    let end = blank + rest[blank..].iter().take(5).take_while(|b| b.is_ascii_digit()).count();
+    match &rest[end..] {
+        [b':', b' ', ..] if end > blank => 3 + end + 2,
+        [b' ', ..] if end > blank => 3 + end + 1,
+        _ => 0,
+    }
+}
+
+/// Whether a heading is of a CPU that was asked what it does. One in user space has no stack.
+pub fn is_cpu(title: &str) -> bool {
+    title.contains("NMI backtrace for cpu ")
+}
+
+/// `sysrq: CPU2:`, above what a CPU does, where NMIs are not used for that.
+fn is_sysrq_cpu(line: &[u8]) -> bool {
+    let number = line.strip_prefix(b"sysrq: CPU").and_then(|rest| rest.strip_suffix(b":"));
+    number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 /// How lines begin that say what went wrong, whether or not a stack follows.
@@ -194,6 +221,8 @@ static HEADLINES: &[&[u8]] = &[
     b"illegal operation:",
     b"Watchdog detected hard LOCKUP",
     b"unreferenced object 0x",
+    b"unreferenced object (percpu) 0x",
+    b"unreferenced object (phys) 0x",
     b"unregister_netdevice: waiting for ",
     b"VERIFY",
     b"SPLError: ",
@@ -203,10 +232,10 @@ static HEADLINES: &[&[u8]] = &[
 /// Where in `line`, without the blanks around it, the message begins that says what went wrong.
 pub fn headline(line: &[u8]) -> Option<usize> {
     let says = |line: &[u8]| line.first().is_some_and(|first| HEADLINES.iter().any(|words| words[0] == *first && line.starts_with(words)));
-    if says(line) {
-        return Some(0);
+    let mut at = cpu(line);
+    if says(&line[at..]) {
+        return Some(at);
     }
-    let mut at = 0;
     // `NMI watchdog: Watchdog detected …`; `traps: PANIC: …` has two speakers at most.
     while let Some(colon) = memchr::memmem::find(&line[at..line.len().min(LONGEST_SPEAKER)], b": ") {
         at += colon + 2;
@@ -227,7 +256,8 @@ fn find(line: &[u8]) -> Option<Heading> {
         // All of them end so.
         Where::End => last == b':' && line.ends_with(marker),
     };
-    HEADINGS.iter().find(|(at, marker, _)| fits(*at, marker)).map(|(.., heading)| *heading)
+    let found = HEADINGS.iter().find(|(at, marker, _)| fits(*at, marker)).map(|(.., heading)| *heading);
+    found.or_else(|| is_sysrq_cpu(line).then_some(Report(Irq)))
 }
 
 #[cfg(test)]
@@ -244,6 +274,12 @@ mod tests {
         assert_eq!(heading(b"rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"), Some(Report(Irq)));
         assert_eq!(heading(b"watchdog: BUG: soft lockup - CPU#1 stuck for 134s! [dd:4588]"), Some(Report(Irq)));
         assert_eq!(heading(b"dd/12 is trying to release lock (&mm->mmap_lock) at:"), Some(Place));
+        assert_eq!(heading(b"watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3"), Some(Report(Irq)));
+        assert_eq!(heading(b"CPU 0 Unable to handle kernel paging request at virtual address 00000008"), Some(Report(Crash)));
+        assert_eq!(heading(b"sysrq: CPU2:"), Some(Report(Irq)));
+        assert_eq!(heading(b"sysrq: CPU1: backtrace skipped as idling"), None);
+        assert_eq!(heading(b"NMI backtrace for cpu 2 skipped: idling at f+0xb/0x10"), Some(End));
+        assert_eq!(heading(b"CPU3: Core temperature above threshold"), None);
         assert_eq!(heading(b"eth0: link up"), None);
     }
 
@@ -252,6 +288,10 @@ mod tests {
         assert_eq!(headline(b"BUG: KASAN: use-after-free in f+0x1/0x2"), Some(0));
         assert_eq!(headline(b"rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"), Some(5));
         assert_eq!(headline(b"NMI watchdog: BUG: soft lockup - CPU#1 stuck for 22s!"), Some(14));
+        assert_eq!(headline(b"watchdog: CPU3: Watchdog detected hard LOCKUP on cpu 3"), Some(16));
+        assert_eq!(headline(b"CPU 0 Unable to handle kernel paging request at virtual address 00000008"), Some(6));
+        assert_eq!(headline(b"CPU 0"), None);
+        assert_eq!(headline(b"kmemleak: unreferenced object (percpu) 0x607ee16 (size 16):"), Some(10));
         assert_eq!(headline(b"traps: dd[12] general protection fault ip:7feb96eb56a1"), None);
         assert_eq!(headline(b"ODEBUG: free active object type: timer_list"), None);
         assert_eq!(headline(b": : : : : : : : : : : : : : : : :"), None);

@@ -8,8 +8,9 @@
 //!   backtrace (crc 5f1a2c33):                                          `backtrace:` up to 6.7
 //!     [<000000001a2b3c4d>] kmem_cache_alloc+0x135/0x2f0                the address, hashed since 4.15, up to 6.7
 //!     kmem_cache_alloc+0x135/0x2f0
+//! unreferenced object (percpu) 0x607ee16 (size 16):                   or `(phys)`, since 6.14
 //! ```
-//! Source: `print_unreferenced` and `hex_dump_object` in mm/kmemleak.c (4.9, 6.12). What the kernel says of the same objects in its log is
+//! Source: `print_unreferenced` and `hex_dump_object` in mm/kmemleak.c (4.9, 6.12, 6.14). What the kernel says of the same objects in its log is
 //! read with the log.
 
 use memchr::memmem;
@@ -88,11 +89,13 @@ fn is_hex_row(body: &[u8]) -> bool {
     lex::words(body).next().is_some_and(byte)
 }
 
+/// Where an object is that no address of the kernel's own memory tells.
+const OF_OTHERS: [&[u8]; 2] = [b"(percpu) ", b"(phys) "];
+
 /// Everything behind `unreferenced object ` at the start of a line.
 fn object(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"unreferenced ")?;
-    let rest = rest.strip_prefix(b"percpu ").unwrap_or(rest);
-    rest.strip_prefix(b"object ").filter(|rest| rest.starts_with(b"0x"))
+    let rest = line.strip_prefix(b"unreferenced object ")?;
+    OF_OTHERS.iter().find_map(|words| rest.strip_prefix(*words)).unwrap_or(rest).starts_with(b"0x").then_some(rest)
 }
 
 #[derive(Default)]
@@ -165,6 +168,16 @@ mod tests {
         assert_eq!((stack.frames.len(), capture.notes.len()), (2, 0));
         let capture = Kmemleak.parse(OBJECT.replace("944", "99999999999999999999").as_bytes());
         assert_eq!((capture.stacks[0].bytes, capture.notes.len()), (Some(u64::MAX), 1));
+    }
+
+    #[test]
+    fn objects_of_each_cpu_and_of_physical_memory_are_objects() {
+        for place in ["(percpu) 0x607ee16", "(phys) 0x00000001"] {
+            let text = OBJECT.replace("0xffff88800f3a2c00", place);
+            assert_eq!(detect(text.as_bytes()).map(|format| format.id()), Some("kmemleak"), "{place}");
+            let stack = &Kmemleak.parse(text.as_bytes()).stacks[0];
+            assert_eq!((stack.bytes, stack.pid, stack.frames.len()), (Some(944), Some(173), 2), "{place}");
+        }
     }
 
     #[test]

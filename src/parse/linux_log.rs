@@ -346,6 +346,22 @@ mod tests {
     }
 
     #[test]
+    fn what_a_cpu_does_is_told_from_the_tasks_behind() {
+        let text = "NMI backtrace for cpu 3\nCPU: 3 PID: 9 Comm: a Not tainted 6.1.0 #1\nRIP: 0033:0x7f1e21c41e9a\nsysrq: Show Blocked State\n\
+            task:b               state:D stack:0     pid:8     ppid:2      flags:0x00004000\nCall Trace:\n f+0x1/0x2\n\
+            sysrq: CPU2:\nCall trace:\n g+0x1/0x2\nBUG: KCSAN: data-race in h / i\n\nwrite to 0xffff888100078948 of 8 bytes by task 487 on cpu 1:\n \
+            h+0x1/0x2\n\nread to 0xffff888100078948 of 8 bytes by interrupt on cpu 0:\n i+0x1/0x2\n j+0x1/0x2\n\n\
+            CPU 0 Unable to handle kernel paging request at virtual address 00000008\nOops[#1]:\nCall Trace:\n k+0x1/0x2\n";
+        assert_eq!(read(text), ["thread b 8: f", "irq - -: g", "crash - 487: h", "crash - -: i j", "crash - -: k"]);
+        let stacks = LinuxLog.parse(text.as_bytes()).stacks;
+        assert_eq!(stacks.iter().map(|stack| stack.cpu).collect::<Vec<_>>(), [None, Some(2), Some(1), Some(0), None]);
+        assert_eq!(stacks[0].title, None, "no stack of a CPU in user space");
+        let race = "[    1.000001][  T487] read to 0xffff888100078948 of 8 bytes by interrupt on cpu 0:\n[    1.000002][  T487]  i+0x1/0x2\n[    1.000003][  T487]  j+0x1/0x2\n";
+        assert_eq!(read(race), ["crash - -: i j"], "the task only prints it");
+        assert!(stacks[4].title.as_deref().is_some_and(|title| title.starts_with("CPU 0 Unable to handle")));
+    }
+
+    #[test]
     fn arm_lines_chain_and_powerpc_says_the_interrupt_twice() {
         let text = "Backtrace: \n[<80de0078>] (a) from [<80de0574>] (b+0x28/0x2c)\n r5:00000000 r4:81260dfc\n[<80de054c>] (b) from [<80de7c10>] (c+0x154/0x1a8)\n\
             \nCall Trace:\n[c000000049a87530] [c000000049a875a0] d+0x1/0x2 (unreliable)\n--- interrupt: 900 at e+0x1/0x2\n\

@@ -7,7 +7,8 @@
 //!  vmem_alloc+0x2a/0x50 [spl]
 //! Charged to memcg system.slice                               other lines between the stack and the blank one
 //!
-//! 3 times, 12 pages:                                          page_owner_sort, before a record
+//! 3 times, 12 pages:                                          page_owner_sort, before a record or, sorted by stack, only its frames
+//! 3 times, 12 pages, PID 173, TGID 173, task_comm_name: modprobe:      with -c or --cull
 //!
 //!  vmem_alloc+0x2a/0x50 [spl]                                 show_stacks: each stack once, since 6.9
 //! nr_base_pages: 1024                                         `stack_count:` in 6.9
@@ -21,7 +22,7 @@ use super::{Confidence, Format, Holds, linux_frame, linux_symbol};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
-use crate::model::stack::{Stack, StackKind};
+use crate::model::stack::{RawFrame, Stack, StackKind};
 use crate::note::Note;
 
 /// The format.
@@ -72,12 +73,15 @@ impl Format for PageOwner {
 
     /// The kernel's log words both otherwise, and puts no record at the start of a line without its stamp.
     fn sniff(&self, head: &[u8]) -> Confidence {
-        let mut record = false;
+        let (mut record, mut sorted) = (false, false);
         for line in lex::lines(head) {
-            if line.bytes.starts_with(PAGES) || line.bytes.starts_with(COUNT) || (record && line.bytes.starts_with(b"PFN ")) {
+            let is_record = line.bytes.starts_with(RECORD);
+            let below = record && line.bytes.starts_with(b"PFN ");
+            let counted = sorted && (is_record || frame(&line).is_some());
+            if line.bytes.starts_with(PAGES) || line.bytes.starts_with(COUNT) || below || counted {
                 return Confidence::Certain;
             }
-            record = line.bytes.starts_with(RECORD);
+            (record, sorted) = (is_record, times(line.bytes).is_some());
         }
         Confidence::No
     }
@@ -95,8 +99,8 @@ struct Reader<'t> {
     stacks: Vec<Stack>,
     /// The stack whose lines are read; of `show_stacks`, whose number comes last, it has no title.
     current: Option<Stack>,
-    /// How often and how many pages, from page_owner_sort, for the next record.
-    sorted: Option<(u64, u64)>,
+    /// What page_owner_sort says of the next record, as a stack without frames.
+    sorted: Option<Stack>,
     /// Lines whose numbers were too large.
     cut: Vec<u32>,
     pages: bool,
@@ -115,13 +119,13 @@ impl Reader<'_> {
             self.total(line, number, Some(PAGE));
         } else if let Some(number) = body.strip_prefix(COUNT) {
             self.total(line, number, None);
-        } else if let Some(sorted) = self.times(line) {
+        } else if let Some([times, pages]) = times(body) {
             self.close();
-            self.sorted = Some(sorted);
-        } else if body.starts_with(b" ")
-            && let Some(frame) = linux_frame::alone(line, 0, body.len())
-        {
-            let start = || Stack { kind: StackKind::Alloc, count: 1, line: line.number, ..Stack::default() };
+            self.sorted(line, times, pages);
+        } else if let Some(frame) = frame(line) {
+            self.pages |= self.sorted.is_some();
+            let sorted = self.sorted.take();
+            let start = || sorted.unwrap_or(Stack { kind: StackKind::Alloc, count: 1, line: line.number, ..Stack::default() });
             self.arch = self.arch.or_else(|| linux_symbol::arch_of_entry(frame.symbol.of(self.text, line.start)));
             self.current.get_or_insert_with(start).frames.push(frame);
         }
@@ -135,14 +139,21 @@ impl Reader<'_> {
         Some(value)
     }
 
-    /// `3 times, 12 pages` and what may follow.
-    fn times(&mut self, line: &Line<'_>) -> Option<(u64, u64)> {
-        let words: Vec<&[u8]> = lex::words(line.bytes).take(4).collect();
-        let [times, b"times,", pages, what] = words[..] else { return None };
-        if !what.starts_with(b"pages") {
-            return None;
-        }
-        Some((self.number(line, times)?, self.number(line, pages)?))
+    /// Takes how often and how many pages, and what may follow: `, PID 173, TGID 170, task_comm_name: a (b):`.
+    fn sorted(&mut self, line: &Line<'_>, times: &[u8], pages: &[u8]) {
+        let (Some(count), Some(pages)) = (self.number(line, times), self.number(line, pages)) else { return };
+        let after = |key: &[u8]| memmem::find(line.bytes, key).map(|at| &line.bytes[at + key.len()..]);
+        let pid = after(b", PID ").and_then(|rest| lex::decimal(rest.split(|b| !b.is_ascii_digit()).next()?));
+        let name = after(b", task_comm_name: ").map(|rest| rest.trim_ascii_end()).map(|rest| rest.strip_suffix(b":").unwrap_or(rest));
+        self.sorted = Some(Stack {
+            kind: StackKind::Alloc,
+            count,
+            bytes: Some(pages.saturating_mul(PAGE)),
+            pid: pid.and_then(|pid| i64::try_from(pid).ok()),
+            process: name.map(lex::text),
+            line: line.number,
+            ..Stack::default()
+        });
     }
 
     /// `2, mask 0x…(…), pid 173, tgid 173 (modprobe), ts …`.
@@ -152,8 +163,8 @@ impl Reader<'_> {
         if one.is_none() {
             self.cut.push(line.number);
         }
-        let sorted = self.sorted.take();
-        let bytes = sorted.map(|(_, pages)| pages.saturating_mul(PAGE)).or(Some(one.unwrap_or(u64::MAX)));
+        let sorted = self.sorted.take().unwrap_or_default();
+        let bytes = sorted.bytes.or(Some(one.unwrap_or(u64::MAX)));
         let after = |key: &[u8]| memmem::find(rest, key).map(|at| &rest[at + key.len()..]);
         let pid = after(b", pid ").and_then(|rest| lex::decimal(rest.split(|b| !b.is_ascii_digit()).next()?));
         let end = memmem::rfind(rest, b"), ts ").or_else(|| memmem::rfind(rest, b")"));
@@ -166,10 +177,10 @@ impl Reader<'_> {
         self.current = Some(Stack {
             kind: StackKind::Alloc,
             title,
-            count: sorted.map_or(1, |(times, _)| times),
+            count: sorted.count.max(1),
             bytes,
-            pid: pid.and_then(|pid| i64::try_from(pid).ok()),
-            process,
+            pid: pid.and_then(|pid| i64::try_from(pid).ok()).or(sorted.pid),
+            process: process.or(sorted.process),
             line: line.number,
             ..Stack::default()
         });
@@ -211,6 +222,22 @@ impl Reader<'_> {
     }
 }
 
+/// A frame of a stack, which is indented by one blank.
+fn frame(line: &Line<'_>) -> Option<RawFrame> {
+    if line.bytes.starts_with(b" ") { linux_frame::alone(line, 0, line.bytes.len()) } else { None }
+}
+
+/// The numbers of `3 times, 12 pages` and what may follow.
+fn times(line: &[u8]) -> Option<[&[u8]; 2]> {
+    if !line.first()?.is_ascii_digit() {
+        return None;
+    }
+    let mut words = lex::words(line);
+    let mut next = || words.next();
+    let (times, b"times,", pages, what) = (next()?, next()?, next()?, next()?) else { return None };
+    (what.starts_with(b"pages") && lex::saturating(times).is_some() && lex::saturating(pages).is_some()).then_some([times, pages])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,6 +253,19 @@ mod tests {
         assert_eq!(seen, [(2, Some(8 * 4096), 2), (1024, Some(4 << 20), 1), (7, None, 1)]);
         assert_eq!((capture.stacks[0].pid, capture.stacks[0].process.as_deref()), (Some(173), Some("a (b)")));
         assert!(capture.notes.is_empty(), "x86 has pages of one size: {:?}", capture.notes);
+    }
+
+    #[test]
+    fn what_was_sorted_and_culled_keeps_its_counts() {
+        let text = "12 times, 48 pages, PID 173, TGID 170, task_comm_name: a (b):\nPage allocated via order 2, mask 0x0()\n f+0x1/0x2\n\n\
+                    3 times, 5 pages:\n g+0x1/0x2\n h+0x1/0x2\n\n i+0x1/0x2\n";
+        assert_eq!(PageOwner.sniff(text.as_bytes()), Confidence::Certain);
+        assert_eq!(PageOwner.sniff(&text.as_bytes()[memmem::find(text.as_bytes(), b"3 times").unwrap()..]), Confidence::Certain);
+        assert_eq!(PageOwner.sniff(b"3 times, 5 pages:\nof text\n"), Confidence::No);
+        let capture = PageOwner.parse(text.as_bytes());
+        let seen: Vec<_> = capture.stacks.iter().map(|stack| (stack.count, stack.bytes, stack.pid, stack.process.as_deref())).collect();
+        let want = [(12, Some(48 * 4096), Some(173), Some("a (b)")), (3, Some(5 * 4096), None, None), (1, None, None, None)];
+        assert_eq!(seen, want);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! pc : f+0x1/0x2    PC is at f+0x1/0x2                               arm64, arm
 //! NIP [c00000000072f0c4] .f+0x1/0x2    --- interrupt: 700 at f+0x1/0x2      PowerPC
 //! Krnl PSW : 0704f00180000000 000003ff8086d03a (f+0x3a/0x1000 [will_oops])   s390
+//! TPC: <f+0x1/0x2 [m]>    PC: <f+0x1/0x2>                           sparc64, sparc
 //! epc : f+0x1/0x2    epc   : 80208160 f+0x1/0x2    ERA: 90000000 f+0x1/0x2   riscv, MIPS, LoongArch
 //! ```
 //! Sources: `show_regs` in arch/*/kernel (6.12), kernels 3.3 to 6.12. The address is that of the very instruction.
@@ -43,7 +44,8 @@ pub fn pc(record: &Record<'_>) -> Option<(Pc, Option<Arch>)> {
         b'E' => eip(record, rest, indent).map(|pc| (pc, Some(Arch::I386))).or_else(|| Some((before(record, era(rest, indent)?), None))),
         b'I' => after(b"IP: ").map(|at| (before(record, at), None)),
         b'p' => after(b"pc : ").filter(|_| rest.get(5) != Some(&b'[')).map(|at| (before(record, at), Some(Arch::Arm64))),
-        b'P' => after(b"PC is at ").map(|at| (before(record, at), None)),
+        b'P' => after(b"PC is at ").or_else(|| after(b"PC: <")).map(|at| (before(record, at), None)),
+        b'T' => after(b"TPC: <").map(|at| (before(record, at), None)),
         b'N' => after(b"NIP [").map(|at| (before(record, at - 1), Some(if rest.get(13) == Some(&b']') { Arch::Ppc } else { Arch::Ppc64 }))),
         b'K' => after(b"Krnl PSW : ").map(|at| (psw(record, at), None)),
         b'U' => after(b"User PSW").map(|_| (Pc::User, None)),
@@ -188,6 +190,8 @@ mod tests {
             "EIP is at f+0x1/0x2",
             "pc : f+0x1/0x2",
             "PC is at f+0x1/0x2",
+            "TPC: <f+0x1/0x2 [foo]>",
+            "PC: <f+0x1/0x2>",
             "NIP [c00000000072f0c4] .f+0x1/0x2",
             "--- interrupt: 700 at f+0x1/0x2",
             "Krnl PSW : 0704f00180000000 000003ff8086d03a (f+0x3a/0x1000 [will_oops])",

@@ -7,6 +7,10 @@
 //! kern  :info  : [    1.306134] tokio-rt-worker (70): drop_caches: 3      dmesg -x
 //! [  +0.036829] tokio-rt-worker …                                         dmesg -e
 //!          "msg": " schedule+0x5a/0xd0"                                    dmesg -J
+//! Wed 2026-11-20 19:45:56 CET labvm kernel: sysrq: Show State          journalctl -o short-full
+//! <4>1 2026-11-20T19:45:56.306134+00:00 labvm kernel - - - sysrq: …    RFC 5424
+//! [   55.614677@2] sysrq: Show State                                   Amlogic; for other vendors see `linux_vendor`
+//! > > Call Trace:                                                      quoted mail
 //! syzkaller login: [   35.184476] BUG: using __this_cpu_read() …          console shared with user space
 //! ```
 //! Sources: `info_print_prefix` in kernel/printk/printk.c (6.12), util-linux 2.38.1 dmesg, kernel logs of 6.1 and 6.12. Two
@@ -16,6 +20,7 @@ use memchr::memchr;
 use memchr::memmem;
 
 use super::lex::{self, Line};
+use super::linux_vendor;
 
 /// Who printed a record, as far as the log says. Records of one context follow each other; those of several interleave.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -142,15 +147,22 @@ fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
     match rest.first()? {
         b'[' => match stamp(rest) {
             Some(len) => Some((blank(rest, len), Context::Stamped)),
-            None if stamped => caller(rest),
+            None if stamped => caller(rest).or_else(|| linux_vendor::tail(rest)),
             None => None,
         },
+        b' ' | b'-' | b'.' | b'(' if stamped => linux_vendor::tail(rest),
+        b'I' if stamped && rest.get(1) == Some(&b'[') => linux_vendor::tail(rest),
+        b'1' if stamped => rfc5424(rest).map(|len| (len, Context::Stamped)).or_else(|| host(rest)),
+        // Quoted mail.
+        b'>' if !stamped => Some((blank(rest, 1), Context::Bare)),
         b'<' => level(rest).map(|len| (len, Context::Stamped)),
         b'\r' => Some((1, Context::Bare)),
         0x1b => colour(rest).map(|len| (len, Context::Bare)),
         b'*' => dropped(rest).map(|len| (len, Context::Bare)),
-        b'A'..=b'Z' if !stamped => syslog(rest).map(|len| (len, Context::Stamped)),
-        b'0'..=b'9' if !stamped => iso(rest).or_else(|| kmsg(rest)).map(|len| (len, Context::Stamped)),
+        b'A'..=b'Z' if !stamped => syslog(rest).or_else(|| weekday(rest)).map(|len| (len, Context::Stamped)),
+        b'0'..=b'9' if !stamped => {
+            iso(rest).or_else(|| kmsg(rest)).or_else(|| linux_vendor::logcat(rest)).map(|len| (len, Context::Stamped))
+        }
         b'a'..=b'z' if !stamped => facility(rest).map(|len| (len, Context::Stamped)),
         b'c' if stamped => android(rest).or_else(|| host(rest)),
         _ if stamped => host(rest),
@@ -196,6 +208,11 @@ fn printk_time(rest: &[u8]) -> Option<usize> {
     match rest.get(at)? {
         b']' if fraction >= 3 => Some(at + 1),
         b' ' if fraction == 6 && matches!(rest.get(at + 1), Some(b'<' | b'/')) => close(rest, at),
+        // Amlogic's CPU number.
+        b'@' if fraction == 6 => {
+            let cpu = digits(&rest[at + 1..]);
+            (cpu > 0 && rest.get(at + 1 + cpu) == Some(&b']')).then_some(at + cpu + 2)
+        }
         _ => None,
     }
 }
@@ -296,6 +313,29 @@ fn iso(rest: &[u8]) -> Option<usize> {
     tag(rest, zone).or(Some(zone + 1))
 }
 
+/// `Wed 2026-11-20 19:45:56 CET labvm kernel: `: journalctl -o short-full.
+fn weekday(rest: &[u8]) -> Option<usize> {
+    let date = rest.get(4..23).filter(|_| rest[3] == b' ')?;
+    (date[4] == b'-' && date[7] == b'-' && date[13] == b':' && date[16] == b':').then(|| tag(rest, 23)).flatten()
+}
+
+/// `1 2026-11-20T19:45:56.306134+00:00 labvm kernel - - - ` behind the level: RFC 5424, whose version is 1. The last of the fields can
+/// be `[NAME KEY="VALUE"]`, and a byte order mark may stand before the message.
+fn rfc5424(rest: &[u8]) -> Option<usize> {
+    rest.get(2..22).filter(|time| rest[1] == b' ' && time[4] == b'-' && time[7] == b'-' && time[10] == b'T')?;
+    let near = &rest[..rest.len().min(120)];
+    let mut at = memmem::find(near, b" kernel ")? + 8;
+    for _ in 0..2 {
+        at += memchr(b' ', &near[at..])? + 1;
+    }
+    at += match near.get(at)? {
+        b'-' => 1,
+        _ => memmem::find(&rest[at..], b"] ")? + 1,
+    };
+    let mark = rest.get(at..at + 4).is_some_and(|next| next == b" \xef\xbb\xbf");
+    Some(if mark { at + 4 } else { blank(rest, at) })
+}
+
 /// One past the `kernel: ` that must follow within a host name's length.
 fn tag(rest: &[u8], from: usize) -> Option<usize> {
     let near = rest.get(from..rest.len().min(from + 120))?;
@@ -364,6 +404,20 @@ mod tests {
             ("[<    0.036829>]  a+0x1/0x2", Context::Stamped),
             ("[    1.306134 <    0.036829>]  a+0x1/0x2", Context::Stamped),
             ("[   57.068758 / 10-26 15:03:55.524][1]  a+0x1/0x2", Context::Stamped),
+            ("[   55.615543@2]  a+0x1/0x2", Context::Stamped),
+            ("[   55.615543]  (2)[123:kworker/0:1] a+0x1/0x2", Context::Task(123)),
+            ("<4>[   55.615543] -(2)[123:kworker/0:1] a+0x1/0x2", Context::Task(123)),
+            ("<6>[   55.615543]<2>.(2)[0:swapper/2] a+0x1/0x2", Context::Cpu(2)),
+            ("[   55.615543]  [2:    kworker/2:1:   33]  a+0x1/0x2", Context::Task(33)),
+            ("<4>[   55.615543]I[2:      swapper/2:    0]  a+0x1/0x2", Context::Cpu(2)),
+            ("05-01 10:00:00.123     0     0 W         :  a+0x1/0x2", Context::Stamped),
+            ("05-01 10:00:00.123  1234  1234 E KERNEL  : [   55.615543]  a+0x1/0x2", Context::Stamped),
+            ("Wed 2026-11-20 19:45:56 CET labvm kernel:  a+0x1/0x2", Context::Stamped),
+            ("<4>1 2026-11-20T19:45:56.306134+00:00 labvm kernel - - -  a+0x1/0x2", Context::Stamped),
+            ("<4>1 2026-11-20T19:45:56Z labvm kernel - - [meta sequenceId=\"1\"] \u{feff}[   55.615543]  a+0x1/0x2", Context::Stamped),
+            (">  a+0x1/0x2", Context::Bare),
+            ("> > [   55.615543]  a+0x1/0x2", Context::Stamped),
+            (">> Nov 20 21:07:55 labvm kernel:  a+0x1/0x2", Context::Stamped),
             ("4,1234,5678901,-,caller=T1; a+0x1/0x2", Context::Stamped),
             ("** 2499 printk messages dropped ** [   60.095515]  a+0x1/0x2", Context::Stamped),
             ("\x1b[32m[    1.306134] \x1b[0m a+0x1/0x2\x1b[0m\r", Context::Stamped),

@@ -27,6 +27,8 @@ pub struct Who {
     pub cpu: Option<u32>,
     /// State letter.
     pub state: Option<String>,
+    /// Whether another than the one who prints it was meant.
+    pub other: bool,
 }
 
 /// The decimal number behind `key` and blanks.
@@ -74,7 +76,7 @@ fn task(line: &[u8]) -> Option<Who> {
     let state = &fields[7..fields.len().min(8)];
     let (id, group) = (pid(fields, b" pid:"), pid(fields, b" tgid:"));
     let tid = group.and(id).map(|id| id.to_string());
-    Some(Who { pid: group.or(id), tid, comm: Some(lex::text(comm.trim_ascii_end())), state: Some(lex::text(state)), cpu: None })
+    Some(Who { pid: group.or(id), tid, comm: Some(lex::text(comm.trim_ascii_end())), state: Some(lex::text(state)), ..Who::default() })
 }
 
 /// `COMM{15} S …FREE PID PPID 0xFLAGS`: the columns are fixed up to the state, and blank-separated behind it. Up to 2.6.32 the name
@@ -105,10 +107,16 @@ pub fn mentioned(line: &[u8]) -> Who {
         return Who { comm: Some(lex::text(comm)), pid: id.and_then(|id| i64::try_from(id).ok()), ..Who::default() };
     }
     let pids: [&[u8]; 3] = [b" by task ", b" pid ", b" pid="];
-    let cpus: [&[u8]; 4] = [b"for cpu ", b" on cpu ", b" cpu=", b"- CPU#"];
+    let cpus: [&[u8]; 5] = [b"for cpu ", b" on cpu ", b" cpu=", b"- CPU#", b"sysrq: CPU"];
     let pid = pids.iter().find_map(|key| pid(line, key));
     let cpu = cpus.iter().find_map(|key| number(line, key));
     Who { pid, cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() }
+}
+
+/// `write to 0xffff888100078948 of 8 bytes by task 487 on cpu 0:` and `… by interrupt on cpu 1:` of KCSAN, above the stack of each access.
+pub fn accessed(line: &[u8]) -> Option<Who> {
+    let access = matches!(line.first()?, b'r' | b'w') && memmem::find(line, b" to 0x").is_some() && line.ends_with(b":");
+    access.then(|| Who { other: true, ..mentioned(line) }).filter(|who| who.cpu.is_some())
 }
 
 /// The kernel release that a line tells: the word behind `Linux version`, or the first number behind the taint.

@@ -15,6 +15,7 @@ mod bsd_heading;
 mod bsd_log;
 pub mod bsd_maps;
 pub mod crash_bt;
+pub mod crash_session;
 pub mod darwin_bases;
 pub mod darwin_binary_images;
 pub mod darwin_ips;
@@ -90,6 +91,7 @@ pub mod linux_slub;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+pub mod linux_vendor;
 pub mod sdb_stacks;
 
 pub mod netbsd;

@@ -114,6 +114,7 @@ static KINDS: &[Kind] = &[
     kind("UBSAN: * in ", "UBSAN: {1} in {}", Trace, "ubsan"),
     kind("BUG: memory leak", "memory leak in {}", Allocation, "leak"),
     kind("unreferenced object 0x", "memory leak in {}", Allocation, "leak"),
+    kind("unreferenced object (*) 0x", "memory leak in {}", Allocation, "leak"),
     // Locks.
     later("*: possible circular locking dependency", &["* trying to acquire", AT], "possible deadlock in {}", Place, "lockdep"),
     later("*: possible recursive locking", &["* trying to acquire", AT], "possible deadlock in {}", Place, "lockdep"),

@@ -121,7 +121,7 @@ impl<'a, 'r> Scene<'a, 'r> {
         let of_kind = |kinds: &[StackKind]| -> Vec<(usize, usize)> {
             let stacks = &self.report.capture.stacks;
             let fits = |at: &usize| kinds.contains(&stacks[*at].kind) && !is_harmless(&stacks[*at]);
-            self.stacks(false).filter(fits).take(CANDIDATES).map(|at| (at, 0)).collect()
+            self.stacks(false).filter(fits).take(CANDIDATES).map(|at| (at, self.excepted(at))).collect()
         };
         match seat {
             Seat::Nowhere => Vec::new(),
@@ -131,6 +131,13 @@ impl<'a, 'r> Scene<'a, 'r> {
             Seat::Lock => of_kind(&[StackKind::Lock]),
             Seat::Interrupted => self.interrupted(interrupt),
         }
+    }
+
+    /// Where the first exception came in, in a stack of crash: above it is only how the kernel died of it.
+    fn excepted(&self, at: usize) -> usize {
+        let frames = &self.report.capture.stacks[at].frames;
+        let first = || frames.iter().position(|frame| frame.role == Role::Regs);
+        if self.report.capture.format == "crash-bt" { first().unwrap_or(0) } else { 0 }
     }
 
     /// What a CPU was doing when the interrupt came that found it: behind the entry of the interrupt, else where execution was.
