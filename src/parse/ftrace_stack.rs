@@ -44,7 +44,7 @@ impl Format for FtraceStack {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"stack trace>", b"# tracer: "]
+        &[b"stack trace>", b"# tracer: ", b"Depth    Size   Location"]
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

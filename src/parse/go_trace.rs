@@ -48,11 +48,16 @@ impl Format for GoTrace {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"goroutine "]
+        &[b"goroutine ", b"WARNING: DATA RACE"]
+    }
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let first = super::first_line(rest);
+        (first.starts_with(b"goroutine ") || first.starts_with(b"WARNING: DATA RACE")) && !read(rest).0.is_empty()
     }
     /// What the program died of stands above its first goroutine.
     fn begins_above(&self, above: &[u8], _: &[u8]) -> usize {
-        let dies = |line: &Line<'_>| [&b"panic: "[..], b"fatal error: "].iter().any(|word| line.bytes.starts_with(word));
+        let words = [&b"panic: "[..], b"fatal error: ", b"SIGSEGV: ", b"SIGBUS: ", b"SIGABRT: ", b"==="];
+        let dies = |line: &Line<'_>| words.iter().any(|word| line.bytes.starts_with(word));
         let near = above.len().saturating_sub(ABOVE_BYTES);
         lex::lines(&above[near..]).filter(dies).last().map_or(above.len(), |line| near + line.start as usize)
     }

@@ -66,6 +66,18 @@ impl Format for Kallsyms {
     fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| symbol_row(line.bytes).is_some())
     }
+    /// The kernel's own start is not the first symbol of every table.
+    fn begins_above(&self, above: &[u8], _: &[u8]) -> usize {
+        let mut start = above.len();
+        while start > 0 {
+            let before = memchr::memrchr(b'\n', &above[..start - 1]).map_or(0, |at| at + 1);
+            if symbol_row(above[before..start].trim_ascii_end()).is_none() {
+                break;
+            }
+            start = before;
+        }
+        start
+    }
     fn sniff(&self, head: &[u8]) -> Confidence {
         first_line(head, |line| symbol_row(line).is_some())
     }

@@ -45,18 +45,18 @@ impl Format for PageOwner {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"Page allocated via order", b"nr_base_pages:", b"stack_count:"]
+        &[b"Page allocated via order", b"nr_base_pages:", b"stack_count:", b" times, "]
     }
     fn reach(&self, rest: &[u8]) -> Option<usize> {
         Some(rest.len())
     }
     fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         let first = super::first_line(rest);
-        first.starts_with(PAGES) || first.starts_with(COUNT) || self.sniff(rest) == Confidence::Certain
+        first.starts_with(PAGES) || first.starts_with(COUNT) || times(first).is_some() || self.sniff(rest) == Confidence::Certain
     }
     /// `show_stacks` has the number of a stack below its frames.
     fn begins_above(&self, above: &[u8], rest: &[u8]) -> usize {
-        if rest.starts_with(RECORD) {
+        if rest.starts_with(RECORD) || times(super::first_line(rest)).is_some() {
             return above.len();
         }
         let mut at = above.len();
