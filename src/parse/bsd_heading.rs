@@ -70,10 +70,9 @@ const HAPPENED: &[&[u8]] = &[
     b"KCSan: ",
 ];
 
-/// Reads a line without blanks around it; what it says of an owner goes to `owner`.
+/// Reads a line without blanks around it; what it says of an owner goes to `owner`. A line that says what happened leaves it as it is.
 pub fn read(text: &[u8], owner: &mut Owner) -> Heading {
     if let Some(at) = happened(text) {
-        *owner = Owner::default();
         return Heading::Happened(at);
     }
     if let Some(heading) = begins(text, owner) {

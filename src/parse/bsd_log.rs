@@ -31,6 +31,9 @@ const HEADING_LINES: u32 = 12;
 /// How far behind the line that says what happened a stack can be its own, in lines.
 const CRASH_LINES: u32 = 64;
 
+/// How far behind `Fatal trap` the `panic: ` can be that is the same crash: lines of registers stand between (sys/amd64/amd64/trap.c).
+const TRAP_LINES: u32 = 24;
+
 /// Reads the whole of `text`.
 pub fn parse(text: &[u8], format: &'static str, os: Os) -> Capture {
     let mut log = Log::new(text);
@@ -255,19 +258,36 @@ impl<'t> Log<'t> {
         if text.is_empty() {
             return;
         }
-        let facts = &mut self.owner;
-        match bsd_heading::read(text, facts) {
-            Heading::None => {}
-            Heading::Happened(from) => {
-                let start = record.at + (lex::indent(record.text) + from) as u32;
-                let end = start + (text.len() - from) as u32;
-                let headline = Headline { line: record.line, line_start: record.line_start, text: Span { start, end } };
-                self.headlines.push(headline);
-                self.crash = Some((record.line, lex::text(&text[from..])));
-            }
+        match bsd_heading::read(text, &mut self.owner) {
+            Heading::None => self.entered(text, record.line),
+            Heading::Happened(from) => self.happened(record, from),
             Heading::Stack(kind) => self.heading = Some((record.line, None, kind.unwrap_or(self.kind(record.line)))),
             Heading::Titled(kind) => self.heading = Some((record.line, Some(lex::text(text)), kind)),
             Heading::Version(version) => self.version = self.version.take().or(Some(version)),
+        }
+    }
+
+    /// A line that says what happened, from byte `from` of its words on.
+    fn happened(&mut self, record: &Record<'t>, from: usize) {
+        let message = &record.text.trim_ascii()[from..];
+        let start = record.at + (lex::indent(record.text) + from) as u32;
+        let end = start + message.len() as u32;
+        self.headlines.push(Headline { line: record.line, line_start: record.line_start, text: Span { start, end } });
+        let is_trap = |(at, trap): &(u32, String)| trap.starts_with("Fatal ") && record.line.saturating_sub(*at) <= TRAP_LINES;
+        // `panic: page fault` repeats the trap in a word; whose it was stands between.
+        if !(message.starts_with(b"panic: ") && self.crash.as_ref().is_some_and(is_trap)) {
+            self.owner = bsd_heading::Owner::default();
+        }
+        self.crash = Some((record.line, lex::text(message)));
+    }
+
+    /// `[ thread pid N tid N ]` behind the stack of a crash: FreeBSD's debugger is entered by the very thread that printed it.
+    fn entered(&mut self, text: &[u8], line: u32) {
+        let happened = self.crash.as_ref().map_or(u32::MAX, |(at, _)| *at);
+        let Some(stack) = self.stacks.last_mut().filter(|stack| stack.kind == StackKind::Crash && stack.line >= happened) else { return };
+        let near = stack.frames.last().is_some_and(|frame| line.saturating_sub(frame.line) <= HEADING_LINES);
+        if near && text.starts_with(b"[ thread pid ") && stack.tid.is_none() && (stack.pid.is_none() || stack.pid == self.owner.pid) {
+            (stack.pid, stack.tid) = (self.owner.pid, self.owner.tid.clone());
         }
     }
 

@@ -59,3 +59,37 @@ impl Format for FreeBsd {
         capture
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stack::StackKind;
+
+    const TRAP: &str = "\
+Fatal trap 12: page fault while in kernel mode
+cpuid = 3; apic id = 03
+fault virtual address\t= 0x18
+instruction pointer\t= 0x20:0xffffffff82632029
+current process\t\t= 812 (slab reader)
+trap number\t\t= 12
+panic: page fault
+cpuid = 3
+KDB: stack backtrace:
+";
+
+    #[test]
+    fn the_panic_behind_a_trap_is_of_the_same_process() {
+        let text = [TRAP, "panic() at panic+0x43/frame 0xfffffe00a1b2c1b0\nKDB: enter: panic\n[ thread pid 812 tid 100345 ]\n"].concat();
+        let stack = &FreeBsd.parse(text.as_bytes()).stacks[0];
+        let who = (stack.pid, stack.process.as_deref(), stack.cpu, stack.tid.as_deref());
+        assert_eq!(who, (Some(812), Some("slab reader"), Some(3), Some("100345")));
+        // Another process's thread, or one behind another crash, is not that stack's.
+        let other = FreeBsd.parse(text.replace("thread pid 812", "thread pid 7").as_bytes());
+        let later = FreeBsd.parse(text.replace("KDB: enter: panic", "panic: other").as_bytes());
+        assert_eq!((&other.stacks[0].tid, &later.stacks[0].tid), (&None, &None));
+        // What a trap long before said is of another crash.
+        let far = text.replace("panic: page fault", &["\n".repeat(30).as_str(), "panic: page fault"].concat());
+        let stack = &FreeBsd.parse(far.as_bytes()).stacks[0];
+        assert_eq!((stack.kind, &stack.process), (StackKind::Crash, &None));
+    }
+}
