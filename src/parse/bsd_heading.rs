@@ -3,6 +3,7 @@
 //! ```text
 //! panic: mtx_lock() of destroyed mutex @ sys/kern/sys_socket.c:316            what happened
 //! Fatal trap 12: page fault while in kernel mode
+//! instruction pointer     = 0x20:0xffffffff82632029                           where it came in; FreeBSD
 //! current process         = 3094 (syz-executor0)                              whose the next stack is; FreeBSD
 //! [ thread pid 907 tid 100096 ]
 //! Tracing command zfskern pid 5 tid 100096 td 0xfffff80003a5a000 (CPU 1)      ddb's alltrace
@@ -32,6 +33,8 @@ pub struct Owner {
     pub cpu: Option<u32>,
     /// Where it stopped, `name+0xH`: the stack begins with that very instruction.
     pub stopped: Option<String>,
+    /// The instruction at which a fatal trap came in, an address of the running kernel.
+    pub pc: Option<u64>,
 }
 
 /// What a line is.
@@ -175,6 +178,10 @@ fn tells(text: &[u8], owner: &mut Owner) {
         [b"current", b"process", b"=", pid, ref name @ ..] => {
             owner.pid = number(pid);
             owner.process = in_parentheses(&name.join(&b' '));
+        }
+        // Behind the segment's selector: `0x20:0xffffffff82632029`.
+        [b"instruction", b"pointer", b"=", place] => {
+            owner.pc = place.rsplit(|b| *b == b':').next().and_then(lex::hex);
         }
         [b"cpuid", b"=", cpu, ..] => {
             let cpu = cpu.strip_suffix(b";").unwrap_or(cpu);

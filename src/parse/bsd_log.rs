@@ -144,6 +144,8 @@ struct Log<'t> {
     number: Option<u64>,
     /// Whether the next frame is where a trap came in.
     trapped: bool,
+    /// Where the trap came in that the current stack is of.
+    pc: Option<u64>,
     /// What was said of the next stack.
     owner: bsd_heading::Owner,
     /// Where the debugger stopped last.
@@ -166,6 +168,7 @@ impl<'t> Log<'t> {
             frames: Vec::new(),
             number: None,
             trapped: false,
+            pc: None,
             owner: bsd_heading::Owner::default(),
             stopped: None,
             heading: None,
@@ -194,7 +197,12 @@ impl<'t> Log<'t> {
             self.close();
         }
         self.number = number;
-        if std::mem::take(&mut self.trapped) && frame.role == Role::Call {
+        let first = self.current.is_none();
+        if first {
+            self.current = Some(self.stack(frame.line));
+        }
+        let interrupted = std::mem::take(&mut self.trapped) || self.is_pc(&frame);
+        if interrupted && frame.role == Role::Call {
             // The program counter that the trap saved, no return address.
             (frame.lookup, frame.role) = (Lookup::Exact, Role::Regs);
         }
@@ -202,14 +210,18 @@ impl<'t> Log<'t> {
         if frame.role == Role::Call && frame.lookup == Lookup::Return && frame.offset == Some(0) {
             frame.reliable = false;
         }
-        let start = frame.line;
-        if self.current.is_none() {
-            self.current = Some(self.stack(start));
-            if self.is_stop(&frame) {
-                frame.lookup = Lookup::Exact;
-            }
+        if first && self.is_stop(&frame) {
+            frame.lookup = Lookup::Exact;
         }
         self.frames.push(frame);
+    }
+
+    /// Whether a frame is the instruction at which the trap came in. That behind `calltrap` need not be: kernels without a debugger
+    /// follow frame pointers alone, past the function that was interrupted (`stack_capture`, sys/x86/x86/stack_machdep.c).
+    fn is_pc(&mut self, frame: &RawFrame) -> bool {
+        let is_pc = self.pc.is_some() && frame.address.map(|address| address.0) == self.pc;
+        self.pc = self.pc.filter(|_| !is_pc);
+        is_pc
     }
 
     /// Whether a stack's first frame is the instruction at which the debugger stopped.
@@ -227,6 +239,7 @@ impl<'t> Log<'t> {
         let title = said.or(crash.filter(|_| kind == StackKind::Crash).map(|(_, message)| message.clone()));
         let mut owner = std::mem::take(&mut self.owner);
         self.stopped = owner.stopped.take().or(self.stopped.take());
+        self.pc = owner.pc;
         Stack {
             kind,
             title,

@@ -63,7 +63,7 @@ impl Format for FreeBsd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::stack::StackKind;
+    use crate::model::stack::{Lookup, Role, StackKind};
 
     const TRAP: &str = "\
 Fatal trap 12: page fault while in kernel mode
@@ -91,5 +91,17 @@ KDB: stack backtrace:
         let far = text.replace("panic: page fault", &["\n".repeat(30).as_str(), "panic: page fault"].concat());
         let stack = &FreeBsd.parse(far.as_bytes()).stacks[0];
         assert_eq!((stack.kind, &stack.process), (StackKind::Crash, &None));
+    }
+
+    #[test]
+    fn only_the_frame_at_the_instruction_pointer_is_exact() {
+        let frames = "#0 0xffffffff80b4c4d0 at kdb_backtrace+0x60\n#1 0xffffffff80bd1e00 at calltrap+0x8\n\
+                      #2 0xffffffff82632029 at kslab_wait+0x9\n#3 0xffffffff82632029 at kslab_wait+0x9\n";
+        let exact = |text: &str| -> Vec<bool> {
+            let frames = &FreeBsd.parse([text, frames].concat().as_bytes()).stacks[0].frames;
+            frames.iter().map(|frame| (frame.lookup, frame.role) == (Lookup::Exact, Role::Regs)).collect()
+        };
+        assert_eq!(exact(TRAP), [false, false, true, false]);
+        assert_eq!(exact(&TRAP.replace("0x20:0xffffffff82632029", "0x20:0xffffffff82632020")), [false; 4]);
     }
 }

@@ -121,7 +121,7 @@ impl<'a, 'r> Scene<'a, 'r> {
         let of_kind = |kinds: &[StackKind]| -> Vec<(usize, usize)> {
             let stacks = &self.report.capture.stacks;
             let fits = |at: &usize| kinds.contains(&stacks[*at].kind) && !is_harmless(&stacks[*at]);
-            self.stacks(false).filter(fits).take(CANDIDATES).map(|at| (at, 0)).collect()
+            self.stacks(false).filter(fits).take(CANDIDATES).map(|at| (at, self.start(at))).collect()
         };
         match seat {
             Seat::Nowhere => Vec::new(),
@@ -131,6 +131,19 @@ impl<'a, 'r> Scene<'a, 'r> {
             Seat::Lock => of_kind(&[StackKind::Lock]),
             Seat::Interrupted => self.interrupted(interrupt),
         }
+    }
+
+    /// Where the search begins in stack `at`: FreeBSD says that a trap was fatal, and before the frame that it interrupted stands what
+    /// the kernel did about it. Traces of kernels without a debugger have no such frame, only the function by which traps come in.
+    fn start(&self, at: usize) -> usize {
+        let capture = self.report.capture;
+        if capture.os != Some(Os::FreeBsd) || !self.message.starts_with("Fatal ") {
+            return 0;
+        }
+        let frames = &capture.stacks[at].frames;
+        let enters = |n: &usize| self.function(at, *n).is_some_and(|name| name == "calltrap" || name.starts_with("alltraps"));
+        let behind = || (0..frames.len()).find(enters).map(|n| n + 1);
+        frames.iter().position(|frame| frame.role == Role::Regs).or_else(behind).unwrap_or(0)
     }
 
     /// What a CPU was doing when the interrupt came that found it: behind the entry of the interrupt, else where execution was.
