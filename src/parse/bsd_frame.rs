@@ -134,7 +134,8 @@ fn target(body: &[u8], at: usize) -> Option<RawFrame> {
     let plain = word.strip_suffix(b"/frame").unwrap_or(word);
     let end = at + word.len() + frame_pointer(&rest[word.len()..]).filter(|_| plain.len() < word.len()).unwrap_or(0);
     let mut frame = RawFrame { text: span(0, end), ..RawFrame::default() };
-    if let Some(address) = lex::hex(plain) {
+    // A jump to nowhere: of all addresses, 0 is printed without `0x`.
+    if let Some(address) = lex::hex(plain).or((plain == b"0").then_some(0)) {
         frame.address = Some(Avma(address));
         return Some(frame);
     }
@@ -261,6 +262,7 @@ mod tests {
         assert_eq!(read("zio_wait(fff,1) at zfs:zio_wait+0x1"), is(Style::WithModule, "zfs:zio_wait", Some(1)));
         assert_eq!(read("ffs_vget(ffff80000e400558,1) at ffs_vget+193"), is(Style::Plain, "ffs_vget", Some(193)));
         assert_eq!(read("f7(b,83) at 0xf7"), is(Style::Plain, "0xf7 ", None));
+        assert_eq!(read("0(ffff800000023080,0) at 0"), is(Style::Plain, "0x0 ", None));
         assert_eq!(read("#0  witness_lock+0x52e"), is(Style::Short, "witness_lock", Some(0x52e)));
         assert_eq!(read("??() at ??+0/frame 0xfffffe004b9db6b0"), is(Style::WithFrame, "??", Some(0)));
     }

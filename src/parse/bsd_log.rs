@@ -154,6 +154,10 @@ struct Log<'t> {
     heading: Option<(u32, Option<String>, StackKind)>,
     /// The line of the latest message that says what happened, and the message.
     crash: Option<(u32, String)>,
+    /// The CPU on which the debugger was entered after it.
+    crash_cpu: Option<u32>,
+    /// Whether the debugger looks at another CPU than that.
+    elsewhere: bool,
     arch: Option<Arch>,
     version: Option<String>,
 }
@@ -173,6 +177,8 @@ impl<'t> Log<'t> {
             stopped: None,
             heading: None,
             crash: None,
+            crash_cpu: None,
+            elsewhere: false,
             arch: None,
             version: None,
         }
@@ -234,9 +240,9 @@ impl<'t> Log<'t> {
     /// A stack that begins in that line, with what the lines before said about it.
     fn stack(&mut self, line: u32) -> Stack {
         let heading = self.heading.take().filter(|(at, ..)| line.saturating_sub(*at) <= HEADING_LINES);
-        let crash = self.crash.as_ref().filter(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
-        let (start, said, kind) = heading.unwrap_or((line, None, if crash.is_some() { StackKind::Crash } else { StackKind::Thread }));
-        let title = said.or(crash.filter(|_| kind == StackKind::Crash).map(|(_, message)| message.clone()));
+        let (start, said, kind) = heading.unwrap_or((line, None, self.kind(line)));
+        let crash = self.crash.as_ref().filter(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES && kind == StackKind::Crash);
+        let title = said.or(crash.map(|(_, message)| message.clone()));
         let mut owner = std::mem::take(&mut self.owner);
         self.stopped = owner.stopped.take().or(self.stopped.take());
         self.pc = owner.pc;
@@ -271,13 +277,22 @@ impl<'t> Log<'t> {
         if text.is_empty() {
             return;
         }
+        if let Some((Some(cpu), _)) = bsd_heading::prompt(text) {
+            self.looks_at(cpu);
+        }
         match bsd_heading::read(text, &mut self.owner) {
+            Heading::Cpu(cpu) => self.looks_at(cpu),
             Heading::None => self.entered(text, record.line),
             Heading::Happened(from) => self.happened(record, from),
             Heading::Stack(kind) => self.heading = Some((record.line, None, kind.unwrap_or(self.kind(record.line)))),
             Heading::Titled(kind) => self.heading = Some((record.line, Some(lex::text(text)), kind)),
             Heading::Version(version) => self.version = self.version.take().or(Some(version)),
         }
+    }
+
+    /// The debugger shows that CPU from here on. The first one that it shows after a crash is the crash's.
+    fn looks_at(&mut self, cpu: u32) {
+        self.elsewhere = *self.crash_cpu.get_or_insert(cpu) != cpu;
     }
 
     /// A line that says what happened, from byte `from` of its words on.
@@ -292,6 +307,7 @@ impl<'t> Log<'t> {
             self.owner = bsd_heading::Owner::default();
         }
         self.crash = Some((record.line, lex::text(message)));
+        (self.crash_cpu, self.elsewhere) = (None, false);
     }
 
     /// `[ thread pid N tid N ]` behind the stack of a crash: FreeBSD's debugger is entered by the very thread that printed it.
@@ -304,10 +320,10 @@ impl<'t> Log<'t> {
         }
     }
 
-    /// A stack of no special kind is the crash's own, if one was told of.
+    /// A stack of no special kind is the crash's own, if one was told of and the debugger is where it was.
     fn kind(&self, line: u32) -> StackKind {
         let near = self.crash.as_ref().is_some_and(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
-        if near { StackKind::Crash } else { StackKind::Thread }
+        if near && !self.elsewhere { StackKind::Crash } else { StackKind::Thread }
     }
 
     /// Whether a line stands inside of a stack: `--- trap … ---` and the address that NetBSD prints below.

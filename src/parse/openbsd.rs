@@ -64,3 +64,43 @@ impl Format for OpenBsd {
         bsd_log::parse(text, self.id(), Os::OpenBsd)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::stack::StackKind;
+
+    const LOG: &str = "\
+panic: kslab: negative count
+Stopped at      db_enter+0x18:  addq    $0x8,%rsp
+    TID    PID    UID     PRFLAGS     PFLAGS  CPU  COMMAND
+* 45102  55868      0     0x14000      0x200    1K softnet
+panic() at panic+0x15c
+ddb{1}> machine ddbcpu 0
+Stopped at      x86_ipi_db+0x12:        leave
+x86_ipi_db(ffffffff82437ff0) at x86_ipi_db+0x12
+pause_sig() at pause_sig+0x9
+ddb{0}> trace
+x86_ipi_db(ffffffff82437ff0) at x86_ipi_db+0x12
+ddb{0}> mach ddbcpu 1
+Stopped at      db_enter+0x18:  addq    $0x8,%rsp
+panic() at panic+0x15c
+ddb{1}> trace /t 0t72594
+kslab_wait(1) at kslab_wait+0x9
+ddb{1}> tr/p 0t72594
+kslab_wait(1) at kslab_wait+0x9
+";
+
+    #[test]
+    fn other_cpus_and_threads_are_not_the_crash() {
+        let stacks = OpenBsd.parse(LOG.as_bytes()).stacks;
+        let kinds: Vec<(StackKind, bool)> = stacks.iter().map(|stack| (stack.kind, stack.title.is_some())).collect();
+        let (crash, thread) = ((StackKind::Crash, true), (StackKind::Thread, false));
+        assert_eq!(kinds, [crash, thread, thread, crash, thread, thread]);
+        let owners: Vec<(Option<u32>, Option<&str>)> = stacks.iter().map(|stack| (stack.cpu, stack.tid.as_deref())).collect();
+        assert_eq!(
+            owners,
+            [(Some(1), Some("45102")), (Some(0), None), (Some(0), None), (Some(1), None), (None, Some("72594")), (None, None)]
+        );
+    }
+}
