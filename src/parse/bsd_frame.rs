@@ -15,6 +15,7 @@
 
 use memchr::memmem;
 
+use super::bsd_frame_ports;
 use super::lex;
 use super::linux_prefix::Record;
 use crate::model::addr::Avma;
@@ -33,6 +34,8 @@ pub enum Style {
     Plain,
     /// `#N NAME+0xH`.
     Short,
+    /// One of a machine that several systems have.
+    Port,
 }
 
 /// A frame, and what else its line tells.
@@ -51,11 +54,16 @@ const LONGEST: usize = 4096;
 
 /// The frame that the message of a line is.
 pub fn frame(record: &Record<'_>) -> Option<Found> {
+    read(record, |body| if body.starts_with(b"#") { numbered(body) } else { called(body).or_else(|| bsd_frame_ports::frame(body)) })
+}
+
+/// The frame that `form` takes the message of a line for, its blanks left out.
+pub fn read(record: &Record<'_>, form: impl Fn(&[u8]) -> Option<Found>) -> Option<Found> {
     let text = record.text.get(..LONGEST.min(record.text.len()))?;
     let indent = lex::indent(text);
     let body = text[indent..].trim_ascii_end();
     let at = record.at + indent as u32;
-    let mut found = if body.starts_with(b"#") { numbered(body)? } else { called(body)? };
+    let mut found = form(body)?;
     let shift = |span: &mut Span| {
         if !span.is_empty() {
             *span = Span { start: span.start + at, end: span.end + at };
@@ -128,7 +136,7 @@ fn piece(body: &[u8], span: Span) -> &[u8] {
 }
 
 /// The place of a frame from `at`: `MODULE:NAME+OFFSET/frame 0xH`, or an address.
-fn target(body: &[u8], at: usize) -> Option<RawFrame> {
+pub fn target(body: &[u8], at: usize) -> Option<RawFrame> {
     let rest = body.get(at..)?;
     let word = rest.split(|b| matches!(b, b' ' | b'\t')).next().filter(|word| !word.is_empty())?;
     let plain = word.strip_suffix(b"/frame").unwrap_or(word);

@@ -11,6 +11,7 @@
 //! FreeBSD, NetBSD and OpenBSD have all this in common; who a stack belongs to is read by `bsd_heading`.
 
 use super::bsd_frame::{self, Found, Style};
+use super::bsd_frame_ports;
 use super::bsd_heading::{self, Heading};
 use super::lex::{self, Line};
 use super::linux_prefix::{self, Record};
@@ -91,7 +92,7 @@ impl<'t> Piece<'t> {
 
 /// A frame that begins in `record`, and how many of the lines of `rest` it goes on in.
 fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
-    let whole = bsd_frame::frame(record);
+    let whole = bsd_frame::frame(record).or_else(|| returning(record, rest));
     if whole.is_none() && !bsd_frame::is_cut(record.text) {
         return None;
     }
@@ -109,6 +110,13 @@ fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
         }
     }
     None
+}
+
+/// A frame whose line is told from prose by the registers below.
+fn returning(record: &Record<'_>, rest: &[Line<'_>]) -> Option<Found> {
+    let found = bsd_frame::read(record, bsd_frame_ports::returning)?;
+    let mut below = rest.iter().take(MOST_CONTINUED).map(Piece::of).skip_while(|piece| piece.text.ends_with(b" [inline]"));
+    below.next().is_some_and(|piece| piece.text.trim_ascii().starts_with(b"pc = 0x")).then_some(found)
 }
 
 /// The frame that a line and the pieces behind it make together. Its spans reach over the ends of lines.
@@ -144,6 +152,8 @@ struct Log<'t> {
     number: Option<u64>,
     /// Whether the next frame is where a trap came in.
     trapped: bool,
+    /// Whether the line before was one of registers.
+    registers: bool,
     /// Where the trap came in that the current stack is of.
     pc: Option<u64>,
     /// What was said of the next stack.
@@ -172,6 +182,7 @@ impl<'t> Log<'t> {
             frames: Vec::new(),
             number: None,
             trapped: false,
+            registers: false,
             pc: None,
             owner: bsd_heading::Owner::default(),
             stopped: None,
@@ -329,7 +340,13 @@ impl<'t> Log<'t> {
     /// Whether a line stands inside of a stack: `--- trap … ---` and the address that NetBSD prints below.
     fn boundary(&mut self, text: &[u8]) -> bool {
         if let Some(what) = text.strip_prefix(b"--- ") {
-            self.trapped = what.starts_with(b"trap") || what.starts_with(b"interrupt");
+            self.trapped = bsd_frame_ports::is_trap(what);
+            return true;
+        }
+        // Behind registers FreeBSD's arm64 left a line empty.
+        let registers = bsd_frame_ports::is_registers(text);
+        if registers || std::mem::take(&mut self.registers) && text.is_empty() {
+            self.registers = registers;
             return true;
         }
         // `7ae76591c2ba:`, `netbsd:Xintr+0x1:`, and the `?` of a stack that begins nowhere.

@@ -7,6 +7,7 @@ pub mod atos;
 pub mod bcc;
 pub mod bpftrace;
 mod bsd_frame;
+mod bsd_frame_ports;
 mod bsd_heading;
 mod bsd_log;
 pub mod bsd_maps;
