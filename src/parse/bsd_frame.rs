@@ -77,7 +77,8 @@ pub fn read(record: &Record<'_>, form: impl Fn(&[u8]) -> Option<Found>) -> Optio
     Some(found)
 }
 
-fn span(start: usize, end: usize) -> Span {
+/// A span of a line, or of its message before that is known.
+pub fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, end: end as u32 }
 }
 
@@ -135,7 +136,7 @@ fn piece(body: &[u8], span: Span) -> &[u8] {
     body.get(span.start as usize..span.end as usize).unwrap_or_default()
 }
 
-/// The place of a frame from `at`: `MODULE:NAME+OFFSET/frame 0xH`, or an address.
+/// The place of a frame from `at`, spans relative to the start of `body`: `MODULE:NAME+OFFSET/frame 0xH`, or an address.
 pub fn target(body: &[u8], at: usize) -> Option<RawFrame> {
     let rest = body.get(at..)?;
     let word = rest.split(|b| matches!(b, b' ' | b'\t')).next().filter(|word| !word.is_empty())?;
@@ -230,6 +231,10 @@ fn are_arguments(bytes: &[u8]) -> bool {
 
 /// Whether `text` looks like the beginning of a frame that goes on in the next line.
 pub fn is_cut(text: &[u8]) -> bool {
+    is_called_cut(text) || bsd_frame_ports::is_cut(text)
+}
+
+fn is_called_cut(text: &[u8]) -> bool {
     let Some(open) = text.iter().position(|b| *b == b'(') else { return false };
     let letters = |b: &u8| b.is_ascii_hexdigit() || *b == b',';
     if open == 0 || !is_name(&text[..open]) {

@@ -152,6 +152,8 @@ struct Log<'t> {
     number: Option<u64>,
     /// Whether the next frame is where a trap came in.
     trapped: bool,
+    /// Whether the lines are those of a trap's registers.
+    dump: bool,
     /// Whether the line before was one of registers.
     registers: bool,
     /// Where the trap came in that the current stack is of.
@@ -182,6 +184,7 @@ impl<'t> Log<'t> {
             frames: Vec::new(),
             number: None,
             trapped: false,
+            dump: false,
             registers: false,
             pc: None,
             owner: bsd_heading::Owner::default(),
@@ -275,7 +278,7 @@ impl<'t> Log<'t> {
             self.stacks.push(Stack { frames: self.frames.to_vec().into(), ..stack });
             self.frames.clear();
         }
-        (self.trapped, self.number) = (false, None);
+        (self.trapped, self.dump, self.number) = (false, false, None);
     }
 
     /// A line that is no frame: a boundary inside a stack, or its end and perhaps what begins the next.
@@ -341,6 +344,14 @@ impl<'t> Log<'t> {
     fn boundary(&mut self, text: &[u8]) -> bool {
         if let Some(what) = text.strip_prefix(b"--- ") {
             self.trapped = bsd_frame_ports::is_trap(what);
+            return true;
+        }
+        if let Some(ended) = bsd_frame_ports::dump(text, &mut self.dump) {
+            self.trapped = ended;
+            return true;
+        }
+        if matches!(text, b"(KERNEL TRAP)" | b"(KERNEL INTERRUPT)") {
+            self.trapped = true;
             return true;
         }
         // Behind registers FreeBSD's arm64 left a line empty.
