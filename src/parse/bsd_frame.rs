@@ -15,6 +15,7 @@
 
 use memchr::memmem;
 
+use super::bsd_frame_ports;
 use super::lex;
 use super::linux_prefix::Record;
 use crate::model::addr::Avma;
@@ -33,6 +34,8 @@ pub enum Style {
     Plain,
     /// `#N NAME+0xH`.
     Short,
+    /// One of a machine that several systems have.
+    Port,
 }
 
 /// A frame, and what else its line tells.
@@ -51,11 +54,16 @@ const LONGEST: usize = 4096;
 
 /// The frame that the message of a line is.
 pub fn frame(record: &Record<'_>) -> Option<Found> {
+    read(record, |body| if body.starts_with(b"#") { numbered(body) } else { called(body).or_else(|| bsd_frame_ports::frame(body)) })
+}
+
+/// The frame that `form` takes the message of a line for, its blanks left out.
+pub fn read(record: &Record<'_>, form: impl Fn(&[u8]) -> Option<Found>) -> Option<Found> {
     let text = record.text.get(..LONGEST.min(record.text.len()))?;
     let indent = lex::indent(text);
     let body = text[indent..].trim_ascii_end();
     let at = record.at + indent as u32;
-    let mut found = if body.starts_with(b"#") { numbered(body)? } else { called(body)? };
+    let mut found = form(body)?;
     let shift = |span: &mut Span| {
         if !span.is_empty() {
             *span = Span { start: span.start + at, end: span.end + at };
@@ -69,7 +77,8 @@ pub fn frame(record: &Record<'_>) -> Option<Found> {
     Some(found)
 }
 
-fn span(start: usize, end: usize) -> Span {
+/// A span of a line, or of its message before that is known.
+pub fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, end: end as u32 }
 }
 
@@ -127,14 +136,15 @@ fn piece(body: &[u8], span: Span) -> &[u8] {
     body.get(span.start as usize..span.end as usize).unwrap_or_default()
 }
 
-/// The place of a frame from `at`: `MODULE:NAME+OFFSET/frame 0xH`, or an address.
-fn target(body: &[u8], at: usize) -> Option<RawFrame> {
+/// The place of a frame from `at`, spans relative to the start of `body`: `MODULE:NAME+OFFSET/frame 0xH`, or an address.
+pub fn target(body: &[u8], at: usize) -> Option<RawFrame> {
     let rest = body.get(at..)?;
     let word = rest.split(|b| matches!(b, b' ' | b'\t')).next().filter(|word| !word.is_empty())?;
     let plain = word.strip_suffix(b"/frame").unwrap_or(word);
     let end = at + word.len() + frame_pointer(&rest[word.len()..]).filter(|_| plain.len() < word.len()).unwrap_or(0);
     let mut frame = RawFrame { text: span(0, end), ..RawFrame::default() };
-    if let Some(address) = lex::hex(plain) {
+    // A jump to nowhere: of all addresses, 0 is printed without `0x`.
+    if let Some(address) = lex::hex(plain).or((plain == b"0").then_some(0)) {
         frame.address = Some(Avma(address));
         return Some(frame);
     }
@@ -221,6 +231,10 @@ fn are_arguments(bytes: &[u8]) -> bool {
 
 /// Whether `text` looks like the beginning of a frame that goes on in the next line.
 pub fn is_cut(text: &[u8]) -> bool {
+    is_called_cut(text) || bsd_frame_ports::is_cut(text)
+}
+
+fn is_called_cut(text: &[u8]) -> bool {
     let Some(open) = text.iter().position(|b| *b == b'(') else { return false };
     let letters = |b: &u8| b.is_ascii_hexdigit() || *b == b',';
     if open == 0 || !is_name(&text[..open]) {
@@ -261,6 +275,7 @@ mod tests {
         assert_eq!(read("zio_wait(fff,1) at zfs:zio_wait+0x1"), is(Style::WithModule, "zfs:zio_wait", Some(1)));
         assert_eq!(read("ffs_vget(ffff80000e400558,1) at ffs_vget+193"), is(Style::Plain, "ffs_vget", Some(193)));
         assert_eq!(read("f7(b,83) at 0xf7"), is(Style::Plain, "0xf7 ", None));
+        assert_eq!(read("0(ffff800000023080,0) at 0"), is(Style::Plain, "0x0 ", None));
         assert_eq!(read("#0  witness_lock+0x52e"), is(Style::Short, "witness_lock", Some(0x52e)));
         assert_eq!(read("??() at ??+0/frame 0xfffffe004b9db6b0"), is(Style::WithFrame, "??", Some(0)));
     }

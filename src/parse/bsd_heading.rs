@@ -3,11 +3,14 @@
 //! ```text
 //! panic: mtx_lock() of destroyed mutex @ sys/kern/sys_socket.c:316            what happened
 //! Fatal trap 12: page fault while in kernel mode
+//! instruction pointer     = 0x20:0xffffffff82632029                           where it came in; FreeBSD
 //! current process         = 3094 (syz-executor0)                              whose the next stack is; FreeBSD
 //! [ thread pid 907 tid 100096 ]
 //! Tracing command zfskern pid 5 tid 100096 td 0xfffff80003a5a000 (CPU 1)      ddb's alltrace
 //! curlwp 0xffffdd8012046b00 pid 8023.2 lowest kstack 0xffffdd817bba42c0       NetBSD: process.lwp
 //! trace: pid 0 lid 5 at 0xffffdd817bbab690
+//! ddb{1}> machine ddbcpu 0                                                   the debugger turns to another CPU
+//! ddb{0}> trace /t 0t72594                                                   ... traces another thread
 //! *329861   4439      0         0x2          0    0K syz-executor1            OpenBSD: thread, process; `*` is the one that runs
 //! Process 71 (reaper) thread 0xffff800020bba4c8 (482899)
 //! lock order "netlock"(rwlock) -> "&ip->i_lock"(rrwlock) first seen at:      witness
@@ -32,6 +35,8 @@ pub struct Owner {
     pub cpu: Option<u32>,
     /// Where it stopped, `name+0xH`: the stack begins with that very instruction.
     pub stopped: Option<String>,
+    /// The instruction at which a fatal trap came in, an address of the running kernel.
+    pub pc: Option<u64>,
 }
 
 /// What a line is.
@@ -45,6 +50,8 @@ pub enum Heading {
     Stack(Option<StackKind>),
     /// A stack follows that the line itself describes.
     Titled(StackKind),
+    /// The debugger turns to that CPU.
+    Cpu(u32),
     /// The kernel's version.
     Version(String),
 }
@@ -70,10 +77,9 @@ const HAPPENED: &[&[u8]] = &[
     b"KCSan: ",
 ];
 
-/// Reads a line without blanks around it; what it says of an owner goes to `owner`.
+/// Reads a line without blanks around it; what it says of an owner goes to `owner`. A line that says what happened leaves it as it is.
 pub fn read(text: &[u8], owner: &mut Owner) -> Heading {
     if let Some(at) = happened(text) {
-        *owner = Owner::default();
         return Heading::Happened(at);
     }
     if let Some(heading) = begins(text, owner) {
@@ -120,8 +126,36 @@ fn begins(text: &[u8], owner: &mut Owner) -> Option<Heading> {
     }
     let (prompt, command) = prompt(text)?;
     owner.cpu = prompt.or(owner.cpu);
-    let traces = command.starts_with(b"t") && b"trace".starts_with(command) || command.starts_with(b"bt") || command.starts_with(b"tr");
-    traces.then_some(Heading::Stack(None))
+    commanded(command, owner)
+}
+
+/// `machine ddbcpu 0`, `mach cpu 0`, `bt`, `trace /t 0t72594`: another CPU or thread, or a trace of the one at hand. A debugger takes any
+/// beginning of a command that is no other's (`db_cmd_list_search` in sys/ddb/db_command.c).
+fn commanded(command: &[u8], owner: &mut Owner) -> Option<Heading> {
+    let words: Vec<&[u8]> = lex::words(command).collect();
+    let name = words.first()?.split(|b| *b == b'/').next()?;
+    if name.starts_with(b"mac") && b"machine".starts_with(name) {
+        let chosen = words.get(1).is_some_and(|word| *word == b"cpu" || word.starts_with(b"ddb") && b"ddbcpu".starts_with(word));
+        let cpu = words.get(2).filter(|_| chosen).and_then(|word| debugger_number(word))?;
+        *owner = Owner { cpu: u32::try_from(cpu).ok(), ..Owner::default() };
+        return owner.cpu.map(Heading::Cpu);
+    }
+    if !(name.starts_with(b"t") && b"trace".starts_with(name) || name.starts_with(b"bt") || name.starts_with(b"tr")) {
+        return None;
+    }
+    let modifiers = command.split(|b| *b == b'/').nth(1).and_then(|rest| rest.split(|b| *b == b' ').next()).unwrap_or_default();
+    // What `/p` takes was a process once and is a thread later: it is no name of either.
+    let others = [b't', b'p', b'a'].iter().any(|other| modifiers.contains(other)) && words.len() > 1;
+    let number = words.last().filter(|_| others && modifiers.contains(&b't')).and_then(|word| debugger_number(word));
+    if others {
+        *owner = Owner { tid: number.map(|tid| tid.to_string()), ..Owner::default() };
+    }
+    Some(Heading::Stack(others.then_some(StackKind::Thread)))
+}
+
+/// A number as debuggers take it: hexadecimal but behind `0t` (`db_lex`, sys/ddb/db_lex.c).
+fn debugger_number(word: &[u8]) -> Option<u64> {
+    word.strip_prefix(b"0t").map_or_else(|| lex::hex(word).or_else(|| lex::bare_hex(word)), lex::decimal)
 }
 
 /// The CPU and the command of `ddb{1}> trace`, `ddb> bt`, `db> bt`, `db{0}> bt`, `db:0:kdb.enter.panic>  bt`, `crash> bt`.
@@ -176,6 +210,10 @@ fn tells(text: &[u8], owner: &mut Owner) {
         [b"current", b"process", b"=", pid, ref name @ ..] => {
             owner.pid = number(pid);
             owner.process = in_parentheses(&name.join(&b' '));
+        }
+        // Behind the segment's selector: `0x20:0xffffffff82632029`.
+        [b"instruction", b"pointer", b"=", place] => {
+            owner.pc = place.rsplit(|b| *b == b':').next().and_then(lex::hex);
         }
         [b"cpuid", b"=", cpu, ..] => {
             let cpu = cpu.strip_suffix(b";").unwrap_or(cpu);

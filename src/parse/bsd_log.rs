@@ -11,6 +11,7 @@
 //! FreeBSD, NetBSD and OpenBSD have all this in common; who a stack belongs to is read by `bsd_heading`.
 
 use super::bsd_frame::{self, Found, Style};
+use super::bsd_frame_ports;
 use super::bsd_heading::{self, Heading};
 use super::lex::{self, Line};
 use super::linux_prefix::{self, Record};
@@ -30,6 +31,9 @@ const HEADING_LINES: u32 = 12;
 
 /// How far behind the line that says what happened a stack can be its own, in lines.
 const CRASH_LINES: u32 = 64;
+
+/// How far behind `Fatal trap` the `panic: ` can be that is the same crash: lines of registers stand between (sys/amd64/amd64/trap.c).
+const TRAP_LINES: u32 = 24;
 
 /// Reads the whole of `text`.
 pub fn parse(text: &[u8], format: &'static str, os: Os) -> Capture {
@@ -88,7 +92,7 @@ impl<'t> Piece<'t> {
 
 /// A frame that begins in `record`, and how many of the lines of `rest` it goes on in.
 fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
-    let whole = bsd_frame::frame(record);
+    let whole = bsd_frame::frame(record).or_else(|| returning(record, rest));
     if whole.is_none() && !bsd_frame::is_cut(record.text) {
         return None;
     }
@@ -106,6 +110,13 @@ fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
         }
     }
     None
+}
+
+/// A frame whose line is told from prose by the registers below.
+fn returning(record: &Record<'_>, rest: &[Line<'_>]) -> Option<Found> {
+    let found = bsd_frame::read(record, bsd_frame_ports::returning)?;
+    let mut below = rest.iter().take(MOST_CONTINUED).map(Piece::of).skip_while(|piece| piece.text.ends_with(b" [inline]"));
+    below.next().is_some_and(|piece| piece.text.trim_ascii().starts_with(b"pc = 0x")).then_some(found)
 }
 
 /// The frame that a line and the pieces behind it make together. Its spans reach over the ends of lines.
@@ -141,6 +152,12 @@ struct Log<'t> {
     number: Option<u64>,
     /// Whether the next frame is where a trap came in.
     trapped: bool,
+    /// Whether the lines are those of a trap's registers.
+    dump: bool,
+    /// Whether the line before was one of registers.
+    registers: bool,
+    /// Where the trap came in that the current stack is of.
+    pc: Option<u64>,
     /// What was said of the next stack.
     owner: bsd_heading::Owner,
     /// Where the debugger stopped last.
@@ -149,6 +166,10 @@ struct Log<'t> {
     heading: Option<(u32, Option<String>, StackKind)>,
     /// The line of the latest message that says what happened, and the message.
     crash: Option<(u32, String)>,
+    /// The CPU on which the debugger was entered after it.
+    crash_cpu: Option<u32>,
+    /// Whether the debugger looks at another CPU than that.
+    elsewhere: bool,
     arch: Option<Arch>,
     version: Option<String>,
 }
@@ -163,10 +184,15 @@ impl<'t> Log<'t> {
             frames: Vec::new(),
             number: None,
             trapped: false,
+            dump: false,
+            registers: false,
+            pc: None,
             owner: bsd_heading::Owner::default(),
             stopped: None,
             heading: None,
             crash: None,
+            crash_cpu: None,
+            elsewhere: false,
             arch: None,
             version: None,
         }
@@ -191,7 +217,12 @@ impl<'t> Log<'t> {
             self.close();
         }
         self.number = number;
-        if std::mem::take(&mut self.trapped) && frame.role == Role::Call {
+        let first = self.current.is_none();
+        if first {
+            self.current = Some(self.stack(frame.line));
+        }
+        let interrupted = std::mem::take(&mut self.trapped) || self.is_pc(&frame);
+        if interrupted && frame.role == Role::Call {
             // The program counter that the trap saved, no return address.
             (frame.lookup, frame.role) = (Lookup::Exact, Role::Regs);
         }
@@ -199,14 +230,18 @@ impl<'t> Log<'t> {
         if frame.role == Role::Call && frame.lookup == Lookup::Return && frame.offset == Some(0) {
             frame.reliable = false;
         }
-        let start = frame.line;
-        if self.current.is_none() {
-            self.current = Some(self.stack(start));
-            if self.is_stop(&frame) {
-                frame.lookup = Lookup::Exact;
-            }
+        if first && self.is_stop(&frame) {
+            frame.lookup = Lookup::Exact;
         }
         self.frames.push(frame);
+    }
+
+    /// Whether a frame is the instruction at which the trap came in. That behind `calltrap` need not be: kernels without a debugger
+    /// follow frame pointers alone, past the function that was interrupted (`stack_capture`, sys/x86/x86/stack_machdep.c).
+    fn is_pc(&mut self, frame: &RawFrame) -> bool {
+        let is_pc = self.pc.is_some() && frame.address.map(|address| address.0) == self.pc;
+        self.pc = self.pc.filter(|_| !is_pc);
+        is_pc
     }
 
     /// Whether a stack's first frame is the instruction at which the debugger stopped.
@@ -219,11 +254,12 @@ impl<'t> Log<'t> {
     /// A stack that begins in that line, with what the lines before said about it.
     fn stack(&mut self, line: u32) -> Stack {
         let heading = self.heading.take().filter(|(at, ..)| line.saturating_sub(*at) <= HEADING_LINES);
-        let crash = self.crash.as_ref().filter(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
-        let (start, said, kind) = heading.unwrap_or((line, None, if crash.is_some() { StackKind::Crash } else { StackKind::Thread }));
-        let title = said.or(crash.filter(|_| kind == StackKind::Crash).map(|(_, message)| message.clone()));
+        let (start, said, kind) = heading.unwrap_or((line, None, self.kind(line)));
+        let crash = self.crash.as_ref().filter(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES && kind == StackKind::Crash);
+        let title = said.or(crash.map(|(_, message)| message.clone()));
         let mut owner = std::mem::take(&mut self.owner);
         self.stopped = owner.stopped.take().or(self.stopped.take());
+        self.pc = owner.pc;
         Stack {
             kind,
             title,
@@ -242,7 +278,7 @@ impl<'t> Log<'t> {
             self.stacks.push(Stack { frames: self.frames.to_vec().into(), ..stack });
             self.frames.clear();
         }
-        (self.trapped, self.number) = (false, None);
+        (self.trapped, self.dump, self.number) = (false, false, None);
     }
 
     /// A line that is no frame: a boundary inside a stack, or its end and perhaps what begins the next.
@@ -255,32 +291,73 @@ impl<'t> Log<'t> {
         if text.is_empty() {
             return;
         }
-        let facts = &mut self.owner;
-        match bsd_heading::read(text, facts) {
-            Heading::None => {}
-            Heading::Happened(from) => {
-                let start = record.at + (lex::indent(record.text) + from) as u32;
-                let end = start + (text.len() - from) as u32;
-                let headline = Headline { line: record.line, line_start: record.line_start, text: Span { start, end } };
-                self.headlines.push(headline);
-                self.crash = Some((record.line, lex::text(&text[from..])));
-            }
+        if let Some((Some(cpu), _)) = bsd_heading::prompt(text) {
+            self.looks_at(cpu);
+        }
+        match bsd_heading::read(text, &mut self.owner) {
+            Heading::Cpu(cpu) => self.looks_at(cpu),
+            Heading::None => self.entered(text, record.line),
+            Heading::Happened(from) => self.happened(record, from),
             Heading::Stack(kind) => self.heading = Some((record.line, None, kind.unwrap_or(self.kind(record.line)))),
             Heading::Titled(kind) => self.heading = Some((record.line, Some(lex::text(text)), kind)),
             Heading::Version(version) => self.version = self.version.take().or(Some(version)),
         }
     }
 
-    /// A stack of no special kind is the crash's own, if one was told of.
+    /// The debugger shows that CPU from here on. The first one that it shows after a crash is the crash's.
+    fn looks_at(&mut self, cpu: u32) {
+        self.elsewhere = *self.crash_cpu.get_or_insert(cpu) != cpu;
+    }
+
+    /// A line that says what happened, from byte `from` of its words on.
+    fn happened(&mut self, record: &Record<'t>, from: usize) {
+        let message = &record.text.trim_ascii()[from..];
+        let start = record.at + (lex::indent(record.text) + from) as u32;
+        let end = start + message.len() as u32;
+        self.headlines.push(Headline { line: record.line, line_start: record.line_start, text: Span { start, end } });
+        let is_trap = |(at, trap): &(u32, String)| trap.starts_with("Fatal ") && record.line.saturating_sub(*at) <= TRAP_LINES;
+        // `panic: page fault` repeats the trap in a word; whose it was stands between.
+        if !(message.starts_with(b"panic: ") && self.crash.as_ref().is_some_and(is_trap)) {
+            self.owner = bsd_heading::Owner::default();
+        }
+        self.crash = Some((record.line, lex::text(message)));
+        (self.crash_cpu, self.elsewhere) = (None, false);
+    }
+
+    /// `[ thread pid N tid N ]` behind the stack of a crash: FreeBSD's debugger is entered by the very thread that printed it.
+    fn entered(&mut self, text: &[u8], line: u32) {
+        let happened = self.crash.as_ref().map_or(u32::MAX, |(at, _)| *at);
+        let Some(stack) = self.stacks.last_mut().filter(|stack| stack.kind == StackKind::Crash && stack.line >= happened) else { return };
+        let near = stack.frames.last().is_some_and(|frame| line.saturating_sub(frame.line) <= HEADING_LINES);
+        if near && text.starts_with(b"[ thread pid ") && stack.tid.is_none() && (stack.pid.is_none() || stack.pid == self.owner.pid) {
+            (stack.pid, stack.tid) = (self.owner.pid, self.owner.tid.clone());
+        }
+    }
+
+    /// A stack of no special kind is the crash's own, if one was told of and the debugger is where it was.
     fn kind(&self, line: u32) -> StackKind {
         let near = self.crash.as_ref().is_some_and(|(at, _)| line.saturating_sub(*at) <= CRASH_LINES);
-        if near { StackKind::Crash } else { StackKind::Thread }
+        if near && !self.elsewhere { StackKind::Crash } else { StackKind::Thread }
     }
 
     /// Whether a line stands inside of a stack: `--- trap … ---` and the address that NetBSD prints below.
     fn boundary(&mut self, text: &[u8]) -> bool {
         if let Some(what) = text.strip_prefix(b"--- ") {
-            self.trapped = what.starts_with(b"trap") || what.starts_with(b"interrupt");
+            self.trapped = bsd_frame_ports::is_trap(what);
+            return true;
+        }
+        if let Some(ended) = bsd_frame_ports::dump(text, &mut self.dump) {
+            self.trapped = ended;
+            return true;
+        }
+        if matches!(text, b"(KERNEL TRAP)" | b"(KERNEL INTERRUPT)") {
+            self.trapped = true;
+            return true;
+        }
+        // Behind registers FreeBSD's arm64 left a line empty.
+        let registers = bsd_frame_ports::is_registers(text);
+        if registers || std::mem::take(&mut self.registers) && text.is_empty() {
+            self.registers = registers;
             return true;
         }
         // `7ae76591c2ba:`, `netbsd:Xintr+0x1:`, and the `?` of a stack that begins nowhere.

@@ -95,7 +95,7 @@ impl Table {
         let by_columns = self.columns.and_then(|columns| split(rest, columns));
         let (comm, thread, from) = match by_columns {
             Some(found) => found,
-            None => guess(rest)?,
+            None => split_alone(rest).or_else(|| guess(rest))?,
         };
         let mut frames = frames(line, at + from);
         let state = lex::words(&rest[from..]).next().filter(|word| word.starts_with(b"<") && word.ends_with(b">"));
@@ -166,23 +166,44 @@ fn split(rest: &[u8], columns: Columns) -> Option<(&[u8], &[u8], usize)> {
     (thread_starts && count(comm) + count(thread) == 0).then_some((comm.trim_ascii(), thread.trim_ascii(), columns.stack))
 }
 
+/// The columns of the tables, the newer one first.
+const WIDTHS: [Columns; 2] = [Columns { thread: 1 + 20, stack: 1 + 20 + 20 }, Columns { thread: 1 + 17, stack: 1 + 17 + 17 }];
+
+/// The same in a row whose heading is not there: in the columns that procstat has, if its blanks and the first frame fit.
+fn split_alone(rest: &[u8]) -> Option<(&[u8], &[u8], usize)> {
+    let is_frame = |at: usize| lex::words(&rest[at..]).next().is_some_and(begins_frames);
+    WIDTHS.iter().find_map(|columns| split(rest, *columns).filter(|(comm, _, at)| !comm.is_empty() && is_frame(*at)))
+}
+
+fn begins_frames(word: &[u8]) -> bool {
+    with_offset(word) || matches!(word, b"<running>" | b"<swapped>" | b"<unknown>")
+}
+
 /// The same where columns run together: frames begin with the first word that has an offset, or `<running>`.
 fn guess(rest: &[u8]) -> Option<(&[u8], &[u8], usize)> {
     let mut at = 0;
     while at < rest.len() {
         at += lex::indent(&rest[at..]);
         let word = rest[at..].split(|b| matches!(b, b' ' | b'\t')).next()?;
-        if with_offset(word) || matches!(word, b"<running>" | b"<swapped>" | b"<unknown>") {
+        if begins_frames(word) {
             let names = rest[..at].trim_ascii();
             let mut words = lex::words(names);
             return match (words.next(), words.next(), words.next()) {
                 (Some(comm), Some(thread), None) => Some((comm, thread, at)),
-                _ => Some((names, b"", at)),
+                _ => Some(parted(names, at)),
             };
         }
         at += word.len().max(1);
     }
     None
+}
+
+/// Names with blanks in them: where two stand, a column ends.
+fn parted(names: &[u8], at: usize) -> (&[u8], &[u8], usize) {
+    match memchr::memmem::find(names, b"  ") {
+        Some(gap) => (&names[..gap], names[gap..].trim_ascii(), at),
+        None => (names, b"", at),
+    }
 }
 
 /// `name+0xH`, and no size.
@@ -278,6 +299,25 @@ mod tests {
             \x203480 100183 my server        -                mi_switch sleepq_wait \n";
         assert_eq!(read(old), ["3480 my server/-: mi_switch sleepq_wait"]);
         assert_eq!(sniff(new.as_bytes()), Confidence::Certain);
+    }
+
+    #[test]
+    fn rows_without_their_heading_have_its_columns() {
+        let new = "   50 100713 zfskern             trim zroot          mi_switch+0xe2 fork_exit+0x83\n\
+            \x20  50 100363 zfskern             solthread 0xfffffff mi_switch+0xe2 fork_exit+0x83\n\
+            \x20  11 100003 idle                idle: cpu0          <running>\n\
+            \x203480 100183 memcheck-x86-freebs -                   mi_switch+0x143 \n";
+        let want = [
+            "50 zfskern/trim zroot: mi_switch fork_exit",
+            "50 zfskern/solthread 0xfffffff: mi_switch fork_exit",
+            "11 idle/idle: cpu0: ",
+            "3480 memcheck-x86-freebs/-: mi_switch",
+        ];
+        assert_eq!(read(new), want);
+        let old = "   12 100021 intr             irq1: atkbd0     mi_switch+0xe2 fork_exit+0x83\n";
+        assert_eq!(read(old), ["12 intr/irq1: atkbd0: mi_switch fork_exit"]);
+        let moved = "   50 100713 zfskern    trim zroot   mi_switch+0xe2 fork_exit+0x83\n";
+        assert_eq!(read(moved), ["50 zfskern/trim zroot: mi_switch fork_exit"]);
     }
 
     #[test]

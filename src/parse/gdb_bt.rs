@@ -6,7 +6,9 @@
 //! #1  __schedule (sched_mode=sched_mode@entry=0) at kernel/sched/core.c:6584      the frame that #0 is inlined into
 //! #2  0xffffffff97252e2a in schedule () at kernel/sched/core.c:6660
 //! #3  0xffffffffc047a2c4 in take_both () from /lib/modules/kslab.ko
-//! #4  0x0000000000000000 in ?? ()
+//! #4  <signal handler called>                                    a trap; the next frame was interrupted
+//! #5  0x0000000000000000 in ?? ()
+//! (kgdb) #0  doadump (textdump=0) at pcpu.h:219                  a log in which the commands are not
 //! ```
 //! Sample: gdb 13 on a guest of QEMU 7.2. gdb prints the address of an outer frame unless it is that of the frame above it, which is
 //! inlined then (`frame_show_address` in gdb/stack.c). With a width set it breaks lines before ` at ` and between arguments.
@@ -57,7 +59,7 @@ impl Format for GdbBt {
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader = Reader { text, stacks: Collector::default(), number: 0, arch: None, linux: false };
+        let mut reader = Reader { text, stacks: Collector::default(), number: 0, trapped: false, echo: false, arch: None, linux: false };
         lex::lines(text).for_each(|line| reader.line(&line));
         Capture {
             format: self.id(),
@@ -75,6 +77,10 @@ struct Reader<'t> {
     stacks: Collector,
     /// Of the latest frame.
     number: u32,
+    /// Whether the latest line of the stack was a trap's.
+    trapped: bool,
+    /// Whether the latest command shows one frame, which is no stack.
+    echo: bool,
     arch: Option<Arch>,
     /// Whether a function was seen that only Linux has.
     linux: bool,
@@ -82,12 +88,19 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn line(&mut self, line: &Line<'_>) {
+        let prompt = prompt(line.bytes);
+        if prompt > 0 {
+            self.close();
+            self.echo = shows_one(&line.bytes[prompt..]);
+        }
         if let Some((number, frame)) = frame(line) {
             self.frame(number, frame);
+        } else if let Some(number) = trap(line) {
+            (self.number, self.trapped) = (number, true);
         } else if line.bytes.starts_with(b"  ") {
             self.goes_on(line);
-        } else if line.bytes.trim_ascii().is_empty() || line.bytes.starts_with(b"(gdb)") {
-            self.stacks.close();
+        } else if line.bytes.trim_ascii().is_empty() {
+            self.close();
         } else if let Some(stack) = thread(line).or_else(|| task(line)) {
             self.stacks.open(stack);
         }
@@ -96,9 +109,12 @@ impl Reader<'_> {
     fn frame(&mut self, number: u32, mut frame: RawFrame) {
         let below = frame.role == Role::Inline;
         if !self.stacks.frames().is_empty() && number <= self.number && !(below && number == self.number) {
-            self.stacks.close();
+            self.close();
         }
         self.number = number;
+        if std::mem::take(&mut self.echo) {
+            self.stacks.open(Stack { line: frame.line, count: 1, aside: true, ..Stack::default() });
+        }
         if !below {
             self.inline_above(&mut frame);
             frame.lookup = if self.is_exact() { Lookup::Exact } else { Lookup::Return };
@@ -106,12 +122,18 @@ impl Reader<'_> {
         let symbol = frame.symbol.of(self.text, frame.line_start);
         self.linux |= linux_symbol::is_entry(symbol) || matches!(symbol, b"context_switch" | b"kthread" | b"start_kernel");
         self.arch = self.arch.or_else(|| debugger_parts::arch(&frame, self.text));
+        self.trapped = false;
         self.stacks.push(frame);
+    }
+
+    fn close(&mut self) {
+        self.stacks.close();
+        self.trapped = false;
     }
 
     /// A frame without an address has that of the frame above, which is inlined into it.
     fn inline_above(&mut self, frame: &mut RawFrame) {
-        let Some(above) = self.stacks.frames().last_mut().filter(|_| frame.address.is_none()) else { return };
+        let Some(above) = self.stacks.frames().last_mut().filter(|_| frame.address.is_none() && !self.trapped) else { return };
         frame.address = above.address.take();
         above.role = Role::Inline;
     }
@@ -120,7 +142,7 @@ impl Reader<'_> {
     fn is_exact(&mut self) -> bool {
         let text = self.text;
         let above = self.stacks.frames().iter().rev().find(|frame| frame.role != Role::Inline);
-        above.is_none_or(|frame| debugger_parts::interrupts(frame.symbol.of(text, frame.line_start)))
+        self.trapped || above.is_none_or(|frame| debugger_parts::interrupts(frame.symbol.of(text, frame.line_start)))
     }
 
     /// The rest of a frame that did not fit into its line: arguments, `    at FILE:LINE`.
@@ -169,16 +191,42 @@ fn processor(target: &[u8], stack: &mut Stack) {
 
 /// `== task 133 kslab_abba/0`: what scripts print above the stack of a task.
 fn task(line: &Line<'_>) -> Option<Stack> {
+    const LABELS: [&[u8]; 5] = [b"PID", b"TID", b"TASK", b"THREAD", b"PROCESS"];
+    let word = line.bytes.split(|b| !b.is_ascii_alphabetic()).next().unwrap_or_default();
+    // Lines of the source, which gdb prints below a frame, begin with a number.
+    if !line.bytes.starts_with(b"==") && !LABELS.iter().any(|label| word.eq_ignore_ascii_case(label)) {
+        return None;
+    }
     let (pid, process) = linux_proc_stack::task(line.bytes)?;
     Some(Stack { pid, process, line: line.number, count: 1, ..Stack::default() })
+}
+
+/// How long the prompt is that a line begins with.
+fn prompt(line: &[u8]) -> usize {
+    let prompt = [&b"(gdb)"[..], b"(kgdb)"].into_iter().find(|prompt| line.starts_with(prompt));
+    prompt.map_or(0, |prompt| prompt.len() + lex::indent(&line[prompt.len()..]))
+}
+
+/// Whether gdb answers a command with the one frame that it has chosen.
+fn shows_one(command: &[u8]) -> bool {
+    let mut words = lex::words(command);
+    let (name, more) = (words.next().unwrap_or_default(), words.next());
+    let chosen = more.is_some_and(|word| word.iter().all(u8::is_ascii_digit));
+    matches!(name, b"up" | b"down" | b"do" | b"frame" | b"f") || chosen && matches!(name, b"thread" | b"t")
+}
+
+/// `#8  <signal handler called>`: its number.
+fn trap(line: &Line<'_>) -> Option<u32> {
+    let record = debugger_parts::record(line);
+    let cursor = &mut Cursor { record: &record, at: prompt(line.bytes) };
+    let number = debugger_parts::number(cursor)?;
+    (cursor.rest().trim_ascii_end() == b"<signal handler called>").then_some(number)
 }
 
 /// `#3  0xADDR in NAME (ARGUMENTS) at FILE:LINE`, without what gdb leaves out.
 fn frame(line: &Line<'_>) -> Option<(u32, RawFrame)> {
     let record = debugger_parts::record(line);
-    // crashinfo of FreeBSD gives kgdb its commands where nobody types them, and no line ends behind the prompt.
-    let at = [&b"(kgdb) "[..], b"(gdb) "].iter().find(|prompt| line.bytes.starts_with(prompt)).map_or(0, |prompt| prompt.len());
-    let cursor = &mut Cursor { record: &record, at };
+    let cursor = &mut Cursor { record: &record, at: prompt(line.bytes) };
     let number = debugger_parts::number(cursor)?;
     if let Some(inline) = inlined(&mut Cursor { ..*cursor }) {
         return Some((number, inline));
@@ -291,6 +339,33 @@ Backtrace stopped: previous frame inner to this frame (corrupt stack?)
         assert_eq!((frames[4].0.as_str(), frames.len()), ("", 6));
         assert!(first.frames[5].is_end());
         assert_eq!(capture.os, Some(Os::Linux));
+    }
+
+    #[test]
+    fn traps_stand_within_a_stack_and_prompts_before_frames() {
+        let text = "\
+f () at a.h:55
+55\t\t__asm(\"movq %%gs:%P1,%0\" : \"=r\" (td));
+(kgdb) #0  f () at a.h:55
+#1  doadump (textdump=0)
+    at kern_shutdown.c:399
+#2  0xffffffff804c8fea in db_dump (dummy=0) at db_command.c:575
+#3  <signal handler called>
+#4  kdb_enter (why=0x0) at subr_kdb.c:506
+#5  0xffffffff80c252a2 in pause_sig () at x.c:1
+(kgdb) up
+#1  doadump (textdump=0) at kern_shutdown.c:399
+399\t\tdumpsys(0);
+(kgdb) bt
+#0  0xffffffff80c252a2 in pause_sig () at x.c:1
+(kgdb)
+";
+        let capture = GdbBt.parse(text.as_bytes());
+        let numbers: Vec<(usize, bool, Option<i64>)> = capture.stacks.iter().map(|s| (s.frames.len(), s.aside, s.pid)).collect();
+        assert_eq!(numbers, [(5, false, None), (1, true, None), (1, false, None)]);
+        let frames: Vec<_> = capture.stacks[0].frames.iter().map(|f| (f.role, f.lookup, f.address.map(|at| at.0))).collect();
+        let outer = (Role::Call, Lookup::Return, Some(0xffff_ffff_80c2_52a2));
+        assert_eq!(frames[2..], [(Role::Call, Lookup::Return, Some(0xffff_ffff_804c_8fea)), (Role::Call, Lookup::Exact, None), outer]);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! fffffe000f4a3a10 zfs:zio_done+4a8 (fffffe0c3e8c8ba0)          panic and console: frame pointer, offset without 0x
+//! 000002a10050b840 zfs:zio_done+518 (fffe, 0, 1830f88, 1830f88,    SPARC: broken in two on its way
+//!     30002fb8040, 300000acfc8)
 //! fffffe000f4a3b40 fffffffff7a4d2f1 ()                          no symbol: frame pointer, address
 //! fffffe000f4a3960 zfs`zio_wait+0x6b(fffffe0c3e8c8ba0)          mdb $C, ::findstack -v
 //! [ fffffe000f4a3890 _resume_from_idle+0x12b() ]                mdb ::findstack, where the thread was switched out
@@ -48,6 +50,12 @@ pub(super) fn message(line: &[u8]) -> usize {
         }
     }
     0
+}
+
+/// Whether the arguments of a frame may go on in the next line: SPARC's kernel prints six of them, and what shows or sends its lines
+/// breaks them behind a comma. Such a frame is read from both lines as one.
+pub(super) fn is_cut(line: &[u8]) -> bool {
+    line.trim_ascii_end().ends_with(b",") && memchr::memchr(b'(', line).is_some()
 }
 
 /// A frame in any form.
@@ -139,7 +147,7 @@ fn arguments(cursor: &mut Cursor<'_, '_>, blank: bool) -> bool {
     let rest = cursor.rest();
     let rest = if blank { rest.strip_prefix(b" ").unwrap_or(rest) } else { rest };
     let Some(inside) = rest.strip_prefix(b"(") else { return false };
-    let known = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b' ' | b',' | b'.' | b'_' | b'-' | b'+' | b'`' | b'&');
+    let known = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'\r' | b'\n' | b',' | b'.' | b'_' | b'-' | b'+' | b'`' | b'&');
     let len = inside.iter().take_while(|b| known(b)).count();
     if inside.get(len) != Some(&b')') {
         return false;
@@ -181,6 +189,14 @@ mod tests {
                 "_resume_from_idle",
                 Some(0x12b),
                 "_resume_from_idle+0x12b()",
+            ),
+            (
+                "000002a10050b840 zfs:zio_done+518 (fffe, 0, 1,\n    3, 4) zio.c:5",
+                Form::Console,
+                "zfs",
+                "zio_done",
+                Some(0x518),
+                "zfs:zio_done+518 (fffe, 0, 1,\n    3, 4)",
             ),
             ("    swtch+0x141()", Form::Call, "", "swtch", Some(0x141), "swtch+0x141()"),
             ("vpanic()", Form::Call, "", "vpanic", Some(0), "vpanic()"),

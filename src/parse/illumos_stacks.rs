@@ -74,7 +74,12 @@ impl Format for IllumosStacks {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut reader = Reader { text, ..Reader::default() };
-        lex::lines(text).for_each(|line| reader.line(&line));
+        let mut lines = lex::lines(text).peekable();
+        while let Some(line) = lines.next() {
+            let whole = lines.peek().and_then(|next| joined(text, &line, next));
+            lines.next_if(|_| whole.is_some());
+            reader.line(&whole.unwrap_or(line));
+        }
         reader.messages.missed();
         Capture {
             format: self.id(),
@@ -88,6 +93,16 @@ impl Format for IllumosStacks {
             ..Capture::default()
         }
     }
+}
+
+/// A line and the next one as one, if a frame fills both.
+fn joined<'t>(text: &'t [u8], line: &Line<'t>, next: &Line<'t>) -> Option<Line<'t>> {
+    if !illumos_line::is_cut(line.bytes) {
+        return None;
+    }
+    let end = usize::try_from(next.start).ok()? + next.bytes.len();
+    let both = Line { bytes: text.get(usize::try_from(line.start).ok()?..end)?, ..*line };
+    illumos_line::frame(&both).map(|_| both)
 }
 
 /// Lines that nothing else prints.
@@ -139,6 +154,8 @@ impl Reader<'_> {
     fn other(&mut self, text: &[u8]) {
         if is_list_heading(text) {
             self.listed = true;
+        } else if text.trim_ascii_start().starts_with(b"%l") {
+            // Registers below each frame of SPARC.
         } else if let (Some(stack), Some((_, whose))) = (&mut self.traps, lex_pair(text)) {
             name(stack, whose);
         } else if !text.trim_ascii().is_empty() || self.stacks.heading().is_none() {
@@ -243,7 +260,9 @@ fn listed(line: &Line<'_>) -> Option<Stack> {
     let [thread, process, lwp, class, priority, channel] = &words[..] else { return None };
     let hex = |word: &[u8]| lex::bare_hex(word);
     hex(thread).filter(|_| thread.len() >= 8)?;
-    (hex(process).is_some() && hex(lwp).is_some() && lex::decimal(class).is_some() && lex::decimal(priority).is_some()).then_some(())?;
+    // Threads that idle have the priority -1.
+    let priority = lex::decimal(priority.strip_prefix(b"-").unwrap_or(priority));
+    (hex(process).is_some() && hex(lwp).is_some() && lex::decimal(class).is_some() && priority.is_some()).then_some(())?;
     Some(Stack {
         tid: Some(lex::text(thread)),
         wait_channel: hex(channel).filter(|channel| *channel != 0).map(|_| lex::text(channel)),
@@ -298,6 +317,17 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_sparc_fill_two_lines() {
+        let text = "panic[cpu0]/thread=30001830b80: x\n\n000002a10050b840 zfs:zio_done+518 (fffe, 0, 1830f88, 1830f88,\n\
+                    \x20   30002fb8040, 300000acfc8)\n  %l0-3: 0000000000000000 00000300030e4d80 0000030003418000 00000300018c0800\n\
+                    \x20 %l4-7: 000002a10050b980 0000000000000500 0000000000000000 0000000000000502\n\
+                    000002a10050ba30 unix:thread_start+4 (1, 2)\n\nsyncing file systems... 2 done\n";
+        let capture = read(text);
+        assert_eq!(capture.stacks.iter().map(|stack| (stack.kind, stack.frames.len())).collect::<Vec<_>>(), [(StackKind::Crash, 2)]);
+        assert_eq!(capture.stacks[0].frames.iter().map(|frame| frame.line).collect::<Vec<_>>(), [3, 7]);
+    }
+
+    #[test]
     fn groups_keep_their_counts_states_and_sync_objects() {
         let capture = read(
             "> ::stacks -a\nTHREAD           STATE    SOBJ                COUNT\nfffffe000f4a3c20 SLEEP    CV                     17\n\
@@ -314,7 +344,7 @@ mod tests {
     fn threads_of_a_list_are_named_by_it() {
         let capture = read(
             "            ADDR             PROC              LWP CLS PRI            WCHAN\n\
-             fffffe000f4a3c20 fffffffffbc2eb80                0   0  60 fffffe0c3e8c8ba0\n  PC: _resume_from_idle+0x12b    THREAD: txg_sync_thread()\n\
+             fffffe000f4a3c20 fffffffffbc2eb80                0   0  -1 fffffe0c3e8c8ba0\n  PC: _resume_from_idle+0x12b    THREAD: txg_sync_thread()\n\
              \x20 stack pointer for thread fffffe000f4a3c20: fffffe000f4a3890\n  [ fffffe000f4a3890 _resume_from_idle+0x12b() ]\n    swtch+0x141()\n\n\
              stack pointer for thread fffffe000f4a4c20 (tq:zio_write_issue): fffffe000f4a4890\n[ fffffe000f4a4890 _resume_from_idle+0x12b() ]\n",
         );

@@ -11,6 +11,7 @@ mod blocks_move;
 mod blocks_quote;
 pub mod bpftrace;
 mod bsd_frame;
+mod bsd_frame_ports;
 mod bsd_heading;
 mod bsd_log;
 pub mod bsd_maps;

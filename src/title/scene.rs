@@ -121,7 +121,7 @@ impl<'a, 'r> Scene<'a, 'r> {
         let of_kind = |kinds: &[StackKind]| -> Vec<(usize, usize)> {
             let stacks = &self.report.capture.stacks;
             let fits = |at: &usize| kinds.contains(&stacks[*at].kind) && !is_harmless(&stacks[*at]);
-            self.stacks(false).filter(fits).take(CANDIDATES).map(|at| (at, self.excepted(at))).collect()
+            self.stacks(false).filter(fits).take(CANDIDATES).map(|at| (at, self.start(at))).collect()
         };
         match seat {
             Seat::Nowhere => Vec::new(),
@@ -133,11 +133,22 @@ impl<'a, 'r> Scene<'a, 'r> {
         }
     }
 
-    /// Where the first exception came in, in a stack of crash: above it is only how the kernel died of it.
-    fn excepted(&self, at: usize) -> usize {
-        let frames = &self.report.capture.stacks[at].frames;
-        let first = || frames.iter().position(|frame| frame.role == Role::Regs);
-        if self.report.capture.format == "crash-bt" { first().unwrap_or(0) } else { 0 }
+    /// Where the search begins in stack `at`: before what an exception interrupted stands only what the kernel did about it. In crash's
+    /// stacks the registers tell; FreeBSD says that a trap was fatal, and traces of its kernels without a debugger have no such frame, only
+    /// the function by which traps come in.
+    fn start(&self, at: usize) -> usize {
+        let capture = self.report.capture;
+        let frames = &capture.stacks[at].frames;
+        let interrupted = || frames.iter().position(|frame| frame.role == Role::Regs);
+        if capture.format == "crash-bt" {
+            return interrupted().unwrap_or(0);
+        }
+        if capture.os != Some(Os::FreeBsd) || !self.message.starts_with("Fatal ") {
+            return 0;
+        }
+        let enters = |n: &usize| self.function(at, *n).is_some_and(|name| name == "calltrap" || name.starts_with("alltraps"));
+        let behind = || (0..frames.len()).find(enters).map(|n| n + 1);
+        interrupted().or_else(behind).unwrap_or(0)
     }
 
     /// What a CPU was doing when the interrupt came that found it: behind the entry of the interrupt, else where execution was.
