@@ -12,7 +12,7 @@ use kstack::parse::{self, Confidence, Format, Holds};
 const NO_FORMATS: [&str; 9] = ["captures", "flame", "group", "load-maps", "script", "source", "symbols", "truth", "report"];
 
 /// The formats of debuggers and of illumos.
-const OWN: [&str; 6] = ["crash-bt", "drgn-bt", "gdb-bt", "sdb-stacks", "illumos-stacks", "illumos-modinfo"];
+const OWN: [&str; 7] = ["crash-bt", "drgn-bt", "gdb-bt", "lldb-bt", "sdb-stacks", "illumos-stacks", "illumos-modinfo"];
 
 /// How a load map's name begins, and its format. Archives of `/sys/module` are no text of one format.
 const LOAD_MAPS: [(&str, &str); 9] = [

@@ -125,6 +125,8 @@ fn reports() {
         "drgn-bt/short/input.txt",
         "gdb-bt/tasks/input.txt",
         "gdb-bt/threads/input.txt",
+        "lldb-bt/threads/input.txt",
+        "lldb-bt/rows/input.txt",
         "sdb-stacks/groups/input.txt",
         "illumos-stacks/groups/input.txt",
         "illumos-stacks/mdb/input.txt",

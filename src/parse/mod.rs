@@ -86,6 +86,7 @@ pub mod linux_slub;
 pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
+pub mod lldb_bt;
 pub mod sdb_stacks;
 
 pub mod netbsd;
@@ -175,6 +176,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &sdb_stacks::SdbStacks,
     &drgn_bt::DrgnBt,
     &gdb_bt::GdbBt,
+    &lldb_bt::LldbBt,
     &illumos_modinfo::IllumosModinfo,
     &illumos_stacks::IllumosStacks,
     &perf_script::PerfScript,
