@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod atos;
 pub mod bcc;
 pub mod bpftrace;
+mod bpftrace_json;
 mod bsd_frame;
 mod bsd_heading;
 mod bsd_log;
