@@ -12,6 +12,20 @@
 //! program's begin behind the function by which system calls enter the kernel, or with a frame that has a program's address, file,
 //! demangled name or mark (`-a`: `_[k]`, `[u]`); where the heading says `by user stack`, all are. All others are taken for the kernel's.
 //! Form from bcc's `tools/*_example.txt`.
+//!
+//! ```text
+//!     target:          sshd                 wakeuptime: who was woken, and the stack that did it
+//!     pollwake
+//!     waker:           kworker/u16:2
+//!         4001028
+//!     waker:           swapper/0 0          offwaketime: the waker's stack, outermost first,
+//!     __wake_up
+//!     --               --                   then the blocked one; older versions write `-   -`
+//!     schedule
+//!     target:          cksum 4711
+//!         56529
+//! ```
+//! Source: tools/wakeuptime.py and tools/offwaketime.py (bcc 0.30). In offwaketime the two are stacks of their own, with the same count.
 
 use super::lex::{self, Line};
 use super::samples::{self, Offset, Samples};
@@ -46,7 +60,8 @@ impl Format for Bcc {
             if heading && count(line.bytes).is_some() && was > 1 {
                 return Confidence::Certain;
             }
-            frames = if frame(line.bytes).is_some() || owned { frames + 1 } else { 0 };
+            let goes_on = owned || role(line.bytes).is_some() || is_between(line.bytes) || frame(line.bytes).is_some();
+            frames = if goes_on { frames + 1 } else { 0 };
         }
         Confidence::No
     }
@@ -64,7 +79,7 @@ impl Format for Bcc {
 fn is_heading(line: &[u8]) -> bool {
     let starts =
         [&b"Sampling at "[..], b"Sampling every ", b"Tracing off-CPU time", b"Tracing blocked time", b"Tracing wakeup", b"Tracing "];
-    let ends = [&b"Hit Ctrl-C to end."[..], b"seconds."];
+    let ends = [&b"Hit Ctrl-C to end."[..], b"seconds.", b"secs."];
     starts.iter().any(|start| line.starts_with(start)) && ends.iter().any(|end| line.trim_ascii_end().ends_with(end))
 }
 
@@ -75,6 +90,30 @@ fn owner(line: &[u8]) -> Option<(&[u8], i64)> {
     let open = memchr::memrchr(b'(', body)?;
     let pid = std::str::from_utf8(&body[open + 1..]).ok()?.parse().ok()?;
     Some((body[..open].trim_ascii_end(), pid)).filter(|_| rest.starts_with(b" ") && line.starts_with(b" "))
+}
+
+/// Who a stack of wakeuptime or offwaketime belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Party {
+    /// Who woke another.
+    Waker,
+    /// Who had slept.
+    Target,
+}
+
+/// `waker:           kworker/u16:2` and `target:          cksum 4711`, with the name and what is the process id where the tool prints it.
+fn role(line: &[u8]) -> Option<(Party, &[u8])> {
+    let body = line.trim_ascii();
+    let found = [(&b"waker:"[..], Party::Waker), (b"target:", Party::Target)];
+    let (rest, party) = found.into_iter().find_map(|(word, party)| Some((body.strip_prefix(word)?, party)))?;
+    let name = rest.trim_ascii();
+    (lex::indent(line) >= 4 && rest.starts_with(b" ") && !name.is_empty()).then_some((party, name))
+}
+
+/// What parts the waker's stack from the blocked one.
+fn is_between(line: &[u8]) -> bool {
+    let is = |mark: &[u8]| lex::indent(line) >= 4 && lex::words(line).eq([mark, mark]);
+    is(b"-") || is(b"--")
 }
 
 /// The count of a stack, alone in its line.
@@ -134,29 +173,40 @@ fn is_entry(function: &[u8]) -> bool {
 #[derive(Default)]
 struct Reader {
     samples: Samples,
-    owner: Option<(String, i64)>,
+    owner: Option<(String, Option<i64>)>,
     /// The kernel's frames are over.
     below: bool,
     /// The heading says that there are none.
     user_only: bool,
+    /// Whose stack is being read, where a waker's comes first: outermost frame first.
+    waker: Option<(String, Option<i64>)>,
+    /// A waker's stack is over and waits for its count.
+    counted_later: bool,
+    /// Who was woken, where that comes first.
+    target: Option<String>,
 }
 
 impl Reader {
     fn line(&mut self, line: &Line<'_>) {
-        if let Some((name, pid)) = owner(line.bytes) {
-            self.owner = Some((lex::text(name), pid));
+        if let Some((party, name)) = role(line.bytes) {
+            self.party(party, name);
+        } else if self.waker.is_some() && is_between(line.bytes) {
+            self.between();
+        } else if let Some((name, pid)) = owner(line.bytes) {
+            self.owner = Some((lex::text(name), Some(pid)));
         } else if let Some(count) = count(line.bytes) {
-            let (process, pid) = self.owner.take().unzip();
-            self.samples.close(Stack { process, pid, count, ..Stack::default() });
-            self.below = false;
+            self.count(count);
         } else if is_heading(line.bytes) {
-            self.user_only = memchr::memmem::find(line.bytes, b" by user stack").is_some();
+            self.user_only = [&b" by user stack"[..], b" by user off-CPU"].iter().any(|by| memchr::memmem::find(line.bytes, by).is_some());
         } else if matches!(line.bytes.trim_ascii(), b"--") {
             // Where the kernel has no frames, it is the first line of the stack.
             self.below = self.samples.is_open() || line.bytes.starts_with(b" ");
         } else if !self.samples.note(line)
             && let Some((frame, kernel)) = frame(line.bytes)
         {
+            if self.waker.is_some() {
+                return self.outer(line, frame, kernel);
+            }
             // Kernel frames come first: behind one that is the program's all are.
             self.below |= kernel == Some(false);
             let function = frame.symbol.of(line.bytes, 0);
@@ -164,6 +214,52 @@ impl Reader {
             self.below |= is_entry(function);
         }
     }
+
+    /// Takes the count of a stack, and of the waker's before it.
+    fn count(&mut self, count: u64) {
+        if std::mem::take(&mut self.counted_later) {
+            self.samples.recount(count);
+        }
+        let (process, pid) = self.owner.take().unzip();
+        let title = self.target.take().map(|target| format!("target: {target}"));
+        self.samples.close(Stack { process, pid: pid.flatten(), title, count, ..Stack::default() });
+        (self.below, self.waker) = (false, None);
+    }
+
+    /// A frame of a waker's stack of offwaketime: those before it are farther out.
+    fn outer(&mut self, line: &Line<'_>, frame: RawFrame, kernel: Option<bool>) {
+        if kernel == Some(false) || is_entry(frame.symbol.of(line.bytes, 0)) {
+            self.samples.turn(usize::MAX, false);
+        }
+        self.samples.push(line, frame, kernel.unwrap_or(!self.user_only));
+    }
+
+    /// Begins or ends a stack of wakeuptime or offwaketime.
+    fn party(&mut self, party: Party, name: &[u8]) {
+        match (party, self.target.is_some()) {
+            (Party::Waker, true) => self.owner = Some((lex::text(name), None)),
+            (Party::Waker, false) => self.waker = Some(with_id(name)),
+            (Party::Target, _) if self.counted_later || self.waker.is_some() => self.owner = Some(with_id(name)),
+            (Party::Target, _) => self.target = Some(lex::text(name)),
+        }
+    }
+
+    /// Ends a waker's stack.
+    fn between(&mut self) {
+        let Some((process, pid)) = self.waker.take() else { return };
+        self.samples.reverse();
+        self.counted_later = self.samples.is_open();
+        self.samples.close(Stack { process: Some(process), pid, title: Some("waker".to_string()), ..Stack::default() });
+        self.below = false;
+        // The blocked stack follows even where the waker has none.
+        self.owner = None;
+    }
+}
+
+/// A name with the process id that offwaketime prints behind it since 2019.
+fn with_id(name: &[u8]) -> (String, Option<i64>) {
+    let split = memchr::memrchr(b' ', name).and_then(|at| Some((&name[..at], i64::try_from(lex::decimal(&name[at + 1..])?).ok()?)));
+    split.map_or_else(|| (lex::text(name), None), |(name, pid)| (lex::text(name.trim_ascii_end()), Some(pid)))
 }
 
 #[cfg(test)]
@@ -213,6 +309,37 @@ mod tests {
         assert_eq!(sides(&format!("{both}{module}")), [is("zio_wait kthread", "")]);
         let user = both.replace("user + kernel", "user");
         assert_eq!(sides(&format!("{user}{}", stack(" read main\n"))), [is("", "read main")]);
+    }
+
+    #[test]
+    fn wakers_and_targets_are_no_frames() {
+        let text = "Tracing blocked time (us) by kernel stack... Hit Ctrl-C to end.\n\n    target:          sshd\n    ffffffff812037b6 pollwake\n\
+            \x20   ffffffff810b5462 __wake_up\n    waker:           kworker/u16:2\n        4001028\n\n\
+            \x20   target:          rcuos/0\n    wake\n    waker:           a b\n        7\n";
+        assert_eq!(Bcc.sniff(text.as_bytes()), Confidence::Certain);
+        let capture = Bcc.parse(text.as_bytes());
+        let row = |stack: &Stack| (stack.process.clone().unwrap(), stack.title.clone().unwrap(), stack.count, stack.frames.len());
+        let seen: Vec<_> = capture.stacks.iter().map(row).collect();
+        assert_eq!(seen, [("kworker/u16:2".into(), "target: sshd".into(), 4001028, 2), ("a b".into(), "target: rcuos/0".into(), 7, 1)]);
+    }
+
+    #[test]
+    fn wakers_of_offwaketime_stand_outermost_first() {
+        for (between, id) in [("--               --", " 4711"), ("-                -", "")] {
+            let text = format!(
+                "Tracing blocked time (us) by kernel off-CPU and waker stack for 5 secs.\n\n    waker:           swapper/0{id}\n    main\n\
+                 \x20   entry_SYSCALL_64\n    __wake_up\n    pollwake\n    {between}\n    schedule\n    kthread\n    target:          cksum{id}\n        56529\n\n"
+            );
+            assert_eq!(Bcc.sniff(text.as_bytes()), Confidence::Certain);
+            let capture = Bcc.parse(text.as_bytes());
+            let is = |kernel: &str, user: &str| (kernel.to_string(), user.to_string());
+            assert_eq!(sides(&text), [is("pollwake __wake_up entry_SYSCALL_64", "main"), is("schedule kthread", "")]);
+            let pid = if id.is_empty() { None } else { Some(4711) };
+            let row = |stack: &Stack| (stack.process.clone().unwrap(), stack.pid, stack.count);
+            let seen: Vec<_> = capture.stacks.iter().map(row).collect();
+            assert_eq!(seen, [("swapper/0".into(), pid, 56529), ("cksum".into(), pid, 56529)]);
+            assert_eq!(capture.stacks[0].frames[0].lookup, crate::model::stack::Lookup::Exact);
+        }
     }
 
     #[test]
