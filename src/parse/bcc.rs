@@ -26,7 +26,10 @@
 //!         56529
 //! ```
 //! Source: tools/wakeuptime.py and tools/offwaketime.py (bcc 0.30). In offwaketime the two are stacks of their own, with the same count.
+//!
+//! Tools that print one stack for each event are read by [`super::bcc_events`].
 
+use super::bcc_events::{self, Columns, Opens};
 use super::lex::{self, Line};
 use super::samples::{self, Offset, Samples};
 use super::{Confidence, Format, Holds, atos};
@@ -49,6 +52,9 @@ impl Format for Bcc {
 
     /// Certain with the line that names the process, then the count, below a frame.
     fn sniff(&self, head: &[u8]) -> Confidence {
+        if has_event(head) {
+            return Confidence::Certain;
+        }
         let (mut frames, mut owned) = (0, false);
         let heading = lex::lines(head).take(32).any(|line| is_heading(line.bytes));
         for line in lex::lines(head) {
@@ -71,8 +77,25 @@ impl Format for Bcc {
         for line in lex::lines(text) {
             reader.line(&line);
         }
+        reader.event();
         reader.samples.finish(self.id())
     }
+}
+
+/// Whether a frame that nothing else looks like follows what begins the stack of an event.
+fn has_event(head: &[u8]) -> bool {
+    let (mut columns, mut opened) = (None, false);
+    lex::lines(head).any(|line| {
+        columns = Columns::of(line.bytes).or(columns);
+        if bcc_events::opens(&line, columns).is_some() {
+            opened = true;
+        } else if let Some((frame, _)) = frame(line.bytes).filter(|_| opened) {
+            return frame.offset.is_some() || !frame.module.is_empty() || line.bytes.ends_with(b" [kernel]");
+        } else {
+            opened &= bcc_events::goes_on(line.bytes);
+        }
+        false
+    })
 }
 
 /// What the tools say first.
@@ -123,14 +146,15 @@ fn count(line: &[u8]) -> Option<u64> {
 
 /// Reads a frame, and whose it is if it says.
 fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
-    if lex::indent(line) < 2 {
+    if lex::indent(line) < 2 && !line.starts_with(b"\t") {
         return None;
     }
     let (body, place) = samples::location(line.trim_ascii());
     let body = body.strip_prefix(b"b'").and_then(|body| body.strip_suffix(b"'")).unwrap_or(body);
     // `-v` puts the address first.
     let first = lex::words(body).next()?;
-    let value = lex::bare_hex(first).filter(|_| first.len() == 16 && first.len() < body.len());
+    let long = first.len() == 16 || (first.len() > 5 && memchr::memmem::find(&body[first.len()..], b"+0x").is_some());
+    let value = lex::bare_hex(first).filter(|_| long && first.len() < body.len());
     let body = if value.is_some() { body[first.len()..].trim_ascii() } else { body };
     let module = body.strip_suffix(b"]").and_then(|rest| memchr::memmem::rfind(rest, b" [").map(|at| (&rest[..at], &rest[at + 2..])));
     let (word, module) = module.map_or((body, None), |(word, module)| (word, Some(module)));
@@ -140,7 +164,9 @@ fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
     if word.contains(&b' ') && !word.contains(&b'(') && !word.contains(&b'<') {
         return None;
     }
-    let mut frame = samples::symbol(line, word, Offset::Hex)?;
+    // bpftrace's scripts of the same names write offsets in decimal.
+    let decimal = memchr::memrchr(b'+', word).is_some_and(|at| lex::decimal(&word[at + 1..]).is_some());
+    let mut frame = samples::symbol(line, word, if decimal { Offset::Decimal } else { Offset::Hex })?;
     let by_address = value.map(|value| value >= samples::KERNEL);
     let kernel = match module {
         Some(b"kernel" | b"k") => Some(true),
@@ -184,10 +210,17 @@ struct Reader {
     counted_later: bool,
     /// Who was woken, where that comes first.
     target: Option<String>,
+    /// What the heading of a table says of its columns.
+    columns: Option<Columns>,
+    /// What happened, where the stack of an event is being read.
+    event: Option<Stack>,
 }
 
 impl Reader {
     fn line(&mut self, line: &Line<'_>) {
+        if self.events(line) {
+            return;
+        }
         if let Some((party, name)) = role(line.bytes) {
             self.party(party, name);
         } else if self.waker.is_some() && is_between(line.bytes) {
@@ -204,6 +237,9 @@ impl Reader {
         } else if !self.samples.note(line)
             && let Some((frame, kernel)) = frame(line.bytes)
         {
+            if self.event.is_some() && self.user_only && kernel.is_none() {
+                self.below = true;
+            }
             if self.waker.is_some() {
                 return self.outer(line, frame, kernel);
             }
@@ -212,6 +248,39 @@ impl Reader {
             let function = frame.symbol.of(line.bytes, 0);
             self.samples.push(line, frame, kernel.unwrap_or(!self.user_only) && !self.below);
             self.below |= is_entry(function);
+        }
+    }
+
+    /// Takes lines that begin or end the stacks of events.
+    fn events(&mut self, line: &Line<'_>) -> bool {
+        if let Some(columns) = Columns::of(line.bytes) {
+            self.event();
+            self.columns = Some(columns);
+            return true;
+        }
+        match bcc_events::opens(line, self.columns) {
+            Some(Opens::Side { user }) => self.user_only = user,
+            Some(Opens::Event(stack)) => {
+                self.event();
+                self.event = Some(*stack);
+            }
+            None => {
+                // What stands below a row before its first frame belongs to it.
+                let over = self.samples.is_open() || !bcc_events::goes_on(line.bytes);
+                if self.event.is_some() && over && frame(line.bytes).is_none() {
+                    self.event();
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends the stack of an event.
+    fn event(&mut self) {
+        if let Some(stack) = self.event.take() {
+            self.samples.close(stack);
+            self.below = false;
         }
     }
 
@@ -340,6 +409,53 @@ mod tests {
             assert_eq!(seen, [("swapper/0".into(), pid, 56529), ("cksum".into(), pid, 56529)]);
             assert_eq!(capture.stacks[0].frames[0].lookup, crate::model::stack::Lookup::Exact);
         }
+    }
+
+    #[test]
+    fn events_have_a_stack_each() {
+        let trace = "PID     TID     COMM            FUNC             -\n9557    9558    a.out           do_sys_open      temp.1\n\
+            \x20       do_sys_open+0x1 [kernel]\n        entry_SYSCALL_64_after_hwframe+0x44 [kernel]\n        __open_nocancel+0x7 [libc-2.17.so]\n\
+            9560    9560    b               do_sys_open      temp.2\n        7f6c72b6497a lll_unlock+0x1a [libpthread-2.23.so]\n";
+        assert_eq!(Bcc.sniff(trace.as_bytes()), Confidence::Certain);
+        let is = |kernel: &str, user: &str| (kernel.to_string(), user.to_string());
+        assert_eq!(sides(trace), [is("do_sys_open entry_SYSCALL_64_after_hwframe", "__open_nocancel"), is("", "lll_unlock")]);
+        let stacks = Bcc.parse(trace.as_bytes()).stacks;
+        let first = &stacks[0];
+        assert_eq!((first.pid, first.tid.as_deref(), first.process.as_deref()), (Some(9557), Some("9558"), Some("a.out")));
+        assert_eq!((first.count, first.line, first.title.as_deref()), (1, 2, Some("do_sys_open")));
+
+        let drop = "TIME     PID     IP SADDR:SPORT          > DADDR:DPORT          STATE (FLAGS)\n\
+            14:46:49 0       4  39.156.66.10:80      > 10.211.55.10:33280   SYN_SENT (SYN|ACK)\n\tb'sk_skb_reason_drop+0x1e4'\n\tb'do_softirq'\n\n\
+            14:46:50 7       4  39.156.66.10:80      > 10.211.55.10:33280   SYN_SENT (SYN|ACK)\n\ttcp_drop+135\n";
+        assert_eq!(Bcc.sniff(drop.as_bytes()), Confidence::Certain);
+        assert_eq!(sides(drop), [is("sk_skb_reason_drop do_softirq", ""), is("tcp_drop", "")]);
+        assert_eq!(Bcc.parse(drop.as_bytes()).stacks[1].pid, Some(7));
+    }
+
+    #[test]
+    fn critical_sections_and_leaks_are_events() {
+        let critical = "===================================\nTASK: kworker/u16:5 (pid  5903 tid  5904) Total Time: 194.427  us\n\n\
+            Section start: __schedule -> schedule\nSection end:   raw_spin -> finish\n  trace_hardirqs_on+0xdc\n  el1_preempt+0x8\n\
+            ===================================\n";
+        assert_eq!(Bcc.sniff(critical.as_bytes()), Confidence::Certain);
+        let stack = &Bcc.parse(critical.as_bytes()).stacks[0];
+        let owner = (stack.process.as_deref(), stack.pid, stack.tid.as_deref(), stack.frames.len());
+        assert_eq!(owner, (Some("kworker/u16:5"), Some(5903), Some("5904"), 2));
+        for (attached, kernel) in [("Attaching to kernel allocators, Ctrl+C to quit.", 2), ("Attaching to pid 5193, Ctrl+C to quit.", 0)] {
+            let leak = format!(
+                "{attached}\n\taddr = 948cd0 size = 16\n\t248 bytes in 4 allocations from stack\n\t\tmain+0x6d\n\t\tf+0x1\n\n[11:16:34] Top 2\n"
+            );
+            assert_eq!(Bcc.sniff(leak.as_bytes()), Confidence::Certain);
+            let stacks = Bcc.parse(leak.as_bytes()).stacks;
+            assert_eq!((stacks.len(), stacks[0].bytes, stacks[0].count, stacks[0].frames.len()), (1, Some(248), 4, kernel), "{attached}");
+        }
+    }
+
+    #[test]
+    fn other_tables_are_none() {
+        let list = "  PID TTY          TIME CMD\n    1 ?        00:00:02 systemd\n";
+        let top = "PID    COMM         FUNC\n4402   bash         sys_execve\n  two words\n  f\n";
+        assert_eq!((Bcc.sniff(list.as_bytes()), Bcc.sniff(top.as_bytes())), (Confidence::No, Confidence::No));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 pub mod addresses;
 pub mod atos;
 pub mod bcc;
+mod bcc_events;
 pub mod bpftrace;
 mod bpftrace_json;
 mod bsd_frame;
