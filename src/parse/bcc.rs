@@ -78,6 +78,9 @@ impl Format for Bcc {
             reader.line(&line);
         }
         reader.event();
+        if reader.events_seen {
+            reader.samples.discard();
+        }
         reader.samples.finish(self.id())
     }
 }
@@ -214,6 +217,8 @@ struct Reader {
     columns: Option<Columns>,
     /// What happened, where the stack of an event is being read.
     event: Option<Stack>,
+    /// The tool prints events, so that no count is missing at the end.
+    events_seen: bool,
 }
 
 impl Reader {
@@ -262,7 +267,9 @@ impl Reader {
             Some(Opens::Side { user }) => self.user_only = user,
             Some(Opens::Event(stack)) => {
                 self.event();
-                self.event = Some(*stack);
+                // Frames that no count ended are words in front of the row.
+                self.samples.discard();
+                (self.event, self.below, self.events_seen) = (Some(*stack), false, true);
             }
             None => {
                 // What stands below a row before its first frame belongs to it.
@@ -434,11 +441,13 @@ mod tests {
 
     #[test]
     fn critical_sections_and_leaks_are_events() {
-        let critical = "===================================\nTASK: kworker/u16:5 (pid  5903 tid  5904) Total Time: 194.427  us\n\n\
+        let critical = "Usage:\n  -h, --help\n  main()\n===================================\nTASK: kworker/u16:5 (pid  5903 tid  5904) Total Time: 194.427  us\n\n\
             Section start: __schedule -> schedule\nSection end:   raw_spin -> finish\n  trace_hardirqs_on+0xdc\n  el1_preempt+0x8\n\
             ===================================\n";
         assert_eq!(Bcc.sniff(critical.as_bytes()), Confidence::Certain);
-        let stack = &Bcc.parse(critical.as_bytes()).stacks[0];
+        let capture = Bcc.parse(format!("{critical}  end\n").as_bytes());
+        assert_eq!((capture.stacks.len(), capture.notes.len()), (1, 0));
+        let stack = &capture.stacks[0];
         let owner = (stack.process.as_deref(), stack.pid, stack.tid.as_deref(), stack.frames.len());
         assert_eq!(owner, (Some("kworker/u16:5"), Some(5903), Some("5904"), 2));
         for (attached, kernel) in [("Attaching to kernel allocators, Ctrl+C to quit.", 2), ("Attaching to pid 5193, Ctrl+C to quit.", 0)] {

@@ -55,6 +55,12 @@ impl Samples {
         }
     }
 
+    /// Forgets the frames so far: they were words of other text.
+    pub fn discard(&mut self) {
+        self.kernel.clear();
+        self.user.clear();
+    }
+
     /// Tells how often the latest sample was seen, which was said behind another.
     pub fn recount(&mut self, count: u64) {
         self.stacks.last_mut().into_iter().for_each(|stack| stack.count = count);
