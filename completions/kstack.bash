@@ -191,7 +191,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -321,7 +321,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -485,7 +485,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -965,7 +965,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1091,7 +1091,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1225,7 +1225,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1363,7 +1363,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)
@@ -1509,7 +1509,7 @@ _kstack() {
             fi
             case "${prev}" in
                 --format-in)
-                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "kstack-json darwin-stackshot-json darwin-kcdata darwin-panic darwin-stackshot-text darwin-spindump darwin-showallstacks darwin-zone-log darwin-zprint darwin-kextstat darwin-kextutil-info darwin-gdb-showallkmods darwin-lldb-showallkexts freebsd-kldstat netbsd-modstat linux-proc-modules linux-kallsyms linux-crash-mod crash-bt sdb-stacks drgn-bt gdb-bt lldb-bt illumos-modinfo illumos-stacks perf-script dtrace bpftrace bcc systemtap ftrace-stack linux-proc-stack freebsd netbsd openbsd kmemleak page-owner slub-traces fuchsia linux-log go-trace folded addresses" -- "${cur}"))
                     return 0
                     ;;
                 --kernel)

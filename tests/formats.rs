@@ -9,7 +9,7 @@ use kstack::model::stack::Role;
 use kstack::parse::{self, Confidence, Format, Holds};
 
 /// The formats of debuggers and of illumos.
-const OWN: [&str; 6] = ["crash-bt", "drgn-bt", "gdb-bt", "sdb-stacks", "illumos-stacks", "illumos-modinfo"];
+const OWN: [&str; 7] = ["crash-bt", "drgn-bt", "gdb-bt", "lldb-bt", "sdb-stacks", "illumos-stacks", "illumos-modinfo"];
 
 #[test]
 fn every_fixture_is_detected_as_its_own_format() {

@@ -53,6 +53,45 @@ pub fn frame(line: &[u8]) -> Option<RawFrame> {
     useful.then_some(frame)
 }
 
+/// A row of Apple's reports, `NUMBER IMAGE 0xADDR NAME + OFFSET`, and its number; the offset is decimal, or hexadecimal behind `0x`.
+/// From the address on it can be what kstack wrote instead. The caller sets line and lookup.
+///
+/// Sample: `   1 mach_kernel   0xffffff800350475c panic + 0xec`.
+pub fn row(line: &[u8]) -> Option<(u32, RawFrame)> {
+    let body = line.trim_ascii();
+    let mut words = lex::words(body);
+    let (number, image, third) = (words.next()?, words.next()?, words.next()?);
+    let number = u32::try_from(lex::decimal(number).filter(|_| number.len() < 6)?).ok()?;
+    let rest = &body[third.as_ptr() as usize - body.as_ptr() as usize..];
+    let named = image.iter().any(u8::is_ascii_alphabetic) && lex::hex(image).is_none();
+    let Some(address) = lex::hex(third).filter(|_| named && third.len() > 9) else {
+        let is_own = named && memmem::find(rest, b" (in ").is_some();
+        return rewritten(line, rest).filter(|frame| is_own && frame.address.is_some()).map(|frame| (number, frame));
+    };
+    let mut frame = RawFrame { address: Some(Avma(address)), text: span(line, rest), reliable: true, ..RawFrame::default() };
+    frame.module = span(line, image);
+    let name = rest[third.len()..].trim_ascii();
+    if !name.is_empty() {
+        let (name, tail) = split_offset(name)?;
+        let digits = tail[1..].trim_ascii();
+        frame.offset = Some(lex::hex(digits).or_else(|| lex::decimal(digits))?);
+        frame.symbol = span(line, name);
+    }
+    Some((number, frame))
+}
+
+/// The frame in `rest`, the end of `line`, as kstack writes it.
+pub(super) fn rewritten(line: &[u8], rest: &[u8]) -> Option<RawFrame> {
+    let at = span(line, rest).start;
+    let mut frame = frame(rest)?;
+    for span in [&mut frame.text, &mut frame.symbol, &mut frame.module] {
+        if !span.is_empty() {
+            (span.start, span.end) = (span.start + at, span.end + at);
+        }
+    }
+    Some(frame)
+}
+
 /// Takes ` (0xADDR)` off the end.
 fn split_address(body: &[u8]) -> (&[u8], Option<u64>) {
     let found = body.strip_suffix(b")").and_then(|rest| {

@@ -12,7 +12,24 @@
 //! program's begin behind the function by which system calls enter the kernel, or with a frame that has a program's address, file,
 //! demangled name or mark (`-a`: `_[k]`, `[u]`); where the heading says `by user stack`, all are. All others are taken for the kernel's.
 //! Form from bcc's `tools/*_example.txt`.
+//!
+//! ```text
+//!     target:          sshd                 wakeuptime: who was woken, and the stack that did it
+//!     pollwake
+//!     waker:           kworker/u16:2
+//!         4001028
+//!     waker:           swapper/0 0          offwaketime: the waker's stack, outermost first,
+//!     __wake_up
+//!     --               --                   then the blocked one; older versions write `-   -`
+//!     schedule
+//!     target:          cksum 4711
+//!         56529
+//! ```
+//! Source: tools/wakeuptime.py and tools/offwaketime.py (bcc 0.30). In offwaketime the two are stacks of their own, with the same count.
+//!
+//! Tools that print one stack for each event are read by [`super::bcc_events`].
 
+use super::bcc_events::{self, Columns, Opens};
 use super::lex::{self, Line};
 use super::samples::{self, Offset, Samples};
 use super::{Confidence, Format, Holds, atos};
@@ -41,6 +58,9 @@ impl Format for Bcc {
 
     /// Certain with the line that names the process, then the count, below a frame.
     fn sniff(&self, head: &[u8]) -> Confidence {
+        if has_event(head) {
+            return Confidence::Certain;
+        }
         let (mut frames, mut owned) = (0, false);
         let heading = lex::lines(head).take(32).any(|line| is_heading(line.bytes));
         for line in lex::lines(head) {
@@ -52,7 +72,8 @@ impl Format for Bcc {
             if heading && count(line.bytes).is_some() && was > 1 {
                 return Confidence::Certain;
             }
-            frames = if frame(line.bytes).is_some() || owned { frames + 1 } else { 0 };
+            let goes_on = owned || role(line.bytes).is_some() || is_between(line.bytes) || frame(line.bytes).is_some();
+            frames = if goes_on { frames + 1 } else { 0 };
         }
         Confidence::No
     }
@@ -62,15 +83,35 @@ impl Format for Bcc {
         for line in lex::lines(text) {
             reader.line(&line);
         }
+        reader.event();
+        if reader.events_seen {
+            reader.samples.discard();
+        }
         reader.samples.finish(self.id())
     }
+}
+
+/// Whether a frame that nothing else looks like follows what begins the stack of an event.
+fn has_event(head: &[u8]) -> bool {
+    let (mut columns, mut opened) = (None, false);
+    lex::lines(head).any(|line| {
+        columns = Columns::of(line.bytes).or(columns);
+        if bcc_events::opens(&line, columns).is_some() {
+            opened = true;
+        } else if let Some((frame, _)) = frame(line.bytes).filter(|_| opened) {
+            return frame.offset.is_some() || !frame.module.is_empty() || line.bytes.ends_with(b" [kernel]");
+        } else {
+            opened &= bcc_events::goes_on(line.bytes);
+        }
+        false
+    })
 }
 
 /// What the tools say first.
 fn is_heading(line: &[u8]) -> bool {
     let starts =
         [&b"Sampling at "[..], b"Sampling every ", b"Tracing off-CPU time", b"Tracing blocked time", b"Tracing wakeup", b"Tracing "];
-    let ends = [&b"Hit Ctrl-C to end."[..], b"seconds."];
+    let ends = [&b"Hit Ctrl-C to end."[..], b"seconds.", b"secs."];
     starts.iter().any(|start| line.starts_with(start)) && ends.iter().any(|end| line.trim_ascii_end().ends_with(end))
 }
 
@@ -83,6 +124,30 @@ fn owner(line: &[u8]) -> Option<(&[u8], i64)> {
     Some((body[..open].trim_ascii_end(), pid)).filter(|_| rest.starts_with(b" ") && line.starts_with(b" "))
 }
 
+/// Who a stack of wakeuptime or offwaketime belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Party {
+    /// Who woke another.
+    Waker,
+    /// Who had slept.
+    Target,
+}
+
+/// `waker:           kworker/u16:2` and `target:          cksum 4711`, with the name and what is the process id where the tool prints it.
+fn role(line: &[u8]) -> Option<(Party, &[u8])> {
+    let body = line.trim_ascii();
+    let found = [(&b"waker:"[..], Party::Waker), (b"target:", Party::Target)];
+    let (rest, party) = found.into_iter().find_map(|(word, party)| Some((body.strip_prefix(word)?, party)))?;
+    let name = rest.trim_ascii();
+    (lex::indent(line) >= 4 && rest.starts_with(b" ") && !name.is_empty()).then_some((party, name))
+}
+
+/// What parts the waker's stack from the blocked one.
+fn is_between(line: &[u8]) -> bool {
+    let is = |mark: &[u8]| lex::indent(line) >= 4 && lex::words(line).eq([mark, mark]);
+    is(b"-") || is(b"--")
+}
+
 /// The count of a stack, alone in its line.
 fn count(line: &[u8]) -> Option<u64> {
     lex::decimal(line.trim_ascii()).filter(|_| line.starts_with(b"  "))
@@ -90,14 +155,15 @@ fn count(line: &[u8]) -> Option<u64> {
 
 /// Reads a frame, and whose it is if it says.
 fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
-    if lex::indent(line) < 2 {
+    if lex::indent(line) < 2 && !line.starts_with(b"\t") {
         return None;
     }
     let (body, place) = samples::location(line.trim_ascii());
     let body = body.strip_prefix(b"b'").and_then(|body| body.strip_suffix(b"'")).unwrap_or(body);
     // `-v` puts the address first.
     let first = lex::words(body).next()?;
-    let value = lex::bare_hex(first).filter(|_| first.len() == 16 && first.len() < body.len());
+    let long = first.len() == 16 || (first.len() > 5 && memchr::memmem::find(&body[first.len()..], b"+0x").is_some());
+    let value = lex::bare_hex(first).filter(|_| long && first.len() < body.len());
     let body = if value.is_some() { body[first.len()..].trim_ascii() } else { body };
     let module = body.strip_suffix(b"]").and_then(|rest| memchr::memmem::rfind(rest, b" [").map(|at| (&rest[..at], &rest[at + 2..])));
     let (word, module) = module.map_or((body, None), |(word, module)| (word, Some(module)));
@@ -107,7 +173,9 @@ fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
     if word.contains(&b' ') && !word.contains(&b'(') && !word.contains(&b'<') {
         return None;
     }
-    let mut frame = samples::symbol(line, word, Offset::Hex)?;
+    // bpftrace's scripts of the same names write offsets in decimal.
+    let decimal = memchr::memrchr(b'+', word).is_some_and(|at| lex::decimal(&word[at + 1..]).is_some());
+    let mut frame = samples::symbol(line, word, if decimal { Offset::Decimal } else { Offset::Hex })?;
     let by_address = value.map(|value| value >= samples::KERNEL);
     let kernel = match module {
         Some(b"kernel" | b"k") => Some(true),
@@ -140,29 +208,52 @@ fn is_entry(function: &[u8]) -> bool {
 #[derive(Default)]
 struct Reader {
     samples: Samples,
-    owner: Option<(String, i64)>,
+    owner: Option<(String, Option<i64>)>,
     /// The kernel's frames are over.
     below: bool,
     /// The heading says that there are none.
     user_only: bool,
+    /// Whose stack is being read, where a waker's comes first: outermost frame first.
+    waker: Option<(String, Option<i64>)>,
+    /// A waker's stack is over and waits for its count.
+    counted_later: bool,
+    /// Who was woken, where that comes first.
+    target: Option<String>,
+    /// What the heading of a table says of its columns.
+    columns: Option<Columns>,
+    /// What happened, where the stack of an event is being read.
+    event: Option<Stack>,
+    /// The tool prints events, so that no count is missing at the end.
+    events_seen: bool,
 }
 
 impl Reader {
     fn line(&mut self, line: &Line<'_>) {
-        if let Some((name, pid)) = owner(line.bytes) {
-            self.owner = Some((lex::text(name), pid));
+        if self.events(line) {
+            return;
+        }
+        if let Some((party, name)) = role(line.bytes) {
+            self.party(party, name);
+        } else if self.waker.is_some() && is_between(line.bytes) {
+            self.between();
+        } else if let Some((name, pid)) = owner(line.bytes) {
+            self.owner = Some((lex::text(name), Some(pid)));
         } else if let Some(count) = count(line.bytes) {
-            let (process, pid) = self.owner.take().unzip();
-            self.samples.close(Stack { process, pid, count, ..Stack::default() });
-            self.below = false;
+            self.count(count);
         } else if is_heading(line.bytes) {
-            self.user_only = memchr::memmem::find(line.bytes, b" by user stack").is_some();
+            self.user_only = [&b" by user stack"[..], b" by user off-CPU"].iter().any(|by| memchr::memmem::find(line.bytes, by).is_some());
         } else if matches!(line.bytes.trim_ascii(), b"--") {
             // Where the kernel has no frames, it is the first line of the stack.
             self.below = self.samples.is_open() || line.bytes.starts_with(b" ");
         } else if !self.samples.note(line)
             && let Some((frame, kernel)) = frame(line.bytes)
         {
+            if self.event.is_some() && self.user_only && kernel.is_none() {
+                self.below = true;
+            }
+            if self.waker.is_some() {
+                return self.outer(line, frame, kernel);
+            }
             // Kernel frames come first: behind one that is the program's all are.
             self.below |= kernel == Some(false);
             let function = frame.symbol.of(line.bytes, 0);
@@ -170,6 +261,87 @@ impl Reader {
             self.below |= is_entry(function);
         }
     }
+
+    /// Takes lines that begin or end the stacks of events.
+    fn events(&mut self, line: &Line<'_>) -> bool {
+        if let Some(columns) = Columns::of(line.bytes) {
+            self.event();
+            self.columns = Some(columns);
+            return true;
+        }
+        match bcc_events::opens(line, self.columns) {
+            Some(Opens::Side { user }) => self.user_only = user,
+            Some(Opens::Event(stack)) => {
+                self.event();
+                // Frames that no count ended are words in front of the row.
+                self.samples.discard();
+                (self.event, self.below, self.events_seen) = (Some(*stack), false, true);
+            }
+            None => {
+                // What stands below a row before its first frame belongs to it.
+                let over = self.samples.is_open() || !bcc_events::goes_on(line.bytes);
+                if self.event.is_some() && over && frame(line.bytes).is_none() {
+                    self.event();
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Ends the stack of an event.
+    fn event(&mut self) {
+        if let Some(stack) = self.event.take() {
+            self.samples.close(stack);
+            self.below = false;
+        }
+    }
+
+    /// Takes the count of a stack, and of the waker's before it.
+    fn count(&mut self, count: u64) {
+        if std::mem::take(&mut self.counted_later) {
+            self.samples.recount(count);
+        }
+        let (process, pid) = self.owner.take().unzip();
+        let title = self.target.take().map(|target| format!("target: {target}"));
+        self.samples.close(Stack { process, pid: pid.flatten(), title, count, ..Stack::default() });
+        (self.below, self.waker) = (false, None);
+    }
+
+    /// A frame of a waker's stack of offwaketime: those before it are farther out.
+    fn outer(&mut self, line: &Line<'_>, frame: RawFrame, kernel: Option<bool>) {
+        if kernel == Some(false) || is_entry(frame.symbol.of(line.bytes, 0)) {
+            self.samples.turn(usize::MAX, false);
+        }
+        self.samples.push(line, frame, kernel.unwrap_or(!self.user_only));
+    }
+
+    /// Begins or ends a stack of wakeuptime or offwaketime.
+    fn party(&mut self, party: Party, name: &[u8]) {
+        match (party, self.target.is_some()) {
+            (Party::Waker, true) => self.owner = Some((lex::text(name), None)),
+            (Party::Waker, false) => self.waker = Some(with_id(name)),
+            (Party::Target, _) if self.counted_later || self.waker.is_some() => self.owner = Some(with_id(name)),
+            (Party::Target, _) => self.target = Some(lex::text(name)),
+        }
+    }
+
+    /// Ends a waker's stack.
+    fn between(&mut self) {
+        let Some((process, pid)) = self.waker.take() else { return };
+        self.samples.reverse();
+        self.counted_later = self.samples.is_open();
+        self.samples.close(Stack { process: Some(process), pid, title: Some("waker".to_string()), ..Stack::default() });
+        self.below = false;
+        // The blocked stack follows even where the waker has none.
+        self.owner = None;
+    }
+}
+
+/// A name with the process id that offwaketime prints behind it since 2019.
+fn with_id(name: &[u8]) -> (String, Option<i64>) {
+    let split = memchr::memrchr(b' ', name).and_then(|at| Some((&name[..at], i64::try_from(lex::decimal(&name[at + 1..])?).ok()?)));
+    split.map_or_else(|| (lex::text(name), None), |(name, pid)| (lex::text(name.trim_ascii_end()), Some(pid)))
 }
 
 #[cfg(test)]
@@ -219,6 +391,86 @@ mod tests {
         assert_eq!(sides(&format!("{both}{module}")), [is("zio_wait kthread", "")]);
         let user = both.replace("user + kernel", "user");
         assert_eq!(sides(&format!("{user}{}", stack(" read main\n"))), [is("", "read main")]);
+    }
+
+    #[test]
+    fn wakers_and_targets_are_no_frames() {
+        let text = "Tracing blocked time (us) by kernel stack... Hit Ctrl-C to end.\n\n    target:          sshd\n    ffffffff812037b6 pollwake\n\
+            \x20   ffffffff810b5462 __wake_up\n    waker:           kworker/u16:2\n        4001028\n\n\
+            \x20   target:          rcuos/0\n    wake\n    waker:           a b\n        7\n";
+        assert_eq!(Bcc.sniff(text.as_bytes()), Confidence::Certain);
+        let capture = Bcc.parse(text.as_bytes());
+        let row = |stack: &Stack| (stack.process.clone().unwrap(), stack.title.clone().unwrap(), stack.count, stack.frames.len());
+        let seen: Vec<_> = capture.stacks.iter().map(row).collect();
+        assert_eq!(seen, [("kworker/u16:2".into(), "target: sshd".into(), 4001028, 2), ("a b".into(), "target: rcuos/0".into(), 7, 1)]);
+    }
+
+    #[test]
+    fn wakers_of_offwaketime_stand_outermost_first() {
+        for (between, id) in [("--               --", " 4711"), ("-                -", "")] {
+            let text = format!(
+                "Tracing blocked time (us) by kernel off-CPU and waker stack for 5 secs.\n\n    waker:           swapper/0{id}\n    main\n\
+                 \x20   entry_SYSCALL_64\n    __wake_up\n    pollwake\n    {between}\n    schedule\n    kthread\n    target:          cksum{id}\n        56529\n\n"
+            );
+            assert_eq!(Bcc.sniff(text.as_bytes()), Confidence::Certain);
+            let capture = Bcc.parse(text.as_bytes());
+            let is = |kernel: &str, user: &str| (kernel.to_string(), user.to_string());
+            assert_eq!(sides(&text), [is("pollwake __wake_up entry_SYSCALL_64", "main"), is("schedule kthread", "")]);
+            let pid = if id.is_empty() { None } else { Some(4711) };
+            let row = |stack: &Stack| (stack.process.clone().unwrap(), stack.pid, stack.count);
+            let seen: Vec<_> = capture.stacks.iter().map(row).collect();
+            assert_eq!(seen, [("swapper/0".into(), pid, 56529), ("cksum".into(), pid, 56529)]);
+            assert_eq!(capture.stacks[0].frames[0].lookup, crate::model::stack::Lookup::Exact);
+        }
+    }
+
+    #[test]
+    fn events_have_a_stack_each() {
+        let trace = "PID     TID     COMM            FUNC             -\n9557    9558    a.out           do_sys_open      temp.1\n\
+            \x20       do_sys_open+0x1 [kernel]\n        entry_SYSCALL_64_after_hwframe+0x44 [kernel]\n        __open_nocancel+0x7 [libc-2.17.so]\n\
+            9560    9560    b               do_sys_open      temp.2\n        7f6c72b6497a lll_unlock+0x1a [libpthread-2.23.so]\n";
+        assert_eq!(Bcc.sniff(trace.as_bytes()), Confidence::Certain);
+        let is = |kernel: &str, user: &str| (kernel.to_string(), user.to_string());
+        assert_eq!(sides(trace), [is("do_sys_open entry_SYSCALL_64_after_hwframe", "__open_nocancel"), is("", "lll_unlock")]);
+        let stacks = Bcc.parse(trace.as_bytes()).stacks;
+        let first = &stacks[0];
+        assert_eq!((first.pid, first.tid.as_deref(), first.process.as_deref()), (Some(9557), Some("9558"), Some("a.out")));
+        assert_eq!((first.count, first.line, first.title.as_deref()), (1, 2, Some("do_sys_open")));
+
+        let drop = "TIME     PID     IP SADDR:SPORT          > DADDR:DPORT          STATE (FLAGS)\n\
+            14:46:49 0       4  39.156.66.10:80      > 10.211.55.10:33280   SYN_SENT (SYN|ACK)\n\tb'sk_skb_reason_drop+0x1e4'\n\tb'do_softirq'\n\n\
+            14:46:50 7       4  39.156.66.10:80      > 10.211.55.10:33280   SYN_SENT (SYN|ACK)\n\ttcp_drop+135\n";
+        assert_eq!(Bcc.sniff(drop.as_bytes()), Confidence::Certain);
+        assert_eq!(sides(drop), [is("sk_skb_reason_drop do_softirq", ""), is("tcp_drop", "")]);
+        assert_eq!(Bcc.parse(drop.as_bytes()).stacks[1].pid, Some(7));
+    }
+
+    #[test]
+    fn critical_sections_and_leaks_are_events() {
+        let critical = "Usage:\n  -h, --help\n  main()\n===================================\nTASK: kworker/u16:5 (pid  5903 tid  5904) Total Time: 194.427  us\n\n\
+            Section start: __schedule -> schedule\nSection end:   raw_spin -> finish\n  trace_hardirqs_on+0xdc\n  el1_preempt+0x8\n\
+            ===================================\n";
+        assert_eq!(Bcc.sniff(critical.as_bytes()), Confidence::Certain);
+        let capture = Bcc.parse(format!("{critical}  end\n").as_bytes());
+        assert_eq!((capture.stacks.len(), capture.notes.len()), (1, 0));
+        let stack = &capture.stacks[0];
+        let owner = (stack.process.as_deref(), stack.pid, stack.tid.as_deref(), stack.frames.len());
+        assert_eq!(owner, (Some("kworker/u16:5"), Some(5903), Some("5904"), 2));
+        for (attached, kernel) in [("Attaching to kernel allocators, Ctrl+C to quit.", 2), ("Attaching to pid 5193, Ctrl+C to quit.", 0)] {
+            let leak = format!(
+                "{attached}\n\taddr = 948cd0 size = 16\n\t248 bytes in 4 allocations from stack\n\t\tmain+0x6d\n\t\tf+0x1\n\n[11:16:34] Top 2\n"
+            );
+            assert_eq!(Bcc.sniff(leak.as_bytes()), Confidence::Certain);
+            let stacks = Bcc.parse(leak.as_bytes()).stacks;
+            assert_eq!((stacks.len(), stacks[0].bytes, stacks[0].count, stacks[0].frames.len()), (1, Some(248), 4, kernel), "{attached}");
+        }
+    }
+
+    #[test]
+    fn other_tables_are_none() {
+        let list = "  PID TTY          TIME CMD\n    1 ?        00:00:02 systemd\n";
+        let top = "PID    COMM         FUNC\n4402   bash         sys_execve\n  two words\n  f\n";
+        assert_eq!((Bcc.sniff(list.as_bytes()), Bcc.sniff(top.as_bytes())), (Confidence::No, Confidence::No));
     }
 
     #[test]

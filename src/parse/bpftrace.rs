@@ -11,6 +11,9 @@
 //!     main+20
 //! ]: 3
 //! ```
+//! A histogram (`hist`, `lhist`) has its rows below an empty value, `[1K, 2K)   3 |@@   |`; they are summed. `stats` writes
+//! `count 5, average 12, total 60`. With `-f json` the map is an object whose keys are these lines, see [`super::bpftrace_json`].
+//!
 //! Offsets are decimal (bpftrace's reference guide); `kstack(perf)` puts the address in front, `kstack(raw)` writes nothing else. Nothing
 //! in a map says whether a stack is `kstack` or `ustack`. In this order it is told by
 //!
@@ -23,9 +26,9 @@ use rustc_hash::FxHashMap;
 
 use super::lex::{self, Line};
 use super::samples::{self, Offset, Samples};
-use super::{Confidence, Format, Holds, atos};
+use super::{Confidence, Format, Holds, Part, atos, bpftrace_json};
 use crate::model::addr::Avma;
-use crate::model::capture::Capture;
+use crate::model::capture::{Capture, Os};
 use crate::model::stack::{RawFrame, Stack};
 
 /// The format.
@@ -51,6 +54,9 @@ impl Format for Bpftrace {
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
+        if bpftrace_json::is_map(head) {
+            return Confidence::Certain;
+        }
         let (mut opened, mut frames) = (false, 0);
         for line in lex::lines(head) {
             if opens(line.bytes).is_some() {
@@ -65,13 +71,29 @@ impl Format for Bpftrace {
         if opened && frames > 2 { Confidence::Likely } else { Confidence::No }
     }
 
+    /// What is JSON says nothing in its own words.
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader = Reader { declared: declared(text), ..Reader::default() };
-        for line in lex::lines(text) {
-            reader.line(&line);
+        if bpftrace_json::maps(text).is_some() {
+            return Capture { format: self.id(), os: Some(Os::Linux), listed: true, ..Capture::default() };
         }
-        reader.samples.finish(self.id())
+        read(text)
     }
+
+    fn parts(&self, text: &[u8]) -> Vec<Part> {
+        let maps = bpftrace_json::maps(text);
+        let capture = read(maps.as_deref().unwrap_or(text));
+        vec![Part { capture, text: maps, ..Part::default() }]
+    }
+}
+
+/// Reads maps as bpftrace writes them without `-f`.
+fn read(text: &[u8]) -> Capture {
+    let mut reader = Reader { declared: declared(text), ..Reader::default() };
+    for line in lex::lines(text) {
+        reader.line(&line);
+    }
+    reader.histogram();
+    reader.samples.finish(Bpftrace.id())
 }
 
 /// What stands in front of the first stack of a key: `@`, `@name`, and other keys.
@@ -83,11 +105,20 @@ fn opens(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (named && (keys.is_empty() || keys.ends_with(b",")) && memchr::memmem::find(keys, b"]:").is_none()).then_some((&line[1..open], keys))
 }
 
-/// What stands in front of `]: N`, and the count.
-fn closes(line: &[u8]) -> Option<(&[u8], u64)> {
-    let at = memchr::memmem::rfind(line, b"]:")?;
+/// What stands in front of `]: N`, and the count; `None` where the rows of a histogram follow instead.
+fn closes(line: &[u8]) -> Option<(&[u8], Option<u64>)> {
+    let at = memchr::memmem::rfind(line, b"]:").filter(|_| !line.starts_with(b"@"))?;
     let value = line[at + 2..].trim_ascii();
-    Some((&line[..at], lex::decimal(value)?)).filter(|_| !line.starts_with(b"@"))
+    let stats = value.strip_prefix(b"count ").and_then(|rest| rest.split(|b| *b == b',').next());
+    let count = if value.is_empty() { None } else { Some(lex::decimal(stats.unwrap_or(value))?) };
+    Some((&line[..at], count))
+}
+
+/// The count of a histogram's row: `[1K, 2K)    3 |@@@   |`, `(..., 0)`, `[7]`.
+fn bar(line: &[u8]) -> Option<u64> {
+    let body = line.trim_ascii();
+    let bars = memchr::memchr(b'|', body).filter(|_| matches!(body.first(), Some(b'[' | b'(')) && body.ends_with(b"|"))?;
+    lex::words(&body[..bars]).last().and_then(lex::decimal)
 }
 
 /// For the maps that a command in `text` fills, whether each stack of their keys is the kernel's. What two commands say differently is
@@ -177,10 +208,17 @@ struct Reader {
     untold: usize,
     /// Line where the key began.
     start: u32,
+    /// What the rows of its histogram come to so far.
+    rows: Option<u64>,
 }
 
 impl Reader {
     fn line(&mut self, line: &Line<'_>) {
+        if let (Some(sum), Some(count)) = (self.rows, bar(line.bytes)) {
+            self.rows = Some(sum.saturating_add(count));
+            return;
+        }
+        self.histogram();
         if let Some((name, keys)) = opens(line.bytes) {
             self.close(0);
             (self.open, self.start) = (true, line.number);
@@ -190,8 +228,11 @@ impl Reader {
         } else if !self.open {
         } else if let Some((keys, count)) = closes(line.bytes) {
             self.take(keys);
-            self.close(count);
             self.open = false;
+            match count {
+                Some(count) => self.close(count),
+                None => self.rows = Some(0),
+            }
         } else if line.bytes.starts_with(b",") || line.bytes.trim_ascii_end().ends_with(b",") {
             // Of a stack without frames its comma is left.
             let over = line.bytes.starts_with(b",") || self.samples.is_open();
@@ -201,6 +242,13 @@ impl Reader {
             && let Some((frame, kernel)) = frame(line.bytes)
         {
             self.frame(line, frame, kernel);
+        }
+    }
+
+    /// Ends the key whose histogram is over.
+    fn histogram(&mut self) {
+        if let Some(sum) = self.rows.take() {
+            self.close(sum);
         }
     }
 
@@ -316,6 +364,17 @@ mod tests {
     fn a_stack_without_frames_keeps_its_place() {
         assert_eq!(sides("@[\n, \n    main+20\n]: 3\n"), [is("", "main")]);
         assert_eq!(sides("@[\n    f+20\n, \n]: 3\n"), [is("f", "")]);
+    }
+
+    #[test]
+    fn histograms_are_summed_and_stats_counted() {
+        let text =
+            b"@lat[\n    zio_wait+1\n    dmu_read+99\n]: \n[1K, 2K)               3 |@@@@     |\n[2K, 4K)              12 |@@@@@@@@@|\n\n\
+            @s[zio, 12,\n    f+1\n]: count 5, average 12, total 60\n@h[\n    g+1\n]:\n(..., 0)    2 |@|\n";
+        assert_eq!(Bpftrace.sniff(text), Confidence::Certain);
+        let capture = Bpftrace.parse(text);
+        let seen: Vec<_> = capture.stacks.iter().map(|stack| (stack.count, stack.process.as_deref(), stack.frames.len())).collect();
+        assert_eq!((seen, capture.notes.len()), (vec![(15, None, 2), (5, Some("zio"), 1), (2, None, 1)], 0));
     }
 
     #[test]

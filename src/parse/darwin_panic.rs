@@ -135,6 +135,21 @@ mod tests {
     }
 
     #[test]
+    fn powerpc_has_rows_of_return_addresses() {
+        let text = "panic(cpu 0 caller 0x0023CC54): assertion failed\nLatest stack backtrace for cpu 0:\n      Backtrace:\n\
+            \x20        0x000952D8 0x000957F0 0x00026898 0x00026C6C 0x002A8B4C 0x00026898 0x00026C6C 0x002A8B4C \n         0x00000000 \n\
+            Proceeding back via exception chain:\n   Exception state (sv=0x2D0A4C80)\n      Backtrace:\n         0x00095300 \n\n\
+            Kernel version:\nDarwin Kernel Version 8.2.0: Fri Jun 24 17:46:54 PDT 2005; root:xnu-792.2.4.obj~3/RELEASE_PPC\n";
+        let capture = DarwinPanic.parse(text.as_bytes());
+        assert_eq!((capture.arch, capture.slide.map(|slide| slide.0)), (Some(crate::model::addr::Arch::Ppc), Some(0)));
+        let rows: Vec<_> = capture.stacks.iter().filter(|stack| !stack.aside).map(|stack| stack.frames.len()).collect();
+        assert_eq!(rows, [9, 1]);
+        let frames = &capture.stacks[0].frames;
+        assert_eq!(frames[1].text.of(text.as_bytes(), frames[1].line_start), b"0x000957F0");
+        assert!(frames[8].is_end() && frames[7].reliable);
+    }
+
+    #[test]
     fn pieces_are_known_by_two_lines() {
         let likely = |text: &str| DarwinPanic.sniff(text.as_bytes());
         assert_eq!(

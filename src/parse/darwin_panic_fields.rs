@@ -173,7 +173,7 @@ impl Facts {
     /// The architecture that the kernel's version names.
     pub fn arch(&self) -> Option<Arch> {
         let version = self.version.as_deref()?;
-        let named = [("X86_64", Arch::X86_64), ("I386", Arch::I386), ("ARM64", Arch::Arm64)];
+        let named = [("X86_64", Arch::X86_64), ("I386", Arch::I386), ("ARM64", Arch::Arm64), ("PPC", Arch::Ppc)];
         named.iter().find(|(name, _)| version.rsplit('/').next().is_some_and(|config| config.contains(name))).map(|(_, arch)| *arch)
     }
 
@@ -190,10 +190,10 @@ impl Facts {
     /// Kernels before 10.8 are not slid; later ones, up to 10.15, say so unless the slide is 0.
     fn is_unslid(&self, arch: Option<Arch>) -> bool {
         let release = self.release();
-        let intel = matches!(arch, Some(Arch::X86_64 | Arch::I386));
+        let early = matches!(arch, Some(Arch::X86_64 | Arch::I386 | Arch::Ppc));
         let old = release.is_some_and(|release| release < FIRST_SLID);
         let silent = self.complete && release.is_some_and(|release| release < FIRST_COLLECTION);
-        intel && (old || silent || self.unslid)
+        early && (old || silent || self.unslid)
     }
 
     /// What is stated about kernel, collection and monitors.

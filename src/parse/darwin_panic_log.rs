@@ -13,7 +13,7 @@ use super::darwin_panic_stack::{self as stacks, Panic, Who};
 use super::darwin_panic_view::{Shape, View, hex_run, unescaped};
 use super::darwin_panic_words::{self as words, Said, What};
 use super::{atos, lex};
-use crate::model::addr::{Arch, Svma};
+use crate::model::addr::{Arch, Avma, Svma};
 use crate::model::capture::{Capture, Headline, Os, Remark};
 use crate::model::frame::{Answer, SymbolHit, Trust, Unresolved};
 use crate::model::image::Basis;
@@ -38,6 +38,8 @@ pub(super) enum Section {
     List,
     /// The value of the field before.
     Value(Field),
+    /// Rows of return addresses, as PowerPC has them.
+    Rows,
 }
 
 /// The reader of one text.
@@ -147,7 +149,7 @@ impl<'t> Log<'t> {
             self.close_head();
             return false;
         }
-        if self.own(view) {
+        if self.own(view) || self.row(view) {
             return false;
         }
         if let Some(taken) = self.frame(view, next) {
@@ -179,6 +181,30 @@ impl<'t> Log<'t> {
         }
         let Some((label, frame)) = note(view) else { return false };
         self.notes.push((label, frame));
+        true
+    }
+
+    /// `0x000952D8 0x000957F0 …`, below `Backtrace:`: the return addresses of eight frames (`dump_backtrace` in osfmk/ppc/model_dep.c,
+    /// xnu 792 and 1228).
+    fn row(&mut self, view: &View<'_>) -> bool {
+        let address = |word: &[u8]| lex::hex(word).filter(|_| word.len() == 10);
+        if self.section != Section::Rows || !lex::words(view.body).all(|word| address(word).is_some()) {
+            return false;
+        }
+        for word in lex::words(view.body) {
+            let at = (view.at + word.as_ptr() as usize - view.body.as_ptr() as usize) as u32;
+            let address = address(word).map(Avma);
+            self.panic.frame(RawFrame {
+                address,
+                text: Span { start: at, end: at + word.len() as u32 },
+                line: view.number,
+                line_start: view.start,
+                // The chain ends in a frame that nobody called.
+                reliable: address != Some(Avma(0)),
+                ..RawFrame::default()
+            });
+        }
+        self.frame_line = view.number;
         true
     }
 
@@ -243,7 +269,15 @@ impl<'t> Log<'t> {
     fn heading(&mut self, view: &View<'_>) -> bool {
         let body = view.body;
         let title = lex::text(&body[..body.len().min(TITLE)]);
-        if body.starts_with(b"Backtrace") && (body.starts_with(b"Backtrace (CPU ") || memmem::find(body, b"Return Address").is_some()) {
+        if body == b"Backtrace:" {
+            self.close_head();
+            let who = std::mem::take(&mut self.who);
+            self.panic.heading(view.number, &title, None, who);
+            self.section = Section::Rows;
+            return true;
+        } else if body.starts_with(b"Backtrace")
+            && (body.starts_with(b"Backtrace (CPU ") || memmem::find(body, b"Return Address").is_some())
+        {
             self.close_head();
             let who = std::mem::take(&mut self.who);
             self.panic.heading(view.number, &title, after(body, b"(CPU ").and_then(number), who);

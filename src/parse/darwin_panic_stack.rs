@@ -149,7 +149,7 @@ impl Panic {
         others.sort_by_key(|stack| stack.line);
         let stacks = [self.crash, self.aside].into_iter().chain(others);
         let mut stacks: Vec<Stack> = stacks.filter(|stack| !stack.frames.is_empty()).collect();
-        if arch != Some(Arch::I386) {
+        if !matches!(arch, Some(Arch::I386 | Arch::Ppc)) {
             stacks.iter_mut().filter(|stack| !stack.aside).for_each(split_user);
         }
         stacks

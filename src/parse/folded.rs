@@ -1,10 +1,12 @@
 //! Folded stacks: `root;…;leaf N`, what every collapser writes.
 //!
 //! Suffixes say what a frame is: `_[k]` the kernel's, `_[i]` inlined, `_[j]` made by a program while it ran. Where any frame has `_[k]`,
-//! those without are of programs. ``module`function`` names the module as DTrace does.
+//! those without are of programs. ``module`function`` names the module as DTrace does; `+0x1f` behind a function is the offset in it
+//! (`stackcollapse.pl --includeoffset`), and an address stands where there was no symbol.
 
 use super::lex;
 use super::{Confidence, Format, Holds, atos};
+use crate::model::addr::Avma;
 use crate::model::capture::Capture;
 use crate::model::stack::{Lookup, RawFrame, Role, Span, Stack, StackKind};
 
@@ -84,12 +86,16 @@ fn stack(line: &lex::Line<'_>, marked: bool) -> Option<Stack> {
         let name = &name[..name.len() - suffix.map_or(0, |suffix| suffix.len())];
         let (module, symbol) = memchr::memchr(b'`', name).map_or((&name[..0], name), |at| (&name[..at], &name[at + 1..]));
         let span = |part: &[u8]| if part.is_empty() { Span::default() } else { atos::span(line.bytes, part) };
+        let (symbol, offset) = with_offset(symbol);
+        let address = lex::hex(symbol).map(|value| Avma(value.wrapping_add(offset.unwrap_or(0))));
         let inlined = suffix == Some(b"_[i]");
         let frame = RawFrame {
             line_start: line.start,
             line: line.number,
             text: span(name),
-            symbol: span(symbol),
+            address,
+            offset: offset.filter(|_| address.is_none()),
+            symbol: if address.is_some() { Span::default() } else { span(symbol) },
             module: span(module),
             lookup: if kernel.is_empty() && user.is_empty() { Lookup::Exact } else { Lookup::Return },
             role: if inlined { Role::Inline } else { Role::Call },
@@ -103,6 +109,12 @@ fn stack(line: &lex::Line<'_>, marked: bool) -> Option<Stack> {
     Some(Stack { frames: kernel.into(), user_frames: user.into(), ..stack })
 }
 
+/// Splits `NAME+0x1f`.
+fn with_offset(name: &[u8]) -> (&[u8], Option<u64>) {
+    let split = memchr::memrchr(b'+', name).filter(|at| *at > 0).and_then(|at| Some((&name[..at], lex::hex(&name[at + 1..])?)));
+    split.map_or((name, None), |(name, offset)| (name, Some(offset)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +126,26 @@ mod tests {
         let capture = Folded.parse(text);
         let seen: Vec<_> = capture.stacks.iter().map(|stack| (stack.count, stack.frames.len(), stack.user_frames.len())).collect();
         assert_eq!(seen, [(12, 3, 2), (3, 0, 1)]);
+    }
+
+    #[test]
+    fn offsets_and_addresses_are_no_part_of_names() {
+        let text = b"genunix`segvn_fault+0x10;unix`0xfffffffffb8001d6;0xffffffffc0a1b2c3;operator+;a+b 3\n";
+        let capture = Folded.parse(text);
+        let row =
+            |frame: &RawFrame| (lex::text(frame.symbol.of(text, 0)), lex::text(frame.module.of(text, 0)), frame.offset, frame.address);
+        let seen: Vec<_> = capture.stacks[0].frames.iter().rev().map(row).collect();
+        let is = |symbol: &str, module: &str, offset, address: Option<u64>| (symbol.into(), module.into(), offset, address.map(Avma));
+        assert_eq!(
+            seen,
+            [
+                is("segvn_fault", "genunix", Some(0x10), None),
+                is("", "unix", None, Some(0xffff_ffff_fb80_01d6)),
+                is("", "", None, Some(0xffff_ffff_c0a1_b2c3)),
+                is("operator+", "", None, None),
+                is("a+b", "", None, None)
+            ]
+        );
     }
 
     #[test]

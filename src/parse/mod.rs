@@ -5,11 +5,13 @@
 pub mod addresses;
 pub mod atos;
 pub mod bcc;
+mod bcc_events;
 pub mod blocks;
 mod blocks_marks;
 mod blocks_move;
 mod blocks_quote;
 pub mod bpftrace;
+mod bpftrace_json;
 mod bsd_frame;
 mod bsd_frame_ports;
 mod bsd_heading;
@@ -93,6 +95,7 @@ pub mod linux_symbol;
 pub mod linux_task;
 pub mod linux_tree;
 pub mod linux_vendor;
+pub mod lldb_bt;
 pub mod sdb_stacks;
 
 pub mod netbsd;
@@ -213,6 +216,7 @@ pub static FORMATS: &[&dyn Format] = &[
     &sdb_stacks::SdbStacks,
     &drgn_bt::DrgnBt,
     &gdb_bt::GdbBt,
+    &lldb_bt::LldbBt,
     &illumos_modinfo::IllumosModinfo,
     &illumos_stacks::IllumosStacks,
     &perf_script::PerfScript,

@@ -21,6 +21,8 @@ pub struct Heading<'t> {
     pub place: &'t str,
     /// Event up to its first colon; `None` where the line breaks off before.
     pub event: Option<&'t str>,
+    /// The event's name whole, without modifiers: `sched:sched_switch`, `cycles` of `cycles:ppp`. Empty where the line breaks off before.
+    pub name: &'t str,
     /// How much the sample weighs.
     pub period: Option<u64>,
     /// The only frame, where it stands in the heading.
@@ -48,7 +50,41 @@ pub fn heading(line: &str) -> Option<Heading<'_>> {
         period = words.next().and_then(|word| word.parse().ok());
     }
     let frame = parts.next().map(|rest| rest[rest.find([':', ' ']).map_or(0, |at| at + 1)..].trim()).filter(|rest| !rest.is_empty());
-    Some(Heading { command: line[..start - 1].trim(), pid, tid, place, event, period, frame })
+    let name = event.map_or("", |event| whole_name(&line[event.as_ptr() as usize - line.as_ptr() as usize..]));
+    Some(Heading { command: line[..start - 1].trim(), pid, tid, place, event, name, period, frame })
+}
+
+/// The event's name at the start of `text`, which a colon and a blank end, or the line.
+///
+/// Tracepoints are called `SYSTEM:EVENT`. Behind others stand modifiers (tools/perf/util/parse-events.l, Linux 6.12), which are not part of
+/// the name.
+fn whole_name(text: &str) -> &str {
+    let end = text.find(": ").or_else(|| text.find(' ')).unwrap_or(text.len());
+    let name = text[..end].trim_end_matches(':');
+    let is_modifier = |word: &str| word.bytes().all(|b| b"ukhpPGHISDWebR".contains(&b));
+    name.rsplit_once(':').filter(|(_, word)| is_modifier(word)).map_or(name, |(name, _)| name)
+}
+
+/// Reads a heading without a time, as perf writes it when other fields are asked for and as it was long ago: nothing but CPU and period may
+/// stand before the event, which ends the line: `java  3257 cpu-clock:`.
+pub fn untimed(line: &str) -> Option<Heading<'_>> {
+    let heading = heading(line)?;
+    let rest = line[heading.tid.as_ptr() as usize - line.as_ptr() as usize + heading.tid.len()..].strip_suffix(':')?;
+    let mut words = rest.split(' ').filter(|word| !word.is_empty());
+    let event = words.next_back()?;
+    let mut period = None;
+    for word in words {
+        let cpu = word.strip_prefix('[').and_then(|word| word.strip_suffix(']'));
+        match (cpu.unwrap_or(word).parse(), cpu, period) {
+            (Ok(_), Some(_), None) => {}
+            (Ok(weight), None, None) => period = Some(weight),
+            _ => return None,
+        }
+    }
+    let named = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b'/' | b'=' | b',');
+    let is_event = event.bytes().all(named) && event.bytes().any(|b| b.is_ascii_alphabetic()) && !line.starts_with([' ', '\t']);
+    let place = &rest[..event.as_ptr() as usize - rest.as_ptr() as usize];
+    is_event.then_some(Heading { place, event: Some(event), name: whole_name(event), period, frame: None, ..heading })
 }
 
 /// A frame.
@@ -139,6 +175,32 @@ mod tests {
         let seen = heading("false 64414 20110.539270:      34467 cycles:u:  ffffffff9aa3c8de [unknown] ([unknown])").unwrap();
         assert_eq!((seen.period, seen.frame), (Some(34467), Some("ffffffff9aa3c8de [unknown] ([unknown])")));
         assert_eq!(heading("no ids here"), None);
+    }
+
+    #[test]
+    fn events_have_whole_names() {
+        for (line, name) in [
+            ("zpool 12 [000] 54.1: sched:sched_switch: prev_comm=a next=b:c", "sched:sched_switch"),
+            ("zpool 12 [000] 54.1: probe:zio_done: (ffffffffc0a1b2c3)", "probe:zio_done"),
+            ("zpool 12 [000] 54.1: 250000 cycles:ppp:", "cycles"),
+            ("zpool 12 [000] 54.1: 250000 cycles:ppp:  ffffffff9aa3c8de [unknown] ([unknown])", "cycles"),
+            ("zpool 12 [000] 54.1: cpu-clock:", "cpu-clock"),
+        ] {
+            assert_eq!(heading(line).unwrap().name, name, "{line}");
+        }
+    }
+
+    #[test]
+    fn headings_without_a_time_have_nothing_else() {
+        let seen = untimed("java main  3257/3260 [002]     250000 cpu-clock:u:").unwrap();
+        assert_eq!(
+            (seen.command, seen.pid, seen.tid, seen.name, seen.period),
+            ("java main", Some("3257"), "3260", "cpu-clock", Some(250_000))
+        );
+        assert_eq!(untimed("java  3257 probe:zio_done:").map(|seen| (seen.name, seen.period)), Some(("probe:zio_done", None)));
+        for line in ["Nov 21 15:00:00 host kernel:", "Call 12 Trace of:", " java 3257 cycles:", "java 3257 cycles", "java 3257 12:"] {
+            assert_eq!(untimed(line), None, "{line}");
+        }
     }
 
     #[test]

@@ -67,13 +67,14 @@ impl Format for PerfScript {
     }
 }
 
-/// A heading with an event and a time, which no frame and hardly any other line has.
+/// A heading with an event and a time, which no frame and hardly any other line has, or with nothing else.
 fn heading(line: &str) -> Option<Heading<'_>> {
     let timed = |heading: &Heading<'_>| {
         let time = heading.place.split(' ').next_back().unwrap_or_default();
         time.split_once('.').is_some_and(|(whole, part)| [whole, part].iter().all(|part| !part.is_empty() && is_decimal(part)))
     };
-    perf_line::heading(line).filter(|heading| heading.event.is_some_and(|event| !event.is_empty()) && timed(heading))
+    let whole = perf_line::heading(line).filter(|heading| heading.event.is_some_and(|event| !event.is_empty()) && timed(heading));
+    whole.or_else(|| perf_line::untimed(line))
 }
 
 fn is_decimal(text: &str) -> bool {
@@ -119,7 +120,7 @@ impl Reader {
         let cpu = heading.place.split(['[', ']']).nth(1).and_then(|cpu| cpu.parse().ok());
         self.current = Some(Stack {
             kind: StackKind::Sample,
-            title: heading.event.map(str::to_string),
+            title: Some(heading.name.to_string()),
             pid: heading.pid.unwrap_or(heading.tid).parse().ok(),
             tid: Some(heading.tid.to_string()),
             process: Some(heading.command.to_string()),
@@ -263,6 +264,22 @@ mod tests {
         let want = |module: &str, symbol: &str, offset, lookup| (module.to_string(), symbol.to_string(), Some(offset), lookup);
         assert_eq!(frames, [want("zfs", "zio_wait", 0x63, Lookup::Exact), want("", "do_syscall_64", 0xb, Lookup::Return)]);
         assert_eq!((second.count, second.frames.len(), second.frames[0].symbol.is_empty()), (1, 1, true));
+    }
+
+    #[test]
+    fn samples_without_a_time_are_read_among_others() {
+        let text = b"java  3257 cpu-clock: \n\tffffffff8103ce3b f ([kernel.kallsyms])\n\nzpool 7 [001] 54.2: sched:sched_switch: a=b \n\
+            \tffffffff8103ce3b g ([kernel.kallsyms])\n\nx 1 [003] 100 cycles:u: \n\tffffffff8103ce3b h ([kernel.kallsyms])\n";
+        assert_eq!(PerfScript.sniff(text), Confidence::Certain);
+        let capture = PerfScript.parse(text);
+        let row =
+            |stack: &Stack| (stack.process.clone().unwrap(), stack.title.clone().unwrap(), stack.cpu, stack.count, stack.frames.len());
+        let want = |process: &str, title: &str, cpu, count| (process.to_string(), title.to_string(), cpu, count, 1);
+        let seen: Vec<_> = capture.stacks.iter().map(row).collect();
+        assert_eq!(
+            seen,
+            [want("java", "cpu-clock", None, 1), want("zpool", "sched:sched_switch", Some(1), 1), want("x", "cycles", Some(3), 100)]
+        );
     }
 
     #[test]

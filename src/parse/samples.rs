@@ -55,6 +55,27 @@ impl Samples {
         }
     }
 
+    /// Forgets the frames so far: they were words of other text.
+    pub fn discard(&mut self) {
+        self.kernel.clear();
+        self.user.clear();
+    }
+
+    /// Tells how often the latest sample was seen, which was said behind another.
+    pub fn recount(&mut self, count: u64) {
+        self.stacks.last_mut().into_iter().for_each(|stack| stack.count = count);
+    }
+
+    /// Turns the frames so far around: they were printed outermost first.
+    pub fn reverse(&mut self) {
+        for side in [&mut self.kernel, &mut self.user] {
+            side.reverse();
+            side.iter_mut().for_each(|frame| frame.lookup = Lookup::Return);
+        }
+        let inner = if self.kernel.is_empty() { self.user.first_mut() } else { self.kernel.first_mut() };
+        inner.into_iter().for_each(|frame| frame.lookup = Lookup::Exact);
+    }
+
     /// Takes a line that an earlier run of kstack wrote below a kernel frame: ` FUNCTION FILE:LINE [inline]`.
     pub fn note(&mut self, line: &Line<'_>) -> bool {
         let note = line.bytes.trim_ascii_end().ends_with(b" [inline]") && self.is_open() && self.latest + 1 == line.number;

@@ -8,13 +8,15 @@
 //!                   waiter_thread+0x11
 //!                   kthread+0xda
 //! ```
-//! Source: sdb/commands/linux/stacks.py (delphix/sdb). The count stands for all tasks of the state that have the stack; the
+//! `stacks -a` lists all tasks that have a stack, one below the other, and leaves `COUNT` away.
+//! Source: sdb/commands/linux/stacks.py (delphix/sdb). A frame without a symbol is `0xADDR+0x0`. The count stands for all tasks of the state that have the stack; the
 //! pointer is that of one of them. Functions inlined into another print the other's name once more, and nothing marks them.
 
 use super::debugger_parts::{self, Collector};
 use super::lex::{self, Line};
 use super::linux_symbol::{Cursor, bare_value, inlined, name_len, number};
 use super::{Confidence, Format, Holds};
+use crate::model::addr::Avma;
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
 use crate::model::stack::{RawFrame, Stack};
@@ -46,11 +48,15 @@ impl Format for SdbStacks {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut stacks = Collector::default();
-        let mut arch = None;
+        let (mut arch, mut row) = (None, 0);
         for line in lex::lines(text) {
             if let Some(stack) = group(&line) {
-                stacks.open(stack);
-            } else if let Some(frame) = frame(&line).filter(|frame| goes_on(&mut stacks, frame)) {
+                match stacks.heading().filter(|_| stack.count == 0 && row + 1 == line.number) {
+                    Some(above) => above.count += 1,
+                    None => stacks.open(Stack { count: stack.count.max(1), ..stack }),
+                }
+                row = line.number;
+            } else if let Some(frame) = frame(&line).filter(|frame| goes_on(&mut stacks, row, frame)) {
                 arch = arch.or_else(|| debugger_parts::arch(&frame, text));
                 stacks.push(frame);
             } else {
@@ -62,30 +68,29 @@ impl Format for SdbStacks {
     }
 }
 
-/// Whether a frame follows a group's line or another frame.
-fn goes_on(stacks: &mut Collector, frame: &RawFrame) -> bool {
+/// Whether a frame follows a group's line, `row`, or another frame.
+fn goes_on(stacks: &mut Collector, row: u32, frame: &RawFrame) -> bool {
     let below = |line: u32| line + 1 == frame.line;
-    let heading = stacks.heading().is_some_and(|stack| below(stack.line));
+    let heading = stacks.heading().is_some() && below(row);
     heading || stacks.frames().last().is_some_and(|last| below(last.line))
 }
 
 fn is_heading(line: &[u8]) -> bool {
-    lex::words(line).eq([&b"TASK_STRUCT"[..], b"STATE", b"COUNT"])
+    let words = [&b"TASK_STRUCT"[..], b"STATE", b"COUNT"];
+    lex::words(line).eq(words) || lex::words(line).eq(words[..2].iter().copied())
 }
 
-/// `0xffff9c4e8239a100 UNINTERRUPTIBLE      40`.
+/// `0xffff9c4e8239a100 UNINTERRUPTIBLE      40`; the count is 0 where none is printed.
 fn group(line: &Line<'_>) -> Option<Stack> {
     let words: Vec<&[u8]> = lex::words(line.bytes).take(4).collect();
-    let [task, state, count] = &words[..] else { return None };
+    let (task, state, count) = match &words[..] {
+        [task, state, count] => (task, state, lex::decimal(count).filter(|count| *count > 0)?),
+        [task, state] => (task, state, 0),
+        _ => return None,
+    };
     lex::hex(task).filter(|_| line.bytes.starts_with(b"0x"))?;
     state.iter().all(|b| b.is_ascii_alphabetic() || matches!(b, b'_' | b'|' | b'-')).then_some(())?;
-    Some(Stack {
-        tid: Some(lex::text(task)),
-        state: Some(lex::text(state)),
-        count: lex::decimal(count).filter(|count| *count > 0)?,
-        line: line.number,
-        ..Stack::default()
-    })
+    Some(Stack { tid: Some(lex::text(task)), state: Some(lex::text(state)), count, line: line.number, ..Stack::default() })
 }
 
 /// `name+0xH` or `0xH` alone on an indented line, and behind it what kstack found out before.
@@ -106,7 +111,11 @@ fn frame(line: &Line<'_>) -> Option<RawFrame> {
             let (offset, end) = number(cursor.rest(), len, b"+0x").filter(|_| len > 0)?;
             cursor.at += end;
             let frame = cursor.frame(start, cursor.at);
-            RawFrame { symbol: cursor.span(start, start + len), offset: Some(offset), ..frame }
+            // Where sdb knows no symbol, the address is the name.
+            match lex::hex(&line.bytes[start..start + len]) {
+                Some(value) => RawFrame { address: Some(Avma(value.wrapping_add(offset))), ..frame },
+                None => RawFrame { symbol: cursor.span(start, start + len), offset: Some(offset), ..frame },
+            }
         }
     };
     debugger_parts::found_before(cursor, &mut frame);
@@ -127,5 +136,18 @@ mod tests {
         let seen: Vec<_> = capture.stacks.iter().map(|s| (s.count, s.state.as_deref().unwrap(), s.frames.len(), s.line)).collect();
         assert_eq!(seen, [(40, "UNINTERRUPTIBLE", 2, 3), (1, "IDLE", 1, 7)]);
         assert_eq!(capture.stacks[0].frames[0].offset, Some(0x5a));
+    }
+
+    #[test]
+    fn all_tasks_of_a_stack_are_counted_and_addresses_are_no_names() {
+        let text = b"TASK_STRUCT        STATE           \n==================================\n\
+            0xffff9c4e8239a100 INTERRUPTIBLE   \n0xffff9c4e8239a200 INTERRUPTIBLE   \n                  schedule+0x5a\n\
+            \x20                 0xffffffffc090f556+0x2\n\n0xffff9c4e8239a300 IDLE   \n                  kthread+0xda\n";
+        assert_eq!(SdbStacks.sniff(text), Confidence::Certain);
+        let capture = SdbStacks.parse(text);
+        let seen: Vec<_> = capture.stacks.iter().map(|s| (s.count, s.state.as_deref().unwrap(), s.frames.len(), s.line)).collect();
+        assert_eq!(seen, [(2, "INTERRUPTIBLE", 2, 3), (1, "IDLE", 1, 8)]);
+        let raw = &capture.stacks[0].frames[1];
+        assert_eq!((raw.address, raw.symbol.is_empty(), raw.offset), (Some(Avma(0xffff_ffff_c090_f558)), true, None));
     }
 }

@@ -1,0 +1,105 @@
+//! What begins the stack of one event in the output of bcc's tools.
+//!
+//! ```text
+//! PID     TID     COMM            FUNC             -                 trace -K, -U: a table
+//! 9557    9557    a.out           do_sys_open      temp.1
+//!         do_sys_open+0x1 [kernel]
+//! TIME     PID     IP SADDR:SPORT          > DADDR:DPORT  STATE      tcpdrop, also bpftrace's
+//! 14:46:49 0       4  39.156.66.10:80      > 10.211.55.10:33280 SYN_SENT
+//!         b'sk_skb_reason_drop+0x1e4'
+//! TASK: kworker/u16:5 (pid  5903 tid  5903) Total Time: 194.427  us  criticalstat
+//!         248 bytes in 4 allocations from stack                      memleak
+//! ```
+//! Source: tools/trace.py, tcpdrop.py, criticalstat.py, memleak.py (bcc 0.30). A stack ends with the first line that is no frame.
+
+use super::lex::{self, Line};
+use crate::model::stack::Stack;
+
+/// Where a table has what says whose an event is: numbers of columns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Columns {
+    pid: usize,
+    tid: Option<usize>,
+    command: Option<usize>,
+    function: Option<usize>,
+}
+
+impl Columns {
+    /// Reads the heading of a table with processes in it.
+    pub(super) fn of(line: &[u8]) -> Option<Columns> {
+        let place = |name: &[u8]| lex::words(line).position(|word| word == name);
+        let pid = place(b"PID")?;
+        let known = line.starts_with(b"PID ") || line.starts_with(b"TIME");
+        let own = place(b"COMM").is_some() || place(b"SADDR:SPORT").is_some();
+        (known && own).then(|| Columns { pid, tid: place(b"TID"), command: place(b"COMM"), function: place(b"FUNC") })
+    }
+
+    /// Reads a row.
+    fn row(self, line: &Line<'_>) -> Option<Stack> {
+        if lex::indent(line.bytes) > 0 {
+            return None;
+        }
+        let word = |at: usize| lex::words(line.bytes).nth(at);
+        let number = |at: usize| word(at).filter(|word| lex::decimal(word).is_some());
+        let pid = number(self.pid).and_then(lex::decimal)?;
+        let text = |at: Option<usize>| at.and_then(word).map(lex::text);
+        Some(Stack {
+            pid: i64::try_from(pid).ok(),
+            tid: self.tid.and_then(number).map(lex::text),
+            process: text(self.command),
+            title: text(self.function),
+            line: line.number,
+            count: 1,
+            ..Stack::default()
+        })
+    }
+}
+
+/// What a line says of the stacks below it.
+pub(super) enum Opens {
+    /// The next stack's owner.
+    Event(Box<Stack>),
+    /// Whether all that follow are of programs.
+    Side {
+        /// Not of the kernel.
+        user: bool,
+    },
+}
+
+/// Reads a line that begins the stack of an event.
+pub(super) fn opens(line: &Line<'_>, columns: Option<Columns>) -> Option<Opens> {
+    if let Some(to) = line.bytes.strip_prefix(b"Attaching to ") {
+        return Some(Opens::Side { user: to.starts_with(b"pid ") || to.starts_with(b"command ") });
+    }
+    let event = section(line).or_else(|| leak(line)).or_else(|| columns?.row(line));
+    event.map(|stack| Opens::Event(Box::new(stack)))
+}
+
+/// Whether a line can stand between the beginning of an event and its first frame.
+pub(super) fn goes_on(line: &[u8]) -> bool {
+    line.trim_ascii().is_empty() || line.starts_with(b"Section ")
+}
+
+/// `TASK: NAME (pid N tid N) Total Time: N  us`.
+fn section(line: &Line<'_>) -> Option<Stack> {
+    let rest = line.bytes.strip_prefix(b"TASK: ")?;
+    let open = memchr::memmem::rfind(rest, b" (pid ")?;
+    let mut words = lex::words(&rest[open + 6..]);
+    let (pid, word, tid) = (words.next()?, words.next()?, words.next()?);
+    let tid = tid.strip_suffix(b")").filter(|tid| word == b"tid" && lex::decimal(tid).is_some())?;
+    Some(Stack {
+        process: Some(lex::text(&rest[..open])),
+        pid: i64::try_from(lex::decimal(pid)?).ok(),
+        tid: Some(lex::text(tid)),
+        line: line.number,
+        count: 1,
+        ..Stack::default()
+    })
+}
+
+/// `248 bytes in 4 allocations from stack`.
+fn leak(line: &Line<'_>) -> Option<Stack> {
+    let words: Vec<&[u8]> = lex::words(line.bytes).take(8).collect();
+    let [bytes, b"bytes", b"in", count, b"allocations", b"from", b"stack"] = &words[..] else { return None };
+    Some(Stack { bytes: Some(lex::decimal(bytes)?), count: lex::decimal(count)?, line: line.number, ..Stack::default() })
+}
