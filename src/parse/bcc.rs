@@ -215,6 +215,8 @@ struct Reader {
     user_only: bool,
     /// Whose stack is being read, where a waker's comes first: outermost frame first.
     waker: Option<(String, Option<i64>)>,
+    /// What parts the two stacks of offwaketime was seen.
+    parted: bool,
     /// A waker's stack is over and waits for its count.
     counted_later: bool,
     /// Who was woken, where that comes first.
@@ -305,7 +307,7 @@ impl Reader {
         let (process, pid) = self.owner.take().unzip();
         let title = self.target.take().map(|target| format!("target: {target}"));
         self.samples.close(Stack { process, pid: pid.flatten(), title, count, ..Stack::default() });
-        (self.below, self.waker) = (false, None);
+        (self.below, self.parted, self.waker) = (false, false, None);
     }
 
     /// A frame of a waker's stack of offwaketime: those before it are farther out.
@@ -321,7 +323,7 @@ impl Reader {
         match (party, self.target.is_some()) {
             (Party::Waker, true) => self.owner = Some((lex::text(name), None)),
             (Party::Waker, false) => self.waker = Some(with_id(name)),
-            (Party::Target, _) if self.counted_later || self.waker.is_some() => self.owner = Some(with_id(name)),
+            (Party::Target, _) if self.parted || self.waker.is_some() => self.owner = Some(with_id(name)),
             (Party::Target, _) => self.target = Some(lex::text(name)),
         }
     }
@@ -332,9 +334,7 @@ impl Reader {
         self.samples.reverse();
         self.counted_later = self.samples.is_open();
         self.samples.close(Stack { process: Some(process), pid, title: Some("waker".to_string()), ..Stack::default() });
-        self.below = false;
-        // The blocked stack follows even where the waker has none.
-        self.owner = None;
+        (self.below, self.parted) = (false, true);
     }
 }
 
@@ -422,13 +422,19 @@ mod tests {
             assert_eq!(seen, [("swapper/0".into(), pid, 56529), ("cksum".into(), pid, 56529)]);
             assert_eq!(capture.stacks[0].frames[0].lookup, crate::model::stack::Lookup::Exact);
         }
+        let missed = "    waker:           swapper/0 0\n    [Missed Kernel Stack]\n    --               --\n    schedule\n    target:          a b 12\n        5\n";
+        let stacks = Bcc.parse(missed.as_bytes()).stacks;
+        assert_eq!(
+            (stacks.len(), stacks[0].process.as_deref(), stacks[0].pid, stacks[0].title.as_deref()),
+            (1, Some("a b"), Some(12), None)
+        );
     }
 
     #[test]
     fn events_have_a_stack_each() {
         let trace = "PID     TID     COMM            FUNC             -\n9557    9558    a.out           do_sys_open      temp.1\n\
             \x20       do_sys_open+0x1 [kernel]\n        entry_SYSCALL_64_after_hwframe+0x44 [kernel]\n        __open_nocancel+0x7 [libc-2.17.so]\n\
-            9560    9560    b               do_sys_open      temp.2\n        7f6c72b6497a lll_unlock+0x1a [libpthread-2.23.so]\n";
+            9560    9560    b c             do_sys_open      temp.2\n        7f6c72b6497a lll_unlock+0x1a [libpthread-2.23.so]\n";
         assert_eq!(Bcc.sniff(trace.as_bytes()), Confidence::Certain);
         let is = |kernel: &str, user: &str| (kernel.to_string(), user.to_string());
         assert_eq!(sides(trace), [is("do_sys_open entry_SYSCALL_64_after_hwframe", "__open_nocancel"), is("", "lll_unlock")]);
@@ -436,6 +442,7 @@ mod tests {
         let first = &stacks[0];
         assert_eq!((first.pid, first.tid.as_deref(), first.process.as_deref()), (Some(9557), Some("9558"), Some("a.out")));
         assert_eq!((first.count, first.line, first.title.as_deref()), (1, 2, Some("do_sys_open")));
+        assert_eq!((stacks[1].process.as_deref(), stacks[1].title.as_deref()), (Some("b c"), Some("do_sys_open")));
 
         let drop = "TIME     PID     IP SADDR:SPORT          > DADDR:DPORT          STATE (FLAGS)\n\
             14:46:49 0       4  39.156.66.10:80      > 10.211.55.10:33280   SYN_SENT (SYN|ACK)\n\tb'sk_skb_reason_drop+0x1e4'\n\tb'do_softirq'\n\n\

@@ -20,8 +20,35 @@ use crate::model::stack::Stack;
 pub(super) struct Columns {
     pid: usize,
     tid: Option<usize>,
-    command: Option<usize>,
-    function: Option<usize>,
+    command: Option<Column>,
+    function: Option<Column>,
+}
+
+/// A column of text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Column {
+    /// Its number.
+    number: usize,
+    /// The byte in which it begins.
+    start: usize,
+    /// The byte in which the next begins.
+    end: usize,
+}
+
+impl Column {
+    /// The column that `name` heads.
+    fn of(line: &[u8], name: &[u8]) -> Option<Column> {
+        let starts = || lex::words(line).map(|word| word.as_ptr() as usize - line.as_ptr() as usize);
+        let number = lex::words(line).position(|word| word == name)?;
+        Some(Column { number, start: starts().nth(number)?, end: starts().nth(number + 1).unwrap_or(line.len()) })
+    }
+
+    /// What a row has there. Names have blanks: where the row keeps to the columns it is all between them, otherwise a word.
+    fn text(self, row: &[u8]) -> Option<&[u8]> {
+        let is_blank = |at: usize| row.get(at).is_none_or(|b| *b == b' ');
+        let kept = is_blank(self.start.wrapping_sub(1)) && !is_blank(self.start) && is_blank(self.end - 1);
+        if kept { Some(row[self.start..self.end.min(row.len())].trim_ascii()) } else { lex::words(row).nth(self.number) }
+    }
 }
 
 impl Columns {
@@ -31,7 +58,7 @@ impl Columns {
         let pid = place(b"PID")?;
         let known = line.starts_with(b"PID ") || line.starts_with(b"TIME");
         let own = place(b"COMM").is_some() || place(b"SADDR:SPORT").is_some();
-        (known && own).then(|| Columns { pid, tid: place(b"TID"), command: place(b"COMM"), function: place(b"FUNC") })
+        (known && own).then(|| Columns { pid, tid: place(b"TID"), command: Column::of(line, b"COMM"), function: Column::of(line, b"FUNC") })
     }
 
     /// Reads a row.
@@ -42,7 +69,7 @@ impl Columns {
         let word = |at: usize| lex::words(line.bytes).nth(at);
         let number = |at: usize| word(at).filter(|word| lex::decimal(word).is_some());
         let pid = number(self.pid).and_then(lex::decimal)?;
-        let text = |at: Option<usize>| at.and_then(word).map(lex::text);
+        let text = |column: Option<Column>| column.and_then(|column| column.text(line.bytes)).map(lex::text);
         Some(Stack {
             pid: i64::try_from(pid).ok(),
             tid: self.tid.and_then(number).map(lex::text),
