@@ -84,6 +84,7 @@ impl Format for IllumosStacks {
             arch: memmem::find(text, b"_resume_from_idle").or(memmem::find(text, b"rip:")).map(|_| Arch::X86_64),
             basis: Some(Basis::Runtime),
             kernel_name: Some(KERNEL.to_string()),
+            kernel_version: reader.version,
             stacks: reader.stacks.finish(),
             images: reader.images,
             headlines: reader.messages.headlines,
@@ -118,6 +119,8 @@ struct Reader<'t> {
     listed: bool,
     images: Vec<ImageClaim>,
     messages: Messages,
+    /// Release and version, as `::status` has them.
+    version: Option<String>,
     /// Whether mdb said what its crash dump is of: the stack that it shows next is the panic's.
     dumped: bool,
 }
@@ -151,6 +154,10 @@ impl Reader<'_> {
     fn other(&mut self, text: &[u8]) {
         if is_list_heading(text) {
             self.listed = true;
+        } else if let Some(system) = text.trim_ascii().strip_prefix(b"operating system: ") {
+            // `5.11 joyent_20190914T013443Z (i86pc)`: what stands in parentheses is the machine.
+            let end = memmem::find(system, b" (").unwrap_or(system.len());
+            self.version = self.version.take().or_else(|| Some(lex::text(&system[..end])));
         } else if text.trim_ascii_start().starts_with(b"%l") {
             // Registers below each frame of SPARC.
         } else if let (Some(stack), Some((_, whose))) = (&mut self.traps, lex_pair(text)) {
@@ -311,6 +318,13 @@ mod tests {
             [("unix", true), ("zfs", false)]
         );
         assert_eq!(capture.headlines.len(), 1);
+    }
+
+    #[test]
+    fn a_crash_dump_says_of_which_system_it_is() {
+        let capture =
+            read("> ::status\noperating system: 5.11 joyent_20190914T013443Z (i86pc)\n> $C\nfffffe003e9bf950 zfs`zio_wait+0x6b()\n");
+        assert_eq!((capture.kernel_version.as_deref(), capture.stacks.len()), (Some("5.11 joyent_20190914T013443Z"), 1));
     }
 
     #[test]
