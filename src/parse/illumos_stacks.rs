@@ -22,7 +22,7 @@ use memchr::memmem;
 
 use super::debugger_parts::Collector;
 use super::illumos_line::{self, Form};
-use super::illumos_panic::{Messages, panic};
+use super::illumos_panic::{Messages, panic, trapped};
 use super::lex::{self, Line};
 use super::{Confidence, Format, Holds};
 use crate::model::addr::Arch;
@@ -164,9 +164,9 @@ impl Reader<'_> {
             name(stack, whose);
         } else if !text.trim_ascii().is_empty() || self.stacks.heading().is_none() {
             // Between the message of a panic and its stack stand a blank line and what the trap left in the registers.
-            let panics = self.stacks.heading().is_some_and(|stack| stack.kind == StackKind::Crash);
-            if !panics {
-                self.stacks.close();
+            match self.stacks.heading().filter(|stack| stack.kind == StackKind::Crash) {
+                Some(stack) => trapped(stack, text.trim_ascii()),
+                None => self.stacks.close(),
             }
         }
     }
@@ -318,6 +318,19 @@ mod tests {
             [("unix", true), ("zfs", false)]
         );
         assert_eq!(capture.headlines.len(), 1);
+    }
+
+    #[test]
+    fn a_trap_says_whose_it_was() {
+        let text = "panic[cpu3]/thread=fffffe001f40ec20: \nBAD TRAP: type=e (#pf Page fault) rp=1 addr=18\n\n\nslab reader: \n#pf Page fault\n\
+                    Bad kernel fault at addr=0x18\npid=1234, pc=0xfffffffff7a4d2f1, sp=0xfffffe001f40e820, eflags=0x10246\n\
+                    cr0: 8005003b<pg,wp,ne,et,ts,mp,pe>\ncr2: 18\n\nfffffe001f40e720 unix:_cmntrap+e9 ()\nfffffe001f40e880 zfs:zio_done+21 ()\n";
+        let of = |text: &str| {
+            let stacks = read(text).stacks;
+            (stacks.len(), stacks[0].frames.len(), stacks[0].pid, stacks[0].process.clone())
+        };
+        assert_eq!(of(text), (1, 2, Some(1234), Some("slab reader".to_string())));
+        assert_eq!(of(&text.replace("BAD TRAP", "assertion failed")), (1, 2, None, None));
     }
 
     #[test]
