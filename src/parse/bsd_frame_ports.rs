@@ -69,8 +69,9 @@ pub fn is_cut(text: &[u8]) -> bool {
     let rest = &text[open + 2..];
     let arguments = rest.iter().take_while(|b| b.is_ascii_hexdigit() || **b == b',').count();
     let behind = &rest[arguments..];
-    offset.is_some_and(|plus| lex::hex(&text[plus + 1..open]).is_some())
-        && (behind.starts_with(b")  ra 0x") || b")  ra 0x".starts_with(behind))
+    // Behind it can stand the location that an earlier run found.
+    let digits = |plus: usize| text[plus + 1..open].split(|b| *b == b' ').next().unwrap_or_default();
+    offset.is_some_and(|plus| lex::hex(digits(plus)).is_some()) && (behind.starts_with(b")  ra 0x") || b")  ra 0x".starts_with(behind))
 }
 
 /// Whether a line begins or is part of what NetBSD's aarch64 prints of the registers at a trap, between frames; `true` behind its end.
@@ -98,7 +99,10 @@ fn powerpc(body: &[u8]) -> Option<Found> {
         return Some(found(frame));
     }
     let end = memmem::find(body, b": srr1=0x").filter(|_| rest.starts_with(b": kernel "))?;
-    let place = body[..end].iter().rposition(|b| *b == b' ')? + 1;
+    let word = |end: usize| body[..end].iter().rposition(|b| *b == b' ');
+    // Behind the name can stand the location that an earlier run found.
+    let last = word(end)?;
+    let place = if bsd_frame::is_place(&body[last + 1..end]) { word(last)? } else { last } + 1;
     let mut frame = bsd_frame::target(&body[..end], place)?;
     (frame.lookup, frame.role) = (Lookup::Exact, Role::Regs);
     Some(found(frame))

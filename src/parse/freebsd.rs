@@ -149,6 +149,8 @@ KDB: stack backtrace:
                        \x20           r1=0xc00800001c1b17a0 cr=0x24002088 xer=0x20040000\n0xc00800001c1b17a0: at pause_sig+0x8\n\
                        0xc00800001c1b1910: at -0x4\n";
         assert_eq!(frames(powerpc), ["!vpanic+1d8", "!kslab_wait+14", "!pause_sig+8"]);
+        let located = "0x20: kernel DSI write trap @ 0x18 by kslab_wait+0x9 kslab.c:12:15: srr1=0x9000000000009032\n";
+        assert_eq!(frames(located), ["!kslab_wait+9"]);
         let user = "0x10: at vpanic+0x1d8\n0x20: user SC trap by 0x1001: srr1=0x9000000000009032\n";
         assert_eq!(frames(user), ["!vpanic+1d8"]);
     }

@@ -39,6 +39,17 @@ pub(super) fn panic(text: &[u8]) -> Option<(Stack, usize)> {
     Some((stack, text.len() - behind.trim_ascii_start().len()))
 }
 
+/// What stands between the message of a trap and its stack says whose it was: `zpool-data: `, and later `pid=1234, pc=0x…, sp=0x…`.
+pub(super) fn trapped(stack: &mut Stack, text: &[u8]) {
+    let trap = stack.title.as_deref().is_some_and(|title| title.starts_with("BAD TRAP: "));
+    if let Some(rest) = text.strip_prefix(b"pid=").filter(|_| trap && stack.pid.is_none()) {
+        let pid = rest.split(|b| *b == b',').next().and_then(lex::decimal);
+        stack.pid = pid.and_then(|pid| i64::try_from(pid).ok());
+    } else if let Some(name) = text.strip_suffix(b":").filter(|_| trap && stack.process.is_none()) {
+        stack.process = Some(lex::text(name)).filter(|name| !name.is_empty() && !name.contains(':'));
+    }
+}
+
 /// `panic message: MESSAGE`: where the message begins.
 fn status(text: &[u8]) -> Option<usize> {
     let rest = text.trim_ascii_start().strip_prefix(b"panic message:")?;

@@ -22,7 +22,7 @@ use memchr::memmem;
 
 use super::debugger_parts::Collector;
 use super::illumos_line::{self, Form};
-use super::illumos_panic::{Messages, panic};
+use super::illumos_panic::{Messages, panic, trapped};
 use super::lex::{self, Line};
 use super::{Confidence, Format, Holds};
 use crate::model::addr::Arch;
@@ -87,6 +87,7 @@ impl Format for IllumosStacks {
             arch: memmem::find(text, b"_resume_from_idle").or(memmem::find(text, b"rip:")).map(|_| Arch::X86_64),
             basis: Some(Basis::Runtime),
             kernel_name: Some(KERNEL.to_string()),
+            kernel_version: reader.version,
             stacks: reader.stacks.finish(),
             images: reader.images,
             headlines: reader.messages.headlines,
@@ -121,6 +122,8 @@ struct Reader<'t> {
     listed: bool,
     images: Vec<ImageClaim>,
     messages: Messages,
+    /// Release and version, as `::status` has them.
+    version: Option<String>,
     /// Whether mdb said what its crash dump is of: the stack that it shows next is the panic's.
     dumped: bool,
 }
@@ -154,15 +157,19 @@ impl Reader<'_> {
     fn other(&mut self, text: &[u8]) {
         if is_list_heading(text) {
             self.listed = true;
+        } else if let Some(system) = text.trim_ascii().strip_prefix(b"operating system: ") {
+            // `5.11 joyent_20190914T013443Z (i86pc)`: what stands in parentheses is the machine.
+            let end = memmem::find(system, b" (").unwrap_or(system.len());
+            self.version = self.version.take().or_else(|| Some(lex::text(&system[..end])));
         } else if text.trim_ascii_start().starts_with(b"%l") {
             // Registers below each frame of SPARC.
         } else if let (Some(stack), Some((_, whose))) = (&mut self.traps, lex_pair(text)) {
             name(stack, whose);
         } else if !text.trim_ascii().is_empty() || self.stacks.heading().is_none() {
             // Between the message of a panic and its stack stand a blank line and what the trap left in the registers.
-            let panics = self.stacks.heading().is_some_and(|stack| stack.kind == StackKind::Crash);
-            if !panics {
-                self.stacks.close();
+            match self.stacks.heading().filter(|stack| stack.kind == StackKind::Crash) {
+                Some(stack) => trapped(stack, text.trim_ascii()),
+                None => self.stacks.close(),
             }
         }
     }
@@ -314,6 +321,26 @@ mod tests {
             [("unix", true), ("zfs", false)]
         );
         assert_eq!(capture.headlines.len(), 1);
+    }
+
+    #[test]
+    fn a_trap_says_whose_it_was() {
+        let text = "panic[cpu3]/thread=fffffe001f40ec20: \nBAD TRAP: type=e (#pf Page fault) rp=1 addr=18\n\n\nslab reader: \n#pf Page fault\n\
+                    Bad kernel fault at addr=0x18\npid=1234, pc=0xfffffffff7a4d2f1, sp=0xfffffe001f40e820, eflags=0x10246\n\
+                    cr0: 8005003b<pg,wp,ne,et,ts,mp,pe>\ncr2: 18\n\nfffffe001f40e720 unix:_cmntrap+e9 ()\nfffffe001f40e880 zfs:zio_done+21 ()\n";
+        let of = |text: &str| {
+            let stacks = read(text).stacks;
+            (stacks.len(), stacks[0].frames.len(), stacks[0].pid, stacks[0].process.clone())
+        };
+        assert_eq!(of(text), (1, 2, Some(1234), Some("slab reader".to_string())));
+        assert_eq!(of(&text.replace("BAD TRAP", "assertion failed")), (1, 2, None, None));
+    }
+
+    #[test]
+    fn a_crash_dump_says_of_which_system_it_is() {
+        let capture =
+            read("> ::status\noperating system: 5.11 joyent_20190914T013443Z (i86pc)\n> $C\nfffffe003e9bf950 zfs`zio_wait+0x6b()\n");
+        assert_eq!((capture.kernel_version.as_deref(), capture.stacks.len()), (Some("5.11 joyent_20190914T013443Z"), 1));
     }
 
     #[test]

@@ -110,7 +110,7 @@ kslab_wait(1) at kslab_wait+0x9
     #[test]
     fn mips64_has_its_arguments_behind_the_name() {
         let text = "panic: trap\nStopped at      db_enter+0x18:  \n\
-                    db_enter+0x18 (ffffffff81d2f0a0,98000000ff0b7b68,ffffffff81c0b3c8,0)  ra 0xffffffff8138\n0ef8 sp 0x98000000ff0b7cd0, sz 32\n\
+                    db_enter+0x18 ddb.c:1:2 (ffffffff81d2f0a0,98000000ff0b7b68,ffffffff81c0b3c8,0)  ra 0xffffffff8138\n0ef8 sp 0x98000000ff0b7cd0, sz 32\n\
                     k_general+0x150 (0,0,0,0)  ra 0x0 sp 0x98000000ff0b7cf0, sz 112\n(KERNEL TRAP)\n\
                     kslab_wait+0x8 (1,0,0,0)  ra 0xffffffff81380ef8 sp 0x98000000ff0b7d60, sz 0\nUser-level: pid 4439\n\
                     end trace frame: 0x98000000ff0b7e00, count: 12\n";
