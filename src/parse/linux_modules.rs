@@ -88,6 +88,9 @@ impl Format for Kallsyms {
         for line in lex::lines(text) {
             let Some((address, kind, name, module)) = symbol_row(line.bytes) else { continue };
             rows += 1;
+            if kernel.line == 0 {
+                kernel.line = line.number;
+            }
             hidden &= address == 0;
             let text = address != 0 && matches!(kind, b't' | b'T');
             if module.is_empty() {
