@@ -50,7 +50,7 @@ impl Format for Bcc {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"Hit Ctrl-C to end."]
+        &[b"Hit Ctrl-C to end.", b"Tracing blocked time", b"PID     TID", b" outstanding allocations", b"TASK: ", b"waker: "]
     }
     fn reach(&self, rest: &[u8]) -> Option<usize> {
         Some(rest.len())

@@ -45,12 +45,13 @@ impl Format for Bpftrace {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"@[", b"@stack"]
+        &[b"@[", b"@stack", b"Attaching "]
     }
     fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         let mut lines = lex::lines(rest);
         let opened = lines.next().is_some_and(|line| opens(line.bytes).is_some());
-        opened && lines.next().is_some_and(|line| frame(line.bytes).is_some())
+        let attaches = || rest.starts_with(b"Attaching ") && super::first_line(rest).trim_ascii_end().ends_with(b"...");
+        attaches() && self.sniff(rest) == Confidence::Certain || opened && lines.next().is_some_and(|line| frame(line.bytes).is_some())
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

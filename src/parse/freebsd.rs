@@ -47,6 +47,13 @@ impl Format for FreeBsd {
         ]
     }
 
+    /// Frames of some architectures are told only by what stands above them.
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        let first = super::first_line(rest);
+        let kdb = || memmem::find(first, b"panic: ").is_some() && memmem::find(rest, b"KDB: stack backtrace").is_some();
+        self.sniff(rest) == Confidence::Certain || memmem::find(first, b"KDB: stack backtrace").is_some() || kdb()
+    }
+
     fn sniff(&self, head: &[u8]) -> Confidence {
         let styles = bsd_log::styles(head);
         let marked = MARKERS.iter().any(|marker| memmem::find(head, marker).is_some());
