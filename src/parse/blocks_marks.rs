@@ -2,10 +2,11 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use rayon::prelude::*;
 
 use super::blocks_quote::{self as quote, Quoted};
-use super::{FORMATS, Format};
+use super::{FORMATS, Format, lex};
 
 /// So many lines are shown to the formats that are asked whether a block of theirs begins, more where nobody is certain of fewer: what
 /// stands further away can be of another block. No more than so many bytes of them.
@@ -45,7 +46,8 @@ static MARKS: LazyLock<(AhoCorasick, Vec<u64>)> = LazyLock::new(|| {
             }
         }
     }
-    let found = AhoCorasick::new(words.iter().map(|(word, _)| word)).expect("a few short words make a small automaton");
+    let found = AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(words.iter().map(|(word, _)| word));
+    let found = found.expect("a few short words make a small automaton");
     (found, words.into_iter().map(|(_, formats)| formats).collect())
 });
 
@@ -73,12 +75,41 @@ fn marked(text: &[u8]) -> impl Iterator<Item = Marked> {
     })
 }
 
+/// So many bytes are searched at once by one core.
+const CHUNK: usize = 1 << 20;
+
+/// The lines of `text` with marks that are not of `own` alone, in their order; searched on all cores, a few chunks ahead.
+fn foreign(text: &[u8], own: Option<usize>) -> impl Iterator<Item = Marked> {
+    let mut rest = 0;
+    let batches = std::iter::from_fn(move || {
+        let mut chunks = Vec::new();
+        while rest < text.len() && chunks.len() < 2 * rayon::current_num_threads() {
+            let end = (rest + CHUNK).min(text.len());
+            let end = memchr::memchr(b'\n', &text[end..]).map_or(text.len(), |n| end + n + 1);
+            chunks.push(rest..end);
+            rest = end;
+        }
+        let search = |chunk: &std::ops::Range<usize>| {
+            let lines = marked(&text[chunk.clone()]).map(|line| Marked { at: chunk.start + line.at, ..line });
+            lines.filter(|line| !is_only(text, own, line)).collect::<Vec<_>>()
+        };
+        (!chunks.is_empty()).then(|| chunks.par_iter().map(search).collect::<Vec<_>>())
+    });
+    batches.flatten().flatten()
+}
+
+/// Whether a line has marks of `own` alone, so that it is not asked whose it is. In a quotation it may not know its own.
+fn is_only(text: &[u8], own: Option<usize>, line: &Marked) -> bool {
+    let start = &text[line.at..];
+    own.is_some_and(|own| line.formats == 1 << own) && !matches!(start.get(lex::indent(start)), Some(b'>' | b'|'))
+}
+
 /// The places where blocks begin, each of another format than the one before; `None` when all are of `whole`.
 pub(super) fn events(text: &[u8], whole: Option<&'static dyn Format>) -> Option<Vec<Event>> {
     let own = whole.and_then(|whole| FORMATS.iter().position(|format| format.id() == whole.id()));
     let mut first = Scan::new(text, own);
     // A text of one kind is left as soon as its marks were found.
-    if !marked(text).any(|line| first.event(&line).is_some()) {
+    if !foreign(text, own).any(|line| first.event(&line).is_some()) {
         return None;
     }
     let mut scan = Scan::new(text, None);
@@ -103,15 +134,9 @@ impl<'t> Scan<'t> {
         Scan { text, latest, seen: 0, refused: [0; 64] }
     }
 
-    /// Whether a line has marks of the latest format alone, so that it is not asked whose it is. In a quotation it may not know its own.
-    fn is_own(&self, line: &Marked) -> bool {
-        let own = self.latest.is_some_and(|latest| line.formats == 1 << latest);
-        own && quote::prefix(super::first_line(&self.text[line.at..])).trim_ascii().is_empty()
-    }
-
     /// What begins in a line, if something does.
     fn event(&mut self, line: &Marked) -> Option<Event> {
-        if line.at < self.seen || self.is_own(line) {
+        if line.at < self.seen || is_only(self.text, self.latest, line) {
             return None;
         }
         let prefix = quote::prefix(super::first_line(&self.text[line.at..]));
