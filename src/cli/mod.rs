@@ -11,6 +11,7 @@ mod generate;
 mod group;
 mod inputs;
 mod lookup;
+mod machine;
 mod memory;
 mod modules;
 mod offsets;

@@ -27,7 +27,7 @@
 //! ```
 //! Source: tools/wakeuptime.py and tools/offwaketime.py (bcc 0.30). In offwaketime the two are stacks of their own, with the same count.
 //!
-//! Tools that print one stack for each event are read by [`super::bcc_events`].
+//! Tools that print one stack for each event are read by `bcc_events.rs`.
 
 use super::bcc_events::{self, Columns, Opens};
 use super::lex::{self, Line};

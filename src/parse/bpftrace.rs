@@ -12,7 +12,7 @@
 //! ]: 3
 //! ```
 //! A histogram (`hist`, `lhist`) has its rows below an empty value, `[1K, 2K)   3 |@@   |`; they are summed. `stats` writes
-//! `count 5, average 12, total 60`. With `-f json` the map is an object whose keys are these lines, see [`super::bpftrace_json`].
+//! `count 5, average 12, total 60`. With `-f json` the map is an object whose keys are these lines, see `bpftrace_json.rs`.
 //!
 //! Offsets are decimal (bpftrace's reference guide); `kstack(perf)` puts the address in front, `kstack(raw)` writes nothing else. Nothing
 //! in a map says whether a stack is `kstack` or `ustack`. In this order it is told by

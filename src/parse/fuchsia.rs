@@ -9,7 +9,7 @@
 //! STARNIX KERNEL PANIC
 //!  info=panicked at ../../src/starnix/kernel/vfs/symlink_node.rs:28:5:
 //! ```
-//! Frames are read by [`super::fuchsia_frame`], modules by [`super::fuchsia_maps`], stamps peeled by [`super::fuchsia_lines`].
+//! Frames are read by `fuchsia_frame.rs`, modules by `fuchsia_maps.rs`, stamps peeled by `fuchsia_lines.rs`.
 
 use memchr::memmem;
 

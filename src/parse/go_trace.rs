@@ -9,7 +9,7 @@
 //! created by gvisor.dev/gvisor/pkg/sentry/kernel.(*Task).Start
 //!         pkg/sentry/kernel/task_start.go:299 +0xfe
 //! ```
-//! Every goroutine is a stack, and so is every part of a report of the race detector. Lines are read by [`super::go_lines`].
+//! Every goroutine is a stack, and so is every part of a report of the race detector. Lines are read by `go_lines.rs`.
 
 use memchr::memmem;
 

@@ -37,6 +37,7 @@ mod darwin_panic_join;
 mod darwin_panic_kext;
 mod darwin_panic_lines;
 mod darwin_panic_log;
+mod darwin_panic_rows;
 mod darwin_panic_stack;
 mod darwin_panic_view;
 mod darwin_panic_words;
