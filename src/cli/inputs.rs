@@ -63,6 +63,10 @@ const MAX_DEPTH: usize = 3;
 /// Files of a directory that are open at a time.
 const AT_ONCE: usize = 256;
 
+/// A larger profile that is folded from its text is taken to be nothing else, in bytes: looking for blocks in it would take longer than
+/// folding it, and nobody pastes so much into a report.
+const MOST_MIXED: usize = 16 << 20;
+
 /// The format of a report that is in none that kstack knows.
 pub const UNKNOWN: &str = "unknown";
 
@@ -246,7 +250,10 @@ impl Inputs {
             return self.archive(&source, forced);
         }
         let whole = parse::detect(&source.data);
+        let is_fold = |format: &dyn Format| self.leave_profiles && collapse::of(format.id()).is_some();
+        let is_profile = source.data.len() > MOST_MIXED && whole.is_some_and(is_fold);
         if forced.is_none()
+            && !is_profile
             && let Some(blocks) = blocks::of(&source.data, whole)
         {
             return self.blocks(&source, blocks);

@@ -11,8 +11,9 @@
 //!
 //! On other architectures nothing is compared: what may differ there is not known here.
 //!
-//! Linux alone prints such lines. Panics of macOS have registers, frames and versions but no bytes of code (`panic_trap` in osfmk/i386/trap.c,
-//! `panic_i386_backtrace` in osfmk/i386/AT386/model_dep.c, xnu-1228 to 11417).
+//! Of the systems whose reports are read, Linux is known to print such lines. Panics of macOS on Intel have registers, frames and versions
+//! but no bytes of code (`panic_trap` in osfmk/i386/trap.c, `panic_i386_backtrace` in osfmk/i386/AT386/model_dep.c, xnu-1228 to 11417);
+//! the single word that xnu-11417 prints of an undefined instruction on arm64 is too little to tell builds apart.
 //!
 //! Every other byte counts: a single instruction that differs elsewhere is another build, because a compiler that was given the same
 //! source with the same options writes the same code, and a call to a function that moved has another distance in it.
