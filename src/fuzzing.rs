@@ -47,10 +47,20 @@ pub fn blocks(data: &[u8]) {
 /// Reads `data` with every format, and carries it through to every output.
 pub fn report(data: &[u8]) {
     blocks(data);
-    for format in parse::FORMATS {
-        for part in format.parts(data) {
-            one_report(part.text.as_deref().unwrap_or(data), format.id(), part.capture);
-        }
+    parse::FORMATS.iter().for_each(|format| one_format(*format, data));
+}
+
+/// What the reader of one format does with any bytes.
+///
+/// # Panics
+/// When no format is called `id`, and where the reader is wrong.
+pub fn format(id: &str, data: &[u8]) {
+    one_format(parse::by_id(id).expect("an id that `kstack formats` lists"), data);
+}
+
+fn one_format(format: &dyn parse::Format, data: &[u8]) {
+    for part in format.parts(data) {
+        one_report(part.text.as_deref().unwrap_or(data), format.id(), part.capture);
     }
 }
 

@@ -75,3 +75,16 @@ fn rewritten_reports_keep_their_stacks() {
     }
     assert!(seen > 8, "the golden cases are there");
 }
+
+/// Every format has a fuzz target of its own, which names it.
+#[test]
+fn every_format_has_a_fuzz_target() {
+    let fuzz = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let targets = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    for format in parse::FORMATS {
+        let name = format.id().replace('-', "_");
+        let body = fs::read_to_string(fuzz.join(format!("fuzz_targets/{name}.rs"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(targets.contains(&format!("name = \"{name}\"")), "{name}");
+        assert!(body.contains(&format!("\"{}\"", format.id())), "{name}: {body}");
+    }
+}

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kstack::fuzzing::report(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kstack::fuzzing::format("fuchsia", data));

@@ -4,6 +4,8 @@ use super::lex::{self, Line};
 use super::linux_prefix::{Context, Record};
 use super::linux_symbol::{self, Cursor};
 use crate::model::addr::{Arch, Avma};
+use crate::model::capture::{Capture, Os};
+use crate::model::image::Basis;
 use crate::model::stack::{RawFrame, Stack};
 
 /// A line as the readers of Linux frames take it.
@@ -66,6 +68,11 @@ pub(super) fn arch(frame: &RawFrame, text: &[u8]) -> Option<Arch> {
 pub(super) fn interrupts(symbol: &[u8]) -> bool {
     const ENTRIES: [&[u8]; 4] = [b"asm_exc_", b"asm_sysvec_", b"asm_common_interrupt", b"asm_spurious_interrupt"];
     ENTRIES.iter().any(|entry| symbol.starts_with(entry)) || matches!(symbol, b"page_fault" | b"apic_timer_interrupt" | b"el1h_64_irq")
+}
+
+/// What a debugger's output says: run-time addresses, and nothing of where images lie.
+pub(super) fn capture(format: &'static str, os: Option<Os>, arch: Option<Arch>, stacks: Collector) -> Capture {
+    Capture { format, os, arch, basis: Some(Basis::Runtime), stacks: stacks.finish(), ..Capture::default() }
 }
 
 /// Stacks in the order of the report, the latest of them still open.

@@ -21,7 +21,6 @@ use super::linux_symbol::{Cursor, bare_value, inlined, located, name_len, place_
 use super::{Confidence, Format, Holds};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
-use crate::model::image::Basis;
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 
 /// The format.
@@ -61,14 +60,7 @@ impl Format for DrgnBt {
     fn parse(&self, text: &[u8]) -> Capture {
         let mut reader = Reader { text, stacks: Collector::default(), number: 0, arch: None };
         lex::lines(text).for_each(|line| reader.line(&line));
-        Capture {
-            format: self.id(),
-            os: Some(Os::Linux),
-            arch: reader.arch,
-            basis: Some(Basis::Runtime),
-            stacks: reader.stacks.finish(),
-            ..Capture::default()
-        }
+        debugger_parts::capture(self.id(), Some(Os::Linux), reader.arch, reader.stacks)
     }
 }
 

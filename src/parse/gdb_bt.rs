@@ -22,7 +22,6 @@ use super::linux_symbol::{self, Cursor, inlined, place_len};
 use super::{Confidence, Format, Holds, drgn_bt};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
-use crate::model::image::Basis;
 use crate::model::stack::{Lookup, RawFrame, Role, Span, Stack};
 
 /// The format.
@@ -61,14 +60,7 @@ impl Format for GdbBt {
     fn parse(&self, text: &[u8]) -> Capture {
         let mut reader = Reader { text, stacks: Collector::default(), number: 0, trapped: false, echo: false, arch: None, linux: false };
         lex::lines(text).for_each(|line| reader.line(&line));
-        Capture {
-            format: self.id(),
-            os: reader.linux.then_some(Os::Linux),
-            arch: reader.arch,
-            basis: Some(Basis::Runtime),
-            stacks: reader.stacks.finish(),
-            ..Capture::default()
-        }
+        debugger_parts::capture(self.id(), reader.linux.then_some(Os::Linux), reader.arch, reader.stacks)
     }
 }
 

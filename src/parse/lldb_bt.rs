@@ -19,7 +19,6 @@ use super::linux_symbol::place_len;
 use super::{Confidence, Format, Holds, atos};
 use crate::model::addr::{Arch, Avma};
 use crate::model::capture::{Capture, Os};
-use crate::model::image::Basis;
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
 
 /// The format.
@@ -76,14 +75,7 @@ impl Format for LldbBt {
     fn parse(&self, text: &[u8]) -> Capture {
         let mut reader = Reader { text, stacks: Collector::default(), number: 0, exact: false, latest: 0, os: None, arch: None };
         lex::lines(text).for_each(|line| reader.line(&line));
-        Capture {
-            format: self.id(),
-            os: reader.os,
-            arch: reader.arch,
-            basis: Some(Basis::Runtime),
-            stacks: reader.stacks.finish(),
-            ..Capture::default()
-        }
+        debugger_parts::capture(self.id(), reader.os, reader.arch, reader.stacks)
     }
 }
 
