@@ -4,7 +4,6 @@
 
 mod common;
 
-use std::path::Path;
 use std::process::Command;
 
 use common::folder::Folder;
@@ -159,40 +158,86 @@ fn the_release_alone_refuses_it() {
     assert!(common::stderr(&common::run(&["symbolicate", &report, "-m", &series])).contains("may be another build"));
 }
 
+/// A kernel of one function, `vfs_lab`, that says `banner` when it boots, and its size as the kernel prints it; `None` without a compiler.
+fn kernel(folder: &Folder, name: &str, banner: &str, more: &[String]) -> Option<(String, u64)> {
+    let compiler = common::peer(&["gcc", "cc", "clang"]).filter(|_| cfg!(target_arch = "x86_64"))?;
+    let source = format!(
+        "const char linux_banner[] = \"{banner}\\n\";\n__attribute__((section(\".init.text\"))) void start_kernel(void) {{}}\n\
+         int vfs_lab(int *list) {{ return list[1] * 3; }}\n",
+    );
+    let (source, kernel) = (folder.write(&format!("{name}/k.c"), source), folder.path(&format!("{name}/vmlinux")));
+    let flags = ["-O1", "-g", "-ffreestanding", "-fno-pic", "-no-pie", "-mcmodel=kernel", "-nostdlib", "-static", "-Wl,--build-id=none"];
+    let link = ["-Wl,-Ttext=0xffffffff81000000", "-Wl,-e,start_kernel", "-o", &kernel, &source];
+    assert!(Command::new(&compiler).args(flags).args(link).args(more).status().unwrap().success());
+    let bytes = std::fs::read(&kernel).unwrap();
+    let file = object::File::parse(&bytes[..]).unwrap();
+    let size = file.symbols().find(|symbol| symbol.name() == Ok("vfs_lab")).unwrap().size();
+    Some((kernel, size))
+}
+
+fn banner(version: &str) -> String {
+    format!("Linux version 6.1.0-56-amd64 (x@y) (gcc 12) #1 SMP PREEMPT_DYNAMIC Debian {version}")
+}
+
+/// A log that begins with `first` and has a frame in `vfs_lab`.
+fn boot(first: &str, size: u64) -> String {
+    format!("[    0.000000] {first}\n{}", log(&["Call Trace:", " <TASK>", &format!(" vfs_lab+0x1/{size:#x}"), " </TASK>"]))
+}
+
 #[test]
 fn the_boot_banner_alone_refuses_a_kernel() {
-    let Some(compiler) = common::peer(&["gcc", "cc", "clang"]).filter(|_| cfg!(target_arch = "x86_64")) else { return };
     let folder = Folder::new("previous-banner");
-    let banner = |version: &str| format!("Linux version 6.1.0-56-amd64 (x@y) (gcc 12) #1 SMP PREEMPT_DYNAMIC Debian {version}");
-    let build = |version: &str| {
-        let source = format!(
-            "const char linux_banner[] = \"{}\\n\";\n__attribute__((section(\".init.text\"))) void start_kernel(void) {{}}\n\
-             int vfs_lab(int *list) {{ return list[1] * 3; }}\n",
-            banner(version)
-        );
-        let (source, kernel) = (folder.write(&format!("{version}/k.c"), source), folder.path(&format!("{version}/vmlinux")));
-        let flags =
-            ["-O1", "-g", "-ffreestanding", "-fno-pic", "-no-pie", "-mcmodel=kernel", "-nostdlib", "-static", "-Wl,--build-id=none"];
-        let link = ["-Wl,-Ttext=0xffffffff81000000", "-Wl,-e,start_kernel", "-o", &kernel, &source];
-        assert!(Command::new(&compiler).args(flags).args(link).status().unwrap().success());
-        assert!(Path::new(&kernel).is_file());
-        kernel
-    };
-    let (own, old) = (build("6.1.192-2"), build("6.1.187-1"));
-    let size = {
-        let bytes = std::fs::read(&own).unwrap();
-        let file = object::File::parse(&bytes[..]).unwrap();
-        file.symbols().find(|symbol| symbol.name() == Ok("vfs_lab")).unwrap().size()
-    };
-    let said = banner("6.1.192-2");
-    let report = folder.write(
-        "dmesg.txt",
-        format!("[    0.000000] {said}\n{}", log(&["Call Trace:", " <TASK>", &format!(" vfs_lab+0x1/{size:#x}"), " </TASK>"])),
-    );
+    let build = |version: &str| kernel(&folder, version, &banner(version), &[]);
+    let (Some((own, size)), Some((old, _))) = (build("6.1.192-2"), build("6.1.187-1")) else { return };
+    let report = folder.write("dmesg.txt", boot(&banner("6.1.192-2"), size));
     let judge = |kernel: &str| {
         let (status, against, accepted) = judged(&[&report, "-k", kernel], "vmlinux");
         (status, against, accepted > 0)
     };
     assert_eq!(judge(&own), (ACCEPTED.into(), vec![], true));
     assert_eq!(judge(&old), (REFUSED.into(), vec!["release".into()], false));
+}
+
+#[test]
+fn sizes_that_the_boot_prints_alone_refuse_a_kernel() {
+    let folder = Folder::new("previous-boot-sizes");
+    // The ends of the linker's parts, as in Debian's 6.1.0-56, and with a smaller `.rodata`, as in its -54.
+    let bounds = |rodata: u64| {
+        let parts = [
+            ("_stext", "_etext", 14_687_538),
+            ("_sdata", "_edata", 2_394_496),
+            ("__start_rodata", "__end_rodata", rodata),
+            ("__init_begin", "__init_end", 2_438_140),
+            ("_sinittext", "_einittext", 453_636),
+            ("__bss_start", "__bss_stop", 17_760_256),
+        ];
+        let start = |at: usize| 0xffff_ffff_8200_0000 + 0x200_0000 * at as u64;
+        parts.into_iter().enumerate().flat_map(move |(at, (from, to, size))| [(from, start(at)), (to, start(at) + size)])
+    };
+    let build = |name: &str, rodata: u64| {
+        // The linker's own script would define `_edata` and `__bss_start` itself.
+        let symbols: String = bounds(rodata).map(|(name, at)| format!("{name} = {at:#x};\n")).collect();
+        let sections = ".text : { *(.text*) } .init.text : { *(.init.text) } .rodata : { *(.rodata*) }";
+        let script = folder.write(&format!("{name}.lds"), format!("{symbols}SECTIONS {{ . = 0xffffffff81000000; {sections} }}\n"));
+        kernel(&folder, name, "no banner", &[format!("-Wl,-T,{script}")])
+    };
+    let (Some((own, size)), Some((old, _))) = (build("own", 9_351_168), build("old", 9_342_976)) else { return };
+    let said =
+        "Memory: 260860K/2096596K available (14343K kernel code, 2338K rwdata, 9132K rodata, 2824K init, 17344K bss, 708364K reserved)";
+    let report = folder.write("dmesg.txt", boot(said, size));
+    let judge = |kernel: &str| {
+        let (status, against, accepted) = judged(&[&report, "-k", kernel], "vmlinux");
+        (status, against, accepted > 0)
+    };
+    assert_eq!(judge(&own), (ACCEPTED.into(), vec![], true));
+    assert_eq!(judge(&old), (REFUSED.into(), vec!["sizes".into()], false));
+    // A System.map has the same symbols and no build id at all.
+    let map = |name: &str, rodata: u64| {
+        let rows = [("startup_64", 0xffff_ffff_8100_0000), ("vfs_lab", 0xffff_ffff_8100_0010), ("vfs_end", 0xffff_ffff_8100_0010 + size)];
+        let text: String = rows.into_iter().chain(bounds(rodata)).map(|(name, at)| format!("{at:016x} T {name}\n")).collect();
+        folder.write(name, text)
+    };
+    for (name, rodata, status) in [("System.map-own", 9_351_168, ACCEPTED), ("System.map-old", 9_342_976, REFUSED)] {
+        assert_eq!(judged(&[&report, "-k", &map(name, rodata)], "vmlinux").0, status, "{name}");
+    }
 }

@@ -3,6 +3,7 @@
 
 mod anchors;
 mod assign;
+mod boot_sizes;
 mod boots;
 mod calls;
 mod code_arm;
@@ -216,6 +217,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
         placer.check_pairs(image);
         placer.check_returns(image);
         placer.check_release(image);
+        placer.check_boot_sizes(image);
         placer.check_code(image, slide);
     }
     let basis = placer.basis();

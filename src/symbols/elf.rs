@@ -12,6 +12,7 @@ use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags, e
 use super::alias;
 use super::altlink;
 use super::dwarf::{self, Sections, UnitIndex};
+use super::kernel_sizes::{self, KernelSizes};
 use super::opd::Descriptors;
 use super::parts::{Missing, PartFile, Places};
 use super::patched;
@@ -356,6 +357,11 @@ impl Symbols for Elf {
 
     fn banners(&self) -> Vec<String> {
         self.file().map_or_else(Vec::new, |file| patched::banners(&file))
+    }
+
+    fn kernel_sizes(&self) -> KernelSizes {
+        let Some(file) = self.file() else { return KernelSizes::default() };
+        kernel_sizes::of(file.symbols().filter_map(|symbol| Some((symbol.address(), symbol.name_bytes().ok()?))))
     }
 
     fn release(&self) -> Option<String> {

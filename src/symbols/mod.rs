@@ -17,6 +17,7 @@ mod entry;
 mod fileset;
 pub mod find;
 mod join;
+pub mod kernel_sizes;
 pub mod local;
 pub mod looked;
 pub mod macho;
@@ -205,6 +206,10 @@ pub trait Symbols: Send + Sync {
     /// The kernel release that a module was built for.
     fn release(&self) -> Option<String> {
         None
+    }
+    /// How large the parts of a Linux kernel are, as it says when it boots.
+    fn kernel_sizes(&self) -> kernel_sizes::KernelSizes {
+        Default::default()
     }
     /// What the kernel says of itself when it boots.
     fn banners(&self) -> Vec<String> {

@@ -113,6 +113,11 @@ impl Program {
         self.binary().map_or_else(Vec::new, |binary| binary.banners())
     }
 
+    /// As [`Symbols::kernel_sizes`].
+    pub fn kernel_sizes(&self) -> super::kernel_sizes::KernelSizes {
+        self.symbols().kernel_sizes()
+    }
+
     /// As [`Symbols::release`].
     pub fn release(&self) -> Option<String> {
         self.binary()?.release()

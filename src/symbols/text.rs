@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::alias;
+use super::kernel_sizes::{self, KernelSizes};
 use super::symtab::{Near, RawSymbol, SymbolTable};
 use super::{FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
@@ -34,6 +35,7 @@ impl Opener for TextOpener {
 struct TextSymbols {
     info: FileInfo,
     table: SymbolTable,
+    sizes: KernelSizes,
 }
 
 impl TextSymbols {
@@ -78,7 +80,8 @@ impl TextSymbols {
             prelinked: None,
             shared: false,
         };
-        Ok(TextSymbols { info, table })
+        let sizes = kernel_sizes::of(rows.iter().map(|(address, _, name)| (*address, *name)));
+        Ok(TextSymbols { info, table, sizes })
     }
 }
 
@@ -116,6 +119,9 @@ impl Symbols for TextSymbols {
     }
     fn code(&self, _: Svma, _: Svma) -> Option<&[u8]> {
         None
+    }
+    fn kernel_sizes(&self) -> KernelSizes {
+        self.sizes
     }
 }
 
