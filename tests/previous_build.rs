@@ -199,6 +199,21 @@ fn the_boot_banner_alone_refuses_a_kernel() {
 }
 
 #[test]
+fn the_number_of_the_build_alone_refuses_a_kernel() {
+    let folder = Folder::new("previous-number");
+    let build = |number: u32| kernel(&folder, &number.to_string(), &banner("x").replace("#1", &format!("#{number}")), &[]);
+    let (Some((own, size)), Some((later, _))) = (build(1), build(2)) else { return };
+    // The log has no banner; the heading of its trace says `6.1.0-56-amd64 #1`.
+    let report = folder.write("dmesg.txt", boot("rcu: Hierarchical RCU implementation.", size));
+    let judge = |kernel: &str| {
+        let (status, against, accepted) = judged(&[&report, "-k", kernel], "vmlinux");
+        (status, against, accepted > 0)
+    };
+    assert_eq!(judge(&own), (ACCEPTED.into(), vec![], true));
+    assert_eq!(judge(&later), (REFUSED.into(), vec!["release".into()], false));
+}
+
+#[test]
 fn sizes_that_the_boot_prints_alone_refuse_a_kernel() {
     let folder = Folder::new("previous-boot-sizes");
     // The ends of the linker's parts, as in Debian's 6.1.0-56, and with a smaller `.rodata`, as in its -54.

@@ -3,6 +3,7 @@
 use super::{Image, Placer, Refused};
 use crate::model::capture::Os;
 use crate::note::Note;
+use crate::parse::lex;
 use crate::symbols::patched::BANNER;
 
 /// One piece of evidence about an image's symbol file.
@@ -105,8 +106,9 @@ impl Placer<'_> {
             }
             return;
         }
-        let said = banners(self.text);
-        if let Some((contradicts, text)) = kernel(self.capture.kernel_version.as_deref(), &said, &program.banners()) {
+        let running = self.capture.kernel_version.as_deref();
+        let (said, builds) = (banners(self.text), running.map_or_else(Vec::new, |release| builds(self.text, release)));
+        if let Some((contradicts, text)) = kernel(running, &said, &builds, &program.banners()) {
             image.evidence.push(Evidence { kind: EvidenceKind::Release, contradicts, text: text.clone() });
             if contradicts {
                 self.refuse(image, format!("{text}: {path} is another build"));
@@ -138,6 +140,31 @@ fn banners(text: &[u8]) -> Vec<String> {
     memchr::memmem::find_iter(text, BANNER).take(MOST).map(line).collect()
 }
 
+/// Which builds of `release` the headings of traces name, `CPU: 0 PID: 7 Comm: cat Not tainted 6.13.0-rc1+ #57`: the number, and the version
+/// of the package that Debian prints behind it (`dump_stack_print_info` in lib/dump_stack.c, 3.10 to 6.12).
+fn builds(text: &[u8], release: &str) -> Vec<String> {
+    const MOST: usize = 256;
+    let named = format!(" {release} #");
+    let build = |at: usize| {
+        let line = text[at + named.len() - 1..].split(|b| matches!(b, b'\n' | b'\r')).next()?;
+        let mut words = lex::words(line).map(lex::text);
+        let number = words.next()?;
+        let package = words.next().filter(|word| word == "Debian").and_then(|_| words.next());
+        Some(package.map_or(number.clone(), |version| format!("{number} Debian {version}")))
+    };
+    let mut found: Vec<String> = memchr::memmem::find_iter(text, named.as_bytes()).take(MOST).filter_map(build).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// Whether a banner is of that build: `... #57 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 (2026-11-16)`.
+fn is_build(banner: &str, build: &str) -> bool {
+    let (number, package) = build.split_once(" Debian ").map_or((build, None), |(number, version)| (number, Some(version)));
+    let words: Vec<&str> = banner.split_ascii_whitespace().collect();
+    words.contains(&number) && package.is_none_or(|version| words.windows(2).any(|pair| pair == ["Debian", version]))
+}
+
 /// `6.1` of `6.1.0-56-amd64`.
 fn series(release: &str) -> Vec<&str> {
     release.split(['.', '-']).take(2).collect()
@@ -150,8 +177,8 @@ fn release(running: &str, built: &str) -> (bool, String) {
     }
 }
 
-/// Whether a kernel's banners contradict the report: none of those that it prints, or else its release, is the file's.
-fn kernel(running: Option<&str>, said: &[String], built: &[String]) -> Option<(bool, String)> {
+/// Whether a kernel's banners contradict the report: none of those that it prints, or else its release and build, is the file's.
+fn kernel(running: Option<&str>, said: &[String], builds: &[String], built: &[String]) -> Option<(bool, String)> {
     let first = built.first()?;
     let word = |banner: &str| banner.split_ascii_whitespace().nth(2).unwrap_or_default().to_string();
     if let Some(same) = said.iter().find(|said| built.contains(said)) {
@@ -164,7 +191,13 @@ fn kernel(running: Option<&str>, said: &[String], built: &[String]) -> Option<(b
         let (said, built) = (last_words(said), last_words(built.last().unwrap_or(first)));
         return Some((true, format!("release: the report is of `{said}`, the file of `{built}`")));
     }
-    Some(release(running?, &word(first)))
+    let (running, numbered) = (running?, built.iter().find(|banner| banner.contains(" #")));
+    let (contradicts, text) = release(running, &word(first));
+    let (Some(build), Some(numbered), false) = (builds.first(), numbered, contradicts) else { return Some((contradicts, text)) };
+    Some(match builds.iter().find(|build| built.iter().any(|banner| is_build(banner, build))) {
+        Some(build) => (false, format!("release: {running} {build} in report and file")),
+        None => (true, format!("release: the report is of `{running} {build}`, the file of `{}`", last_words(numbered))),
+    })
 }
 
 /// A banner without who built it with what.
@@ -181,13 +214,34 @@ mod tests {
     fn a_kernel_is_told_by_its_banner_and_else_by_its_release() {
         let banner = |release: &str, build: &str| format!("Linux version {release} (me@here) (gcc 12.2) {build}");
         let file = [banner("6.1.0-56", "# SMP Debian 6.1.192-2"), banner("6.1.0-56", "#1 SMP Debian 6.1.192-2")];
-        let ask = |running: Option<&str>, said: &[String]| kernel(running, said, &file).map(|(contradicts, _)| contradicts);
+        let ask = |running: Option<&str>, said: &[String]| kernel(running, said, &[], &file).map(|(contradicts, _)| contradicts);
         assert_eq!(ask(None, &[banner("6.1.0-56", "#1 SMP Debian 6.1.192-2")]), Some(false));
         assert_eq!(ask(Some("6.1.0-56"), &[banner("6.1.0-56", "#1 SMP Debian 6.1.192-1")]), Some(true), "the same release, built before");
         let boots = [banner("6.1.0-55", "#1 SMP x"), banner("6.1.0-56", "#1 SMP Debian 6.1.192-2")];
         assert_eq!(ask(Some("6.1.0-55"), &boots), Some(false), "one boot of several");
         assert_eq!(ask(Some("6.1.0-56"), &["Linux version 6.1.0-56 (me@".to_string()]), Some(false), "cut short");
         assert_eq!((ask(Some("6.1.0-55"), &[]), ask(Some("6.1.0-56"), &[]), ask(None, &[])), (Some(true), Some(false), None));
-        assert_eq!(kernel(Some("6.1.0-56"), &[], &[]), None, "a .debug file without data");
+        assert_eq!(kernel(Some("6.1.0-56"), &[], &[], &[]), None, "a .debug file without data");
+    }
+
+    #[test]
+    fn a_kernel_that_was_built_again_has_another_number() {
+        let text = b"[ 1.0] CPU: 0 PID: 7 Comm: cat Not tainted 6.13.0-rc1+ #57 PREEMPT(full)\r\n\
+            [ 2.0] CPU: 1 UID: 0 PID: 8 Comm: ls Tainted: G   OE  6.1.0-56-amd64 #1  Debian 6.1.192-2\n[ 3.0] Linux version 6.13.0-rc1+ (me)\n";
+        assert_eq!((builds(text, "6.13.0-rc1+"), builds(text, "6.13")), (vec!["#57".to_string()], vec![]));
+        assert_eq!(builds(text, "6.1.0-56-amd64"), ["#1 Debian 6.1.192-2"]);
+        let ask = |release: &str, builds: &[&str], built: &str| {
+            let builds: Vec<String> = builds.iter().map(ToString::to_string).collect();
+            kernel(Some(release), &[], &builds, &[format!("Linux version {release} (me@here) (gcc 12.2) {built}")]).unwrap()
+        };
+        assert!(!ask("6.13.0-rc1+", &["#57"], "#57 SMP Tue Nov 17").0);
+        let (against, text) = ask("6.13.0-rc1+", &["#57"], "#58 SMP Tue Nov 17");
+        assert!(against && text.contains("`6.13.0-rc1+ #57`") && text.contains("`6.13.0-rc1+ #58 SMP Tue Nov 17`"), "{text}");
+        assert!(!ask("6.13.0-rc1+", &["#57", "#58"], "#58 SMP Tue Nov 17").0, "two boots in one log");
+        assert!(!ask("6.13.0-rc1+", &["#57"], "").0, "a banner without a number says nothing");
+        let debian = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-11-14)";
+        assert!(ask("6.1.0-56-amd64", &["#1 Debian 6.1.192-2"], debian).0);
+        assert!(!ask("6.1.0-56-amd64", &["#1 Debian 6.1.192-1"], debian).0);
+        assert!(ask("6.13.0-rc2+", &["#57"], "#58 SMP").0);
     }
 }
