@@ -160,11 +160,16 @@ fn the_release_alone_refuses_it() {
 
 /// A kernel of one function, `vfs_lab`, that says `banner` when it boots, and its size as the kernel prints it; `None` without a compiler.
 fn kernel(folder: &Folder, name: &str, banner: &str, more: &[String]) -> Option<(String, u64)> {
-    let compiler = common::peer(&["gcc", "cc", "clang"]).filter(|_| cfg!(target_arch = "x86_64"))?;
     let source = format!(
         "const char linux_banner[] = \"{banner}\\n\";\n__attribute__((section(\".init.text\"))) void start_kernel(void) {{}}\n\
          int vfs_lab(int *list) {{ return list[1] * 3; }}\n",
     );
+    linked(folder, name, &source, more)
+}
+
+/// A kernel of that source, which has a function `vfs_lab`, and the function's size.
+fn linked(folder: &Folder, name: &str, source: &str, more: &[String]) -> Option<(String, u64)> {
+    let compiler = common::peer(&["gcc", "cc", "clang"]).filter(|_| cfg!(target_arch = "x86_64"))?;
     let (source, kernel) = (folder.write(&format!("{name}/k.c"), source), folder.path(&format!("{name}/vmlinux")));
     let flags = ["-O1", "-g", "-ffreestanding", "-fno-pic", "-no-pie", "-mcmodel=kernel", "-nostdlib", "-static", "-Wl,--build-id=none"];
     let link = ["-Wl,-Ttext=0xffffffff81000000", "-Wl,-e,start_kernel", "-o", &kernel, &source];
@@ -254,5 +259,58 @@ fn sizes_that_the_boot_prints_alone_refuse_a_kernel() {
     };
     for (name, rodata, status) in [("System.map-own", 9_351_168, ACCEPTED), ("System.map-old", 9_342_976, REFUSED)] {
         assert_eq!(judged(&[&report, "-k", &map(name, rodata)], "vmlinux").0, status, "{name}");
+    }
+}
+
+#[test]
+fn source_lines_of_bugs_alone_refuse_a_kernel_and_a_module() {
+    let folder = Folder::new("previous-lines");
+    // As arch/x86/include/asm/bug.h has it from 5.18 on, before, and with the format since 6.18.
+    let forms = [".long 1b - .; .long 8b - .", ".long 1b - 2b; .long 8b - 2b", ".long 1b - .; .long 0; .long 8b - ."];
+    for (n, form) in forms.iter().enumerate() {
+        let build = |line: u32| {
+            let table = format!(".pushsection __bug_table,\\\"aw\\\"; 2: {form}; .word {line}; .word 0; .popsection");
+            let name = ".pushsection .rodata.lab,\\\"a\\\"; .byte 0; 8: .string \\\"fs/lab.c\\\"; .popsection";
+            let source = format!(
+                "__attribute__((section(\".init.text\"))) void start_kernel(void) {{}}\n\
+                 int vfs_lab(int *list) {{ asm volatile(\"1: ud2; {name}; {table}\"); return list[1] * 3; }}\n"
+            );
+            linked(&folder, &format!("{n}-{line}"), &source, &[])
+        };
+        let (Some((own, size)), Some((old, _))) = (build(305), build(304)) else { return };
+        let (rip, frame) = (format!("RIP: 0010:vfs_lab+0x0/{size:#x}"), format!(" vfs_lab+0x2/{size:#x}"));
+        let lines = ["kernel BUG at fs/lab.c:305!", &rip, "Call Trace:", " <TASK>", &frame, " </TASK>"];
+        let report = folder.write("bug.txt", log(&lines));
+        let judge = |kernel: &str| {
+            let (status, against, accepted) = judged(&[&report, "-k", kernel], "vmlinux");
+            (status, against, accepted > 0)
+        };
+        assert_eq!(judge(&own), (ACCEPTED.into(), vec![], true), "{form}");
+        assert_eq!(judge(&old), (REFUSED.into(), vec!["lines".into()], false), "{form}");
+    }
+    // In a module the relocations name the places: some entries of `kslab`'s table are of line 12.
+    let ran = kstack::input::open(&common::fixtures().join("symbols/linux/kslab.ko.xz")).unwrap().data[..].to_vec();
+    let table = range(&ran, "__bug_table").0;
+    let lines: Vec<usize> = (0..4).map(|n| table + 12 * n + 8).filter(|at| ran[*at..*at + 2] == [12, 0]).collect();
+    assert!(!lines.is_empty());
+    let with = |name: &str, line: u8| {
+        let mut bytes = ran.clone();
+        lines.iter().for_each(|at| bytes[*at] = line);
+        let (start, size) = range(&bytes, ".note.gnu.build-id");
+        bytes[start..start + size].fill(0);
+        folder.write(name, bytes)
+    };
+    let said = [
+        "kernel BUG at /usr/src/kslab-1.0/chain.c:12!",
+        "RIP: 0010:chain_host.constprop.0+0x32/0x110 [kslab]",
+        "Call Trace:",
+        " <TASK>",
+        " ksys_read+0x5f/0xe0",
+        " </TASK>",
+    ];
+    let report = folder.write("panic.txt", log(&said));
+    for (module, status, kinds) in [(with("ran/kslab.ko", 12), ACCEPTED, 0), (with("old/kslab.ko", 13), REFUSED, 1)] {
+        let (found, against, _) = judged(&[&report, "-m", &module], "kslab");
+        assert_eq!((found.as_str(), against.len(), against.contains(&"lines".to_string())), (status, kinds, kinds == 1));
     }
 }

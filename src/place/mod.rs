@@ -5,6 +5,7 @@ mod anchors;
 mod assign;
 mod boot_sizes;
 mod boots;
+mod bug_lines;
 mod calls;
 mod code_arm;
 pub mod code_bytes;
@@ -218,6 +219,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
         placer.check_returns(image);
         placer.check_release(image);
         placer.check_boot_sizes(image);
+        placer.check_bug_lines(image);
         placer.check_code(image, slide);
     }
     let basis = placer.basis();

@@ -30,6 +30,8 @@ pub enum EvidenceKind {
     Release,
     /// Machine code that the report prints.
     Code,
+    /// Source lines of BUG and WARN that the report prints, against the file's table of them.
+    Lines,
     /// Return addresses, each of which must follow a call.
     Calls,
 }
@@ -43,6 +45,7 @@ impl EvidenceKind {
             EvidenceKind::Pairs => "pairs",
             EvidenceKind::Release => "release",
             EvidenceKind::Code => "code",
+            EvidenceKind::Lines => "lines",
             EvidenceKind::Calls => "calls",
         }
     }

@@ -11,6 +11,7 @@ use object::{Object, ObjectSection, ObjectSegment, ObjectSymbol, SectionFlags, e
 
 use super::alias;
 use super::altlink;
+use super::bug_table;
 use super::dwarf::{self, Sections, UnitIndex};
 use super::kernel_sizes::{self, KernelSizes};
 use super::opd::Descriptors;
@@ -357,6 +358,11 @@ impl Symbols for Elf {
 
     fn banners(&self) -> Vec<String> {
         self.file().map_or_else(Vec::new, |file| patched::banners(&file))
+    }
+
+    fn bug_line(&self, at: Svma) -> Option<(String, u32)> {
+        let base = |section| Some(self.place(section)?.base);
+        bug_table::line_of(&self.file()?, &base, at.0)
     }
 
     fn kernel_sizes(&self) -> KernelSizes {

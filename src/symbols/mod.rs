@@ -4,7 +4,8 @@
 
 pub mod alias;
 pub mod altlink;
-pub mod bundle;
+pub mod bug_table;
+mod bundle;
 pub mod check;
 pub mod code;
 pub mod ctf;
@@ -205,6 +206,10 @@ pub trait Symbols: Send + Sync {
     }
     /// The kernel release that a module was built for.
     fn release(&self) -> Option<String> {
+        None
+    }
+    /// The source line that Linux's code at a link-time address prints when it stops there with BUG or WARN.
+    fn bug_line(&self, _at: Svma) -> Option<(String, u32)> {
         None
     }
     /// How large the parts of a Linux kernel are, as it says when it boots.

@@ -113,6 +113,11 @@ impl Program {
         self.binary().map_or_else(Vec::new, |binary| binary.banners())
     }
 
+    /// As [`Symbols::bug_line`], for addresses of [`Program::info`]'s file.
+    pub fn bug_line(&self, at: Svma) -> Option<(String, u32)> {
+        self.binary()?.bug_line(at)
+    }
+
     /// As [`Symbols::kernel_sizes`].
     pub fn kernel_sizes(&self) -> super::kernel_sizes::KernelSizes {
         self.symbols().kernel_sizes()
