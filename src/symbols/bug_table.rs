@@ -46,8 +46,16 @@ struct Table<'t, 'f> {
     file: &'t object::File<'f>,
     data: &'t [u8],
     start: u64,
-    /// In an unlinked file, what the fields name: where code was laid out, and the section and offset.
-    targets: Option<FxHashMap<u64, (Option<u64>, SectionIndex, u64)>>,
+    /// In an unlinked file, what the fields name.
+    targets: Option<FxHashMap<u64, Target>>,
+}
+
+/// What the relocation of a field names.
+struct Target {
+    section: SectionIndex,
+    offset: u64,
+    /// Where that was laid out, if it is code.
+    laid_out: Option<u64>,
 }
 
 impl<'t, 'f> Table<'t, 'f> {
@@ -61,7 +69,7 @@ impl<'t, 'f> Table<'t, 'f> {
             let RelocationTarget::Symbol(symbol) = record.target() else { return None };
             let symbol = file.symbol_by_index(symbol).ok()?;
             let (section, offset) = (symbol.section_index()?, symbol.address().wrapping_add(record.addend() as u64));
-            Some((field, (base(section).map(|base| base.wrapping_add(offset)), section, offset)))
+            Some((field, Target { section, offset, laid_out: base(section).map(|base| base.wrapping_add(offset)) }))
         };
         Table { file, data, start: 0, targets: Some(section.relocations().filter_map(target).collect()) }
     }
@@ -78,7 +86,7 @@ impl<'t, 'f> Table<'t, 'f> {
     fn code(&self, form: Form, n: usize) -> Option<u64> {
         let at = n * form.size;
         match &self.targets {
-            Some(targets) => targets.get(&(at as u64))?.0,
+            Some(targets) => targets.get(&(at as u64))?.laid_out,
             None => Some(self.distance(at, at)?),
         }
     }
@@ -95,8 +103,8 @@ impl<'t, 'f> Table<'t, 'f> {
         let field = n * form.size + form.file;
         let (data, at) = match &self.targets {
             Some(targets) => {
-                let (_, section, offset) = targets.get(&(field as u64))?;
-                (self.file.section_by_index(*section).ok()?.data().ok()?, *offset)
+                let target = targets.get(&(field as u64))?;
+                (self.file.section_by_index(target.section).ok()?.data().ok()?, target.offset)
             }
             None => self.linked(self.distance(field, n * form.size + form.from)?)?,
         };
