@@ -12,7 +12,7 @@ use super::code_bytes::{is_in, places};
 use super::proof::{Evidence, EvidenceKind};
 use super::{Image, Placer};
 use crate::model::capture::Os;
-use crate::model::stack::{Lookup, Role};
+use crate::model::stack::{RawFrame, Role};
 use crate::parse::lex;
 
 /// Lines of the report between such a line and the frame where it happened: registers, modules, what other CPUs print.
@@ -33,41 +33,49 @@ impl Said<'_> {
     }
 }
 
+/// A place where the report's kernel stopped: the frame's line in the report, and what the file prints there.
+type Stopped = (u32, Vec<(String, u32)>);
+
 impl Placer<'_> {
     /// Puts a file aside whose code stops with other source lines than the report says.
     pub(super) fn check_bug_lines(&mut self, image: &mut Image) {
         let (Some(program), Some(Os::Linux), false) = (image.program.clone(), self.capture.os, image.matched) else { return };
-        let said = said(self.text);
-        let (mut agree, mut wrong) = (0, None);
-        if said.is_empty() {
-            return;
-        }
         let frames = self.capture.stacks.iter().filter_map(|stack| stack.frames.first());
-        let stopped = frames.filter(|frame| frame.role == Role::Fault && frame.lookup == Lookup::Exact && is_in(image, frame, self.text));
-        for frame in stopped.take(MOST) {
-            let near = said.partition_point(|said| said.number <= frame.line);
-            let Some(printed) = said[..near].last().filter(|said| said.number + NEAR >= frame.line) else { continue };
-            let built: Vec<(String, u32)> =
-                places(image, &program, frame, self.text).into_iter().filter_map(|place| program.bug_line(place)).collect();
-            if built.iter().any(|built| said.iter().any(|said| said.is(built))) {
-                agree += 1;
-            } else if let [(file, line)] = &built[..] {
-                let printed = format!("{}:{}", lex::text(printed.file), printed.line);
-                wrong.get_or_insert((0, format!("{printed} in the report, {file}:{line} in the file"))).0 += 1;
-            }
-        }
-        let count = wrong.as_ref().map_or(0, |(count, _)| *count);
-        if agree + count == 0 {
+        let faults = frames.filter(|frame| frame.role == Role::Fault && is_in(image, frame, self.text)).take(MOST);
+        let built = |frame: &RawFrame| {
+            let built = places(image, &program, frame, self.text).into_iter().filter_map(|place| program.bug_line(place));
+            (frame.line, built.collect::<Vec<_>>())
+        };
+        let stopped: Vec<Stopped> = faults.map(built).filter(|(_, built)| !built.is_empty()).collect();
+        if stopped.is_empty() {
             return;
         }
-        let mut evidence = Evidence::counted(EvidenceKind::Lines, "source lines of BUG and WARN", agree, agree + count);
-        let Some((_, first)) = wrong else { return image.evidence.push(evidence) };
-        evidence.text.push_str(&format!("; {first}"));
-        evidence.contradicts = true;
-        let why = format!("{}: {} is another build", evidence.text, program.info().path.display());
+        let Some(evidence) = compared(&stopped, &said(self.text)) else { return };
+        let (contradicts, text) = (evidence.contradicts, evidence.text.clone());
         image.evidence.push(evidence);
-        self.refuse(image, why);
+        if contradicts {
+            self.refuse(image, format!("{text}: {} is another build", program.info().path.display()));
+        }
     }
+}
+
+/// What the places say for or against the file; `None` where the report has no line for any of them.
+fn compared(stopped: &[Stopped], said: &[Said<'_>]) -> Option<Evidence> {
+    let (mut agree, mut wrong, mut first) = (0, 0, None);
+    for (line, built) in stopped {
+        let latest = said[..said.partition_point(|said| said.number <= *line)].last().filter(|said| said.number + NEAR >= *line);
+        let Some(latest) = latest else { continue };
+        if built.iter().any(|built| said.iter().any(|said| said.is(built))) {
+            agree += 1;
+        } else if let [(file, line)] = &built[..] {
+            wrong += 1;
+            first.get_or_insert_with(|| format!("; {}:{} in the report, {file}:{line} in the file", lex::text(latest.file), latest.line));
+        }
+    }
+    let evidence = Evidence::counted(EvidenceKind::Lines, "source lines of BUG and WARN", agree, agree + wrong);
+    let text = evidence.text.clone() + &first.unwrap_or_default();
+    // As with sizes: one line that another CPU tore is no other build.
+    (agree + wrong > 0).then_some(Evidence { contradicts: wrong * 10 > agree, text, ..evidence })
 }
 
 /// The lines of a report that name a source line, in its order.
@@ -92,8 +100,10 @@ fn said(text: &[u8]) -> Vec<Said<'_>> {
 /// `mm/slub.c:305` of what follows the mark.
 fn source(rest: &[u8]) -> Option<&[u8]> {
     let rest = if rest.starts_with(b"CPU: ") { &rest[memchr::memmem::find(rest, b" at ")? + 4..] } else { rest };
-    let word = lex::words(rest).next()?;
-    let word = word.strip_suffix(b"!").unwrap_or(word);
+    let mut words = lex::words(rest);
+    let word = words.next()?;
+    // What another CPU tore has neither the mark behind it nor the function.
+    let word = word.strip_suffix(b"!").or(words.next().map(|_| word))?;
     memchr::memrchr(b':', word).filter(|colon| word[..*colon].contains(&b'.')).map(|_| word)
 }
 
@@ -104,7 +114,7 @@ mod tests {
     #[test]
     fn every_form_of_the_line_is_read() {
         let text = b"x\n[ 1.0] kernel BUG at mm/slub.c:305!\r\n[ 2.0] WARNING: CPU: 1 PID: 941 at fs/dcache.c:365 dentry_free+0x7a/0xa0\n\
-            WARNING: fs/super.c:7 at f+0x1/0x2, CPU#1: cat/941\nWARNING: possible circular locking\nKernel BUG at c0100000 [verbose debug info unavailable]\n";
+            WARNING: fs/super.c:7 at f+0x1/0x2, CPU#1: cat/941\nWARNING: possible circular locking\nkernel BUG at mm/slu.c:3\nKernel BUG at c0100000 [verbose debug info unavailable]\n";
         let found: Vec<_> = said(text).iter().map(|said| (said.number, lex::text(said.file), said.line)).collect();
         assert_eq!(found, [(2, "mm/slub.c".into(), 305), (3, "fs/dcache.c".into(), 365), (4, "fs/super.c".into(), 7)]);
     }
