@@ -16,8 +16,8 @@ use crate::parse::lex;
 use crate::parse::linux_symbol::is_generated;
 use crate::place::{Image, Layout};
 use crate::space::Owner;
-use crate::symbols::code;
 use crate::symbols::demangle::demangle;
+use crate::symbols::extent;
 use crate::symbols::find::Program;
 use crate::symbols::symtab::{Found, Reach, SymbolTable};
 
@@ -378,7 +378,7 @@ fn answer(
         Cow::Owned(name) if options.demangle => name.into(),
         _ => name.clone(),
     };
-    let hit = job.asked.clone().or_else(|| symbol_at(program, table, job.probe, &locations));
+    let hit = job.asked.clone().or_else(|| symbol_at(program, table, job, &locations));
     for location in &mut locations {
         location.function = location.function.as_ref().map(readable);
     }
@@ -400,7 +400,8 @@ fn answer(
 }
 
 /// The function that holds `probe`, proven to reach it, or the nearest symbol below it.
-fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[Location]) -> Option<SymbolHit> {
+fn symbol_at(program: &Program, table: &SymbolTable, job: &Job, locations: &[Location]) -> Option<SymbolHit> {
+    let probe = job.probe;
     let found = table.at(program.in_symbols(probe));
     let hit = found.map(|found| SymbolHit {
         name: found.name.into(),
@@ -409,7 +410,7 @@ fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[L
         contains: found.reach == Reach::Contains,
     });
     if let (Some(hit), Some(found)) = (&hit, found)
-        && (hit.contains || (found.reach == Reach::Unknown && reaches(program, hit, probe)))
+        && (hit.contains || (found.reach == Reach::Unknown && reaches(program, hit, job)))
     {
         let size = hit.size.filter(|_| hit.contains);
         return Some(SymbolHit { contains: true, size, ..hit.clone() });
@@ -419,12 +420,12 @@ fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[L
     debug.map(|(name, start)| SymbolHit { name: name.into(), start, size: None, contains: true }).or(hit)
 }
 
-/// Whether the code shows that the function at `hit` goes on to `probe`: no other function begins in between. How functions begin is known
-/// of Darwin alone; those of ELF kernels need no frame pointer.
-fn reaches(program: &Program, hit: &SymbolHit, probe: Svma) -> bool {
-    if hit.start == probe || program.info().is_elf {
-        return hit.start == probe;
+/// Whether the code shows that the function at `hit` goes on to the address of `job`: no other function begins in between. How functions
+/// begin is known of Darwin alone; those of ELF kernels need no frame pointer.
+fn reaches(program: &Program, hit: &SymbolHit, job: &Job) -> bool {
+    if hit.start == job.probe || program.info().is_elf {
+        return hit.start == job.probe;
     }
-    let code = program.code(hit.start, probe);
-    code.and_then(|code| code::another_function_begins(program.info().arch, code)) == Some(false)
+    let holds = if job.probe == job.svma { extent::holds_exact } else { extent::holds_return };
+    program.code(hit.start, job.probe).is_some_and(|code| holds(program.info().arch, code))
 }

@@ -14,6 +14,7 @@ pub mod disassemble;
 pub mod dwarf;
 pub mod elf;
 mod entry;
+pub mod extent;
 mod fileset;
 pub mod find;
 mod join;
