@@ -9,6 +9,7 @@ use object::{Object, ObjectSection};
 use rustc_hash::FxHashMap;
 
 use crate::model::addr::Svma;
+use crate::symbols::depth;
 use crate::symbols::parts::PartFile;
 use crate::symbols::skim::{Skimmed, skim};
 use crate::symbols::split::{self, Finder, Skeleton};
@@ -68,7 +69,8 @@ impl<'d> Sections<'d> {
     }
 
     /// Readers that see a single unit of `.debug_info`, so that a context over them indexes nothing else; `skimmed` keeps what they read.
-    pub(super) fn unit<'s>(&'s self, unit: usize, skimmed: &'s mut Option<Skimmed>) -> Option<Dwarf<'s>> {
+    /// `None` where the unit needs its neighbours, or is damaged.
+    pub(super) fn unit<'s>(&'s self, unit: usize, skimmed: &'s mut Option<Skimmed>) -> Option<Unit<'s>> {
         let mut dwarf = self.alone();
         if let Some(sup) = self.sup {
             // Its strings alone: references to its entries need the context over the whole file.
@@ -80,6 +82,7 @@ impl<'d> Sections<'d> {
         let slice = info.get(unit..unit.checked_add(header.length_including_self())?)?;
         let abbreviations = dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?;
         *skimmed = skim(slice, abbreviations, self.endian);
+        let skimmed_too_deep = skimmed.as_ref().map(|skimmed| skimmed.too_deep);
         dwarf.debug_info = gimli::DebugInfo::new(slice, self.endian);
         // Its offsets are those of the whole section; without it the context takes the ranges of the unit's root entry.
         dwarf.debug_aranges = gimli::DebugAranges::new(&[], self.endian);
@@ -89,29 +92,37 @@ impl<'d> Sections<'d> {
             None => dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::All),
         }
         let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(0)).ok()?;
-        // An offset into another unit would be read as one into this slice and name a wrong function.
-        if refers_to_other_units(&dwarf, &header) {
-            return None;
+        if skimmed_too_deep.map_or_else(|| depth::unit_too_deep(&dwarf, &header), Some)? {
+            return Some(Unit::TooDeep);
         }
-        Some(dwarf)
+        // An offset into another unit would be read as one into this slice and name a wrong function.
+        let alone = !refers_to_other_units(&dwarf, &header)?;
+        alone.then_some(Unit::Alone(Box::new(dwarf)))
     }
 }
 
+/// What a unit is read from.
+pub(super) enum Unit<'d> {
+    /// Itself.
+    Alone(Box<Dwarf<'d>>),
+    /// Nothing: it nests inlined calls too deep.
+    TooDeep,
+}
+
 /// Whether a function or inlined call of the unit may have its name in another unit (LTO, dsymutil's merged C++ types, dwz).
-fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_>>) -> bool {
-    let Ok(abbreviations) = dwarf.abbreviations(header) else { return true };
+fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_>>) -> Option<bool> {
+    use gimli::{DW_FORM_ref_udata, DW_FORM_ref1, DW_FORM_ref2, DW_FORM_ref4, DW_FORM_ref8};
+    let abbreviations = dwarf.abbreviations(header).ok()?;
+    let table = depth::table(dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?)?;
     let crosses = |abbreviation: &gimli::Abbreviation| {
         let named = matches!(abbreviation.tag(), gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine);
         named
             && abbreviation.attributes().iter().any(|attribute| {
-                matches!(attribute.name(), gimli::DW_AT_abstract_origin | gimli::DW_AT_specification)
-                    && !matches!(
-                        attribute.form(),
-                        gimli::DW_FORM_ref1 | gimli::DW_FORM_ref2 | gimli::DW_FORM_ref4 | gimli::DW_FORM_ref8 | gimli::DW_FORM_ref_udata
-                    )
+                let inside = [DW_FORM_ref1, DW_FORM_ref2, DW_FORM_ref4, DW_FORM_ref8, DW_FORM_ref_udata];
+                matches!(attribute.name(), gimli::DW_AT_abstract_origin | gimli::DW_AT_specification) && !inside.contains(&attribute.form())
             })
     };
-    (1..).map_while(|code| abbreviations.get(code)).any(crosses)
+    Some(table.all(&abbreviations)?.any(crosses))
 }
 
 /// Name and start of the function whose DWARF entry covers `probe`, for addresses that the symbol table does not name.

@@ -303,8 +303,8 @@ impl Symbols for Elf {
         sup.into_iter().chain(self.elsewhere.splits.missing()).collect()
     }
 
-    fn damaged_units(&self) -> usize {
-        self.units.damaged()
+    fn damage(&self) -> Vec<String> {
+        self.units.damage()
     }
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {

@@ -12,7 +12,8 @@ use gimli::{Reader as _, Section};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use super::dwarf::{Dwarf, Reader, Sections};
+use super::depth;
+use super::dwarf::{Dwarf, Reader, Sections, Unit};
 use super::split::{self, Finder, Held, Skeleton};
 use super::units::UnitIndex;
 use crate::input::map::Bytes;
@@ -42,40 +43,67 @@ pub fn locate(
         .par_iter()
         .map(|unit| {
             let (mut skimmed, held) = (None, OnceCell::new());
-            let dwarf = sections.unit(unit[0].0, &mut skimmed)?;
+            let dwarf = match sections.unit(unit[0].0, &mut skimmed)? {
+                Unit::Alone(dwarf) => dwarf,
+                Unit::TooDeep => {
+                    index.is_too_deep(unit[0].0);
+                    return Some(vec![Vec::new(); unit.len()]);
+                }
+            };
             let length = dwarf.debug_info.reader().len();
             if read.fetch_add(length, Ordering::Relaxed) % KEPT + length >= KEPT {
                 bytes.release();
             }
-            let context = Context::from_dwarf(dwarf).ok()?;
+            let context = Context::from_dwarf(*dwarf).ok()?;
             let (mut names, loader) = (Names::default(), Loader::new(finder, &held));
             let directories = directories(&context, probes[unit[0].1].0, &loader);
-            unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &directories, &loader, &mut names)).collect()
+            let found = unit.iter().map(|(_, at)| frames(&context, probes[*at].0, &directories, &loader, &mut names)).collect();
+            if loader.too_deep.get() {
+                index.is_too_deep(unit[0].0);
+            }
+            found
         })
         .collect();
-    let nothing = OnceCell::new();
-    let mut whole = None;
-    let mut names = Names::default();
+    let left: Vec<&[(usize, usize)]> = units.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(unit, _)| *unit).collect();
     let mut answers = vec![Vec::new(); probes.len()];
-    for (unit, found) in units.iter().zip(found) {
-        let found = found.unwrap_or_else(|| {
-            // The unit needs its neighbours: the one context over the whole file, built once, answers for all of its kind.
-            let context = whole.get_or_insert_with(|| Context::from_dwarf(sections.whole()).ok());
-            // A split part that could be read would have answered.
-            let loader = Loader::new(None, &nothing);
-            let mut one = |at: usize| {
-                let context = context.as_ref()?;
-                let directories = directories(context, probes[at].0, &loader);
-                frames(context, probes[at].0, &directories, &loader, &mut names)
-            };
-            let found: Vec<Option<Vec<Location>>> = unit.iter().map(|(_, at)| one(*at)).collect();
-            if found.iter().any(Option::is_none) || loader.lacks.get() {
+    let found = units.iter().zip(found).flat_map(|(unit, found)| unit.iter().zip(found.into_iter().flatten()));
+    for ((_, at), locations) in found.chain(neighbourly(sections, index, probes, &left)) {
+        answers[*at] = locations;
+    }
+    answers
+}
+
+/// Answers for units that need their neighbours: the one context over the whole file answers for all of them.
+fn neighbourly<'u>(
+    sections: &Sections<'_>,
+    index: &UnitIndex,
+    probes: &[Svma],
+    units: &[&'u [(usize, usize)]],
+) -> Vec<(&'u (usize, usize), Vec<Location>)> {
+    let asked: Vec<u64> = units.iter().flat_map(|unit| unit.iter()).map(|(_, at)| probes[*at].0).collect();
+    if asked.is_empty() {
+        return Vec::new();
+    }
+    let refused = index.too_deep_at(sections, asked);
+    let context = Context::from_dwarf(sections.whole()).ok();
+    // A split part that could be read would have answered.
+    let (nothing, mut names) = (OnceCell::new(), Names::default());
+    let mut answers = Vec::new();
+    for unit in units {
+        let loader = Loader::new(None, &nothing);
+        for one in *unit {
+            let probe = probes[one.1].0;
+            if refused.contains(&probe) {
+                continue;
+            }
+            let found = context.as_ref().and_then(|context| {
+                let directories = directories(context, probe, &loader);
+                frames(context, probe, &directories, &loader, &mut names)
+            });
+            if found.is_none() || loader.lacks.get() {
                 index.is_damaged(unit[0].0);
             }
-            found.into_iter().map(Option::unwrap_or_default).collect()
-        });
-        for ((_, at), locations) in unit.iter().zip(found) {
-            answers[*at] = locations;
+            answers.push((one, found.unwrap_or_default()));
         }
     }
     answers
@@ -151,11 +179,13 @@ struct Loader<'h, 'f> {
     directory: OnceCell<String>,
     /// Whether something asked for is not at hand: there are lines then, but no inlined calls.
     lacks: Cell<bool>,
+    /// Whether it is at hand and nests inlined calls too deep.
+    too_deep: Cell<bool>,
 }
 
 impl<'h, 'f> Loader<'h, 'f> {
     fn new(finder: Option<Finder<'f>>, held: &'h OnceCell<Option<Held<'f>>>) -> Loader<'h, 'f> {
-        Loader { finder, held, directory: OnceCell::new(), lacks: Cell::new(false) }
+        Loader { finder, held, directory: OnceCell::new(), lacks: Cell::new(false), too_deep: Cell::new(false) }
     }
 
     fn finish<L: LookupContinuation<Buf = Reader<'h>>>(&self, mut lookup: LookupResult<L>) -> L::Output {
@@ -176,6 +206,9 @@ impl<'h, 'f> Loader<'h, 'f> {
         let skeleton = Skeleton { id: load.dwo_id.0, name: text(&load.path), directory: text(&load.comp_dir) };
         let _ = self.directory.set(skeleton.directory.clone());
         let held = self.held.get_or_init(|| self.finder?.find(&skeleton));
-        split::dwarf(held.as_ref()?.file(), skeleton.id, Some(&load.parent))
+        let dwarf = split::dwarf(held.as_ref()?.file(), skeleton.id, Some(&load.parent))?;
+        let too_deep = depth::unit_too_deep(&dwarf, &dwarf.units().next().ok()??)?;
+        self.too_deep.set(self.too_deep.get() || too_deep);
+        (!too_deep).then_some(dwarf)
     }
 }

@@ -214,8 +214,8 @@ impl Symbols for MachO {
         }
     }
 
-    fn damaged_units(&self) -> usize {
-        self.units.damaged()
+    fn damage(&self) -> Vec<String> {
+        self.units.damage()
     }
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {

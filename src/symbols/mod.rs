@@ -10,6 +10,7 @@ pub mod code;
 pub mod ctf;
 pub mod debuginfod;
 pub mod demangle;
+pub mod depth;
 pub mod disassemble;
 pub mod dwarf;
 pub mod elf;
@@ -184,9 +185,9 @@ pub trait Symbols: Send + Sync {
     fn missing_parts(&self, _all: bool) -> Vec<Missing> {
         Vec::new()
     }
-    /// How many units of debug info were met that could not be read.
-    fn damaged_units(&self) -> usize {
-        0
+    /// What is wrong with the debug info that was met and could not be read, in words.
+    fn damage(&self) -> Vec<String> {
+        Vec::new()
     }
     /// Name and start of the function that debug info says covers an address.
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;

@@ -5,9 +5,11 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use rustc_hash::FxHashSet;
+use rayon::prelude::*;
+use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::dwarf::{Dwarf, Sections, entry_ranges};
+use super::depth::{self, DEEPEST};
+use super::dwarf::{Dwarf, Reader, Sections, entry_ranges};
 use crate::model::addr::Svma;
 
 /// Up to this many addresses are looked for while `.debug_aranges` is read, rather than in a sorted copy of it.
@@ -18,8 +20,12 @@ const FEW: usize = 16;
 pub struct UnitIndex {
     aranges: OnceLock<Vec<UnitRange>>,
     scanned: OnceLock<Vec<UnitRange>>,
+    /// The ranges of all units, as whoever reads the whole file sees them.
+    everywhere: OnceLock<Vec<UnitRange>>,
     /// Offsets of units that could not be read.
     damaged: Mutex<BTreeSet<usize>>,
+    /// Offsets of units that nest inlined calls too deep.
+    too_deep: Mutex<BTreeSet<usize>>,
 }
 
 /// A half-open range of link-time addresses and the `.debug_info` offset of its unit.
@@ -31,9 +37,49 @@ struct UnitRange {
 }
 
 impl UnitIndex {
-    /// How many units were met that could not be read; their addresses have no file and line.
-    pub fn damaged(&self) -> usize {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    /// What is wrong with the units that were met and not read, in words; their addresses have no file and line.
+    pub fn damage(&self) -> Vec<String> {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len();
+        let too_deep = self.too_deep.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = "their frames have names, but no file and line";
+        let damaged = (damaged > 0).then(|| format!("{damaged} units of its debug info are damaged; {lost}"));
+        let too_deep = too_deep.first().map(|first| {
+            let count = too_deep.len();
+            format!(
+                "{count} units of its debug info are damaged, or made to do harm: inlined calls lie more than {DEEPEST} deep in one another, \
+                 first in the unit at {first:#x} of .debug_info; such units are not read, and of their frames lines or inlined calls are missing"
+            )
+        });
+        damaged.into_iter().chain(too_deep).collect()
+    }
+
+    /// Remembers that the unit at that offset, or its split part, nests inlined calls too deep.
+    pub(super) fn is_too_deep(&self, unit: usize) {
+        self.too_deep.lock().unwrap_or_else(PoisonError::into_inner).insert(unit);
+    }
+
+    /// Those of `probes` that may lie in a unit that nests inlined calls too deep, when all units are read as one.
+    pub(super) fn too_deep_at(&self, sections: &Sections<'_>, mut probes: Vec<u64>) -> FxHashSet<u64> {
+        probes.sort_unstable();
+        let dwarf = sections.whole();
+        if self.everywhere.get().is_none() {
+            // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
+            let _ = self.everywhere.set(everywhere(&dwarf));
+        }
+        let asked = |range: &UnitRange| {
+            let from = probes.partition_point(|probe| *probe < range.start);
+            &probes[from..probes.partition_point(|probe| *probe < range.end).max(from)]
+        };
+        let mut units: FxHashMap<usize, Vec<u64>> = FxHashMap::default();
+        for range in self.everywhere.get().into_iter().flatten() {
+            units.entry(range.unit).or_default().extend(asked(range));
+        }
+        let check = |(unit, asked): (usize, Vec<u64>)| {
+            let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(unit)).ok();
+            let sane = asked.is_empty() || header.and_then(|header| depth::unit_too_deep(&dwarf, &header)) == Some(false);
+            (!sane).then(|| self.is_too_deep(unit)).map_or_else(Vec::new, |()| asked)
+        };
+        units.into_par_iter().flat_map_iter(check).collect()
     }
 
     /// Remembers that the unit at that offset could not be read.
@@ -110,11 +156,32 @@ fn unlisted_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
     let mut units = dwarf.units();
     while let Ok(Some(header)) = units.next() {
         let Some(offset) = header.debug_info_offset().filter(|offset| !listed.contains(&offset.0)) else { continue };
-        let Ok(unit) = dwarf.unit(header) else { continue };
-        let mut entries = unit.entries();
-        let Ok(Some(root)) = entries.next_dfs() else { continue };
-        let ranges = entry_ranges(dwarf, &unit, root).unwrap_or_default();
+        let ranges = root_ranges(dwarf, header).unwrap_or_default();
         found.extend(ranges.into_iter().map(|(start, end)| UnitRange { start, end, unit: offset.0 }));
     }
     found
+}
+
+/// The ranges of all units, by their root entries and `.debug_aranges`; one without any is taken to lie everywhere, as its line table
+/// may say anything.
+fn everywhere(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
+    let mut found = Vec::new();
+    aranges(dwarf, |range| found.push(range));
+    let listed: FxHashSet<usize> = found.iter().map(|range| range.unit).collect();
+    let mut units = dwarf.units();
+    let headers: Vec<_> = std::iter::from_fn(|| units.next().ok().flatten()).collect();
+    let of_root = |header: gimli::UnitHeader<_>| {
+        let unit = header.debug_info_offset().map_or(0, |offset| offset.0);
+        let ranges = root_ranges(dwarf, header).unwrap_or_default();
+        let anywhere = ranges.is_empty() && !listed.contains(&unit);
+        ranges.into_iter().chain(anywhere.then_some((0, u64::MAX))).map(move |(start, end)| UnitRange { start, end, unit })
+    };
+    let roots: Vec<UnitRange> = headers.into_par_iter().flat_map_iter(of_root).collect();
+    sorted(found.into_iter().chain(roots).collect())
+}
+
+fn root_ranges<'d>(dwarf: &Dwarf<'d>, header: gimli::UnitHeader<Reader<'d>>) -> Option<Vec<(u64, u64)>> {
+    let unit = dwarf.unit(header).ok()?;
+    let mut entries = unit.entries();
+    entry_ranges(dwarf, &unit, entries.next_dfs().ok()??)
 }
