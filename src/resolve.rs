@@ -194,13 +194,14 @@ fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions)
     for (at, question) in questions.iter().enumerate() {
         let placed = match question {
             Question::Address(address, lookup) | Question::NamedAddress { address, lookup, .. } => by_address(layout, *address, *lookup),
-            Question::Symbol { module, symbol, offset, size, lookup, .. } => {
-                by_symbol(layout, &lex::text(module), &lex::text(symbol), *offset, *size, *lookup)
+            Question::Symbol { module, build, symbol, offset, size, lookup } => {
+                let build = ImageId::parse_build(build);
+                by_symbol(layout, &lex::text(module), build, &lex::text(symbol), (*offset, *size), *lookup)
             }
             Question::Nothing { .. } => Placed::Not(Answer::unresolved(None, Unresolved::NoAddress)),
         };
         let placed = match question {
-            Question::Symbol { build, .. } | Question::NamedAddress { build, .. } => of_build(layout, placed, build),
+            Question::NamedAddress { build, .. } => of_build(layout, placed, build),
             _ => placed,
         };
         let complete = !matches!(placed, Placed::Perhaps(_));
@@ -285,11 +286,9 @@ fn by_address(layout: &Layout, address: Avma, lookup: Lookup) -> Placed {
 /// Nowhere, when the frame prints the build id of another build than the image's: a module can be built anew and loaded again in one log.
 fn of_build(layout: &Layout, placed: Placed, build: &[u8]) -> Placed {
     let Some(build) = ImageId::parse_build(build) else { return placed };
-    let other = |job: &Job| layout.images[job.image].wanted.is_some_and(|wanted| wanted != build);
     match &placed {
-        Placed::At(job) if other(job) => Placed::Not(Answer::unresolved(Some(job.image), Unresolved::OtherBuild)),
-        Placed::Several(jobs) | Placed::Perhaps(jobs) if jobs.iter().any(other) => {
-            Placed::Not(Answer::unresolved(None, Unresolved::OtherBuild))
+        Placed::At(job) if layout.images[job.image].wanted.is_some_and(|wanted| wanted != build) => {
+            Placed::Not(Answer::unresolved(Some(job.image), Unresolved::OtherBuild))
         }
         _ => placed,
     }
@@ -299,8 +298,15 @@ fn of_build(layout: &Layout, placed: Placed, build: &[u8]) -> Placed {
 const MOST_PLACES: usize = 128;
 
 /// A frame that prints its symbol: one symbol of that name and size, in the image that it prints or else in the kernel, or in any
-/// image when the report's system has no such rule.
-fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Option<u64>, lookup: Lookup) -> Placed {
+/// image when the report's system has no such rule. With a build id, in an image of that build.
+fn by_symbol(
+    layout: &Layout,
+    module: &str,
+    build: Option<ImageId>,
+    symbol: &str,
+    (offset, size): (u64, Option<u64>),
+    lookup: Lookup,
+) -> Placed {
     if size.is_some() && is_generated(module.as_bytes(), symbol.as_bytes()) {
         return Placed::Not(Answer::unresolved(None, Unresolved::Generated));
     }
@@ -308,6 +314,12 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
     let anywhere = module.is_empty() && size.is_none();
     let module = if module.is_empty() && size.is_some() { kernel.map_or("", |image| image.name.as_str()) } else { module };
     let mut found = symbols(layout, module, symbol, size);
+    let of_build = |image: &Image| image.wanted.is_none_or(|wanted| build.is_none_or(|build| build == wanted));
+    let other = found.first().filter(|_| build.is_some()).map(|candidate| candidate.image);
+    found.retain(|candidate| of_build(&layout.images[candidate.image]));
+    if let Some(other) = other.filter(|_| found.is_empty()) {
+        return Placed::Not(Answer::unresolved(Some(other), Unresolved::OtherBuild));
+    }
     let any = found.first().map(|candidate| candidate.image);
     found.retain(|candidate| candidate.fits && (size.is_some() || holds(layout, candidate, offset, lookup)));
     // Several names of one place are one place.
@@ -321,6 +333,8 @@ fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Opt
     };
     // A kernel without a file may have a function of that name too, and it is the kernel that prints no module.
     let unseen = anywhere && kernel.is_some_and(|image| image.program.is_none());
+    // As may a build of the module without one.
+    let unseen = unseen || (build.is_none() && any.is_some_and(|image| layout.images[image].unseen_builds));
     match &found[..] {
         several if unseen && (1..=MOST_PLACES).contains(&several.len()) => Placed::Perhaps(several.iter().map(job).collect()),
         [one] => Placed::At(job(one)),
