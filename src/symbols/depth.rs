@@ -31,12 +31,24 @@ impl Table {
 }
 
 /// The fewest bytes of entries that can be too deep; `None` where there are no inlined calls that hold others.
-pub fn least(header: &Header<'_>, abbreviations: &Abbreviations, table: Table) -> Option<usize> {
+pub fn least(address_size: u8, abbreviations: &Abbreviations, table: Table) -> Option<usize> {
     let Some(all) = table.all(abbreviations) else { return Some(DEEPEST) };
     let nests = |one: &&gimli::Abbreviation| one.tag() == gimli::DW_TAG_inlined_subroutine && one.has_children();
-    // The code and whatever has no size of its own take a byte at least.
-    let size = |one: &gimli::Abbreviation| 1 + one.attributes().iter().map(|part| part.size(header).unwrap_or(1)).sum::<usize>();
+    let size = |one: &gimli::Abbreviation| 1 + one.attributes().iter().map(|part| shortest(part.form(), address_size)).sum::<usize>();
     all.filter(nests).map(size).min().map(|size| size.saturating_mul(DEEPEST))
+}
+
+/// The fewest bytes of an attribute; those of which nothing is said here have one at least. Not gimli's own sizes: asking it for them here
+/// makes its reading of entries slower, as it is then no longer inlined there.
+fn shortest(form: gimli::DwForm, address_size: u8) -> usize {
+    match form {
+        gimli::DW_FORM_flag_present | gimli::DW_FORM_implicit_const => 0,
+        gimli::DW_FORM_addr => address_size.into(),
+        gimli::DW_FORM_data2 | gimli::DW_FORM_ref2 => 2,
+        gimli::DW_FORM_data4 | gimli::DW_FORM_ref4 | gimli::DW_FORM_sec_offset | gimli::DW_FORM_strp => 4,
+        gimli::DW_FORM_data8 | gimli::DW_FORM_ref8 => 8,
+        _ => 1,
+    }
 }
 
 /// Whether inlined calls lie too deep in one another between two offsets of a unit, of which the first is that of an entry. `None` when
@@ -64,12 +76,17 @@ pub fn too_deep(header: &Header<'_>, abbreviations: &Abbreviations, from: Option
 /// The same of a whole unit.
 pub fn unit_too_deep(dwarf: &Dwarf<'_>, header: &Header<'_>) -> Option<bool> {
     let abbreviations = dwarf.abbreviations(header).ok()?;
-    let table = table(dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?)?;
+    let table = table_of(dwarf, header)?;
     let length = header.length_including_self();
-    match least(header, &abbreviations, table) {
+    match least(header.address_size(), &abbreviations, table) {
         Some(least) if length >= least => too_deep(header, &abbreviations, None, length),
         _ => Some(false),
     }
+}
+
+/// The table of abbreviations of a unit.
+pub fn table_of(dwarf: &Dwarf<'_>, header: &Header<'_>) -> Option<Table> {
+    table(dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?)
 }
 
 /// The table of abbreviations at the start of `bytes`. DWARF 5, section 7.5.3.

@@ -82,7 +82,7 @@ impl<'d> Sections<'d> {
         let slice = info.get(unit..unit.checked_add(header.length_including_self())?)?;
         let abbreviations = dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?;
         *skimmed = skim(slice, abbreviations, self.endian);
-        let skimmed_too_deep = skimmed.as_ref().map(|skimmed| skimmed.too_deep);
+        let skimmed_known = skimmed.as_ref().map(|skimmed| (skimmed.known, skimmed.too_deep));
         dwarf.debug_info = gimli::DebugInfo::new(slice, self.endian);
         // Its offsets are those of the whole section; without it the context takes the ranges of the unit's root entry.
         dwarf.debug_aranges = gimli::DebugAranges::new(&[], self.endian);
@@ -92,11 +92,13 @@ impl<'d> Sections<'d> {
             None => dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::All),
         }
         let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(0)).ok()?;
-        if skimmed_too_deep.map_or_else(|| depth::unit_too_deep(&dwarf, &header), Some)? {
+        let measured = || Some((depth::table_of(&dwarf, &header)?, depth::unit_too_deep(&dwarf, &header)?));
+        let (table, too_deep) = skimmed_known.or_else(measured)?;
+        if too_deep {
             return Some(Unit::TooDeep);
         }
         // An offset into another unit would be read as one into this slice and name a wrong function.
-        let alone = !refers_to_other_units(&dwarf, &header)?;
+        let alone = !refers_to_other_units(&dwarf, &header, table)?;
         alone.then_some(Unit::Alone(Box::new(dwarf)))
     }
 }
@@ -110,10 +112,9 @@ pub(super) enum Unit<'d> {
 }
 
 /// Whether a function or inlined call of the unit may have its name in another unit (LTO, dsymutil's merged C++ types, dwz).
-fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_>>) -> Option<bool> {
+fn refers_to_other_units(dwarf: &Dwarf<'_>, header: &gimli::UnitHeader<Reader<'_>>, table: depth::Table) -> Option<bool> {
     use gimli::{DW_FORM_ref_udata, DW_FORM_ref1, DW_FORM_ref2, DW_FORM_ref4, DW_FORM_ref8};
     let abbreviations = dwarf.abbreviations(header).ok()?;
-    let table = depth::table(dwarf.debug_abbrev.reader().slice().get(header.debug_abbrev_offset().0..)?)?;
     let crosses = |abbreviation: &gimli::Abbreviation| {
         let named = matches!(abbreviation.tag(), gimli::DW_TAG_subprogram | gimli::DW_TAG_inlined_subroutine);
         named

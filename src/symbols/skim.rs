@@ -23,6 +23,8 @@ pub struct Skimmed {
     table: Vec<u8>,
     /// The same, read.
     cache: AbbreviationsCache,
+    /// What is known of its table.
+    pub known: depth::Table,
     /// Whether a function has inlined calls too deep in one another.
     pub too_deep: bool,
 }
@@ -48,7 +50,7 @@ pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<
     info[..place.header.len()].copy_from_slice(place.header);
     info[place.abbreviations..place.abbreviations + 4].fill(0);
     let mut from = place.header.len();
-    let (runs, functions) = runs(&header, &abbreviations, depth::least(&header, &abbreviations, known))?;
+    let (runs, functions) = runs(&header, &abbreviations, depth::least(header.address_size(), &abbreviations, known))?;
     let deep = |(start, end): &(usize, usize)| depth::too_deep(&header, &abbreviations, Some(UnitOffset(*start)), *end);
     let too_deep = functions.iter().map(deep).try_fold(false, |any, deep| Some(any || deep?))?;
     for (start, end) in runs {
@@ -62,7 +64,8 @@ pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<
     // Read once, for this and for who reads the copy.
     let mut cache = AbbreviationsCache::new();
     cache.set::<Reader<'_>>(DebugAbbrevOffset(0), abbreviations);
-    Some(Skimmed { info, table, cache, too_deep })
+    let known = depth::Table { end: table.len(), highest: known.highest + 1, count: known.count + 1 };
+    Some(Skimmed { info, table, cache, known, too_deep })
 }
 
 impl Skimmed {
