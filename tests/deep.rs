@@ -24,22 +24,30 @@ fn abbreviation(code: u64, tag: u64, children: u8, attributes: &[(u64, u64)]) ->
     [&uleb(code)[..], &uleb(tag), &[children], &pairs, &[0, 0]].concat()
 }
 
-/// One unit of DWARF 4 with a function of 64 bytes at offset 0x1d, in which `depth` inlined calls lie in one another.
-fn nested(depth: usize, language: u8, inlined: &[u8], abbreviation_of_it: Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
-    let (low, high, name, data8) = (0x11, 0x12, 0x03, 0x07);
-    let abbreviations = [
-        // DW_TAG_compile_unit: DW_AT_language, DW_AT_low_pc, DW_AT_high_pc; DW_TAG_subprogram: DW_AT_name, DW_AT_low_pc, DW_AT_high_pc.
-        abbreviation(1, 0x11, 1, &[(0x13, 0x0b), (low, 0x01), (high, data8)]),
-        abbreviation(2, 0x2e, 1, &[(name, 0x08), (low, 0x01), (high, data8)]),
-        abbreviation_of_it,
-        vec![0],
-    ]
-    .concat();
-    let range = [CODE.to_le_bytes(), 64u64.to_le_bytes()].concat();
-    let function = [&[2][..], b"deep\0", &range].concat();
-    let entries = [&[1, language][..], &range, &function, &inlined.repeat(depth), &vec![0; depth + 2]].concat();
+/// Attributes with their forms, and what they say.
+type Attributes = (Vec<(u64, u64)>, Vec<u8>);
+
+const LOW_AND_HIGH: [(u64, u64); 2] = [(0x11, 0x01), (0x12, 0x07)];
+
+fn range() -> Vec<u8> {
+    [CODE.to_le_bytes(), 64u64.to_le_bytes()].concat()
+}
+
+/// One unit of DWARF 4 with a function of 64 bytes, in which `depth` inlined calls lie in one another.
+fn unit(root: Attributes, depth: usize, inlined: &[u8], abbreviation_of_it: Vec<u8>) -> [Vec<u8>; 2] {
+    // DW_TAG_compile_unit; DW_TAG_subprogram with DW_AT_name.
+    let function = abbreviation(2, 0x2e, 1, &[&[(0x03, 0x08)], &LOW_AND_HIGH[..]].concat());
+    let abbreviations = [abbreviation(1, 0x11, 1, &root.0), function, abbreviation_of_it, vec![0]].concat();
+    let entries = [&[1][..], &root.1, &[2], b"deep\0", &range(), &inlined.repeat(depth), &vec![0; depth + 2]].concat();
     let rest = [&4u16.to_le_bytes()[..], &0u32.to_le_bytes(), &[8], &entries].concat();
-    vec![(".debug_info", [&(rest.len() as u32).to_le_bytes()[..], &rest].concat()), (".debug_abbrev", abbreviations)]
+    [[&(rest.len() as u32).to_le_bytes()[..], &rest].concat(), abbreviations]
+}
+
+/// The same in a whole kernel; the function is at offset 0x1d.
+fn nested(depth: usize, language: u8, inlined: &[u8], abbreviation_of_it: Vec<u8>) -> Vec<(&'static str, Vec<u8>)> {
+    let root = ([&[(0x13, 0x0b)], &LOW_AND_HIGH[..]].concat(), [vec![language], range()].concat());
+    let [info, abbreviations] = unit(root, depth, inlined, abbreviation_of_it);
+    vec![(".debug_info", info), (".debug_abbrev", abbreviations)]
 }
 
 fn write(name: &str, sections: &[(&'static str, Vec<u8>)]) -> PathBuf {
@@ -123,4 +131,30 @@ fn a_unit_behind_the_one_that_is_asked_for_is_measured_too() {
         let (_, locations, complaints) = told(&write("vmlinux-two", &sections));
         assert!(locations.is_empty() && complaints.contains("deep in one another"), "{complaints}");
     }
+}
+
+#[test]
+fn split_units_are_measured_too() {
+    let id = (0x2131, 0x07);
+    for (depth, inlined) in [(300, true), (20_000, false)] {
+        // DW_AT_GNU_dwo_name, DW_AT_comp_dir, DW_AT_GNU_dwo_id.
+        let name = format!("part-{depth}.dwo");
+        let says = [name.as_bytes(), b"\0/nowhere\0", &7u64.to_le_bytes(), &range()].concat();
+        let skeleton = unit(([&[(0x2130, 0x08), (0x1b, 0x08), id], &LOW_AND_HIGH[..]].concat(), says), 0, &[], Vec::new());
+        // Its function is that of the split unit; what is left ends behind the root.
+        let [_, abbreviations] = &skeleton;
+        let path = write(&format!("vmlinux-{depth}"), &[(".debug_info", cut(&skeleton[0])), (".debug_abbrev", abbreviations.clone())]);
+        let [info, abbreviations] = unit((vec![id], 7u64.to_le_bytes().to_vec()), depth, &[3], abbreviation(3, 0x1d, 1, &[]));
+        write(&name, &[(".debug_info.dwo", info), (".debug_abbrev.dwo", abbreviations)]);
+        let (_, locations, complaints) = told(&path);
+        assert_eq!(complaints.contains("deep in one another"), !inlined, "{complaints}");
+        assert_eq!(locations.len(), usize::from(inlined), "{locations:?} {complaints}");
+    }
+}
+
+/// A unit without its function.
+fn cut(unit: &[u8]) -> Vec<u8> {
+    let function = unit.windows(6).position(|window| window == b"\x02deep\0").unwrap();
+    let rest = [&unit[4..function], &[0]].concat();
+    [&(rest.len() as u32).to_le_bytes()[..], &rest].concat()
 }
