@@ -84,7 +84,7 @@ fn neighbourly<'u>(
     if asked.is_empty() {
         return Vec::new();
     }
-    let refused = index.too_deep_at(sections, asked);
+    let refused = index.refused_at(sections, asked);
     let context = Context::from_dwarf(sections.whole()).ok();
     // A split part that could be read would have answered.
     let (nothing, mut names) = (OnceCell::new(), Names::default());

@@ -3,6 +3,7 @@
 //! `.debug_aranges` says it; the root entries of units that it leaves out are scanned once.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
@@ -58,28 +59,40 @@ impl UnitIndex {
         self.too_deep.lock().unwrap_or_else(PoisonError::into_inner).insert(unit);
     }
 
-    /// Those of `probes` that may lie in a unit that nests inlined calls too deep, when all units are read as one.
-    pub(super) fn too_deep_at(&self, sections: &Sections<'_>, mut probes: Vec<u64>) -> FxHashSet<u64> {
+    /// Those of `probes` that may lie in a unit that nests inlined calls too deep, or that cannot be measured, when all units are read as one.
+    pub(super) fn refused_at(&self, sections: &Sections<'_>, mut probes: Vec<u64>) -> FxHashSet<u64> {
         probes.sort_unstable();
         let dwarf = sections.whole();
         if self.everywhere.get().is_none() {
             // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
             let _ = self.everywhere.set(everywhere(&dwarf));
         }
-        let asked = |range: &UnitRange| {
-            let from = probes.partition_point(|probe| *probe < range.start);
-            &probes[from..probes.partition_point(|probe| *probe < range.end).max(from)]
-        };
-        let mut units: FxHashMap<usize, Vec<u64>> = FxHashMap::default();
+        // Places in `probes`: of many ranges with many probes in each, the probes themselves would be too many.
+        let mut units: FxHashMap<usize, Vec<Range<usize>>> = FxHashMap::default();
         for range in self.everywhere.get().into_iter().flatten() {
-            units.entry(range.unit).or_default().extend(asked(range));
+            let asked = [range.start, range.end].map(|end| probes.partition_point(|probe| *probe < end));
+            if asked[0] < asked[1] {
+                units.entry(range.unit).or_default().push(asked[0]..asked[1]);
+            }
         }
-        let check = |(unit, asked): (usize, Vec<u64>)| {
-            let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(unit)).ok();
-            let sane = asked.is_empty() || header.and_then(|header| depth::unit_too_deep(&dwarf, &header)) == Some(false);
-            (!sane).then(|| self.is_too_deep(unit)).map_or_else(Vec::new, |()| asked)
+        let refused = |(unit, asked): (usize, Vec<Range<usize>>)| {
+            let header = dwarf.debug_info.header_from_offset(gimli::DebugInfoOffset(unit)).ok()?;
+            match depth::unit_too_deep(&dwarf, &header) {
+                Some(false) => return None,
+                Some(true) => self.is_too_deep(unit),
+                None => self.is_damaged(unit),
+            }
+            Some(asked)
         };
-        units.into_par_iter().flat_map_iter(check).collect()
+        let mut refused: Vec<Range<usize>> = units.into_par_iter().filter_map(refused).flatten_iter().collect();
+        refused.sort_unstable_by_key(|asked| asked.start);
+        let mut done = 0;
+        let mut rest = |asked: Range<usize>| {
+            let from = asked.start.max(done);
+            done = done.max(asked.end);
+            from..asked.end.max(from)
+        };
+        refused.into_iter().flat_map(&mut rest).map(|at| probes[at]).collect()
     }
 
     /// Remembers that the unit at that offset could not be read.
@@ -165,11 +178,17 @@ fn unlisted_ranges(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
 /// The ranges of all units, by their root entries and `.debug_aranges`; one without any is taken to lie everywhere, as its line table
 /// may say anything.
 fn everywhere(dwarf: &Dwarf<'_>) -> Vec<UnitRange> {
-    let mut found = Vec::new();
-    aranges(dwarf, |range| found.push(range));
-    let listed: FxHashSet<usize> = found.iter().map(|range| range.unit).collect();
     let mut units = dwarf.units();
-    let headers: Vec<_> = std::iter::from_fn(|| units.next().ok().flatten()).collect();
+    // Types have no addresses, nor has what other units share.
+    let code = |header: &gimli::UnitHeader<_>| {
+        !matches!(header.type_(), gimli::UnitType::Type { .. } | gimli::UnitType::SplitType { .. } | gimli::UnitType::Partial)
+    };
+    let headers: Vec<_> = std::iter::from_fn(|| units.next().ok().flatten()).filter(code).collect();
+    let known: FxHashSet<usize> = headers.iter().filter_map(|header| Some(header.debug_info_offset()?.0)).collect();
+    let mut found = Vec::new();
+    // What begins in the middle of a unit is none.
+    aranges(dwarf, |range| found.extend(known.contains(&range.unit).then_some(range)));
+    let listed: FxHashSet<usize> = found.iter().map(|range| range.unit).collect();
     let of_root = |header: gimli::UnitHeader<_>| {
         let unit = header.debug_info_offset().map_or(0, |offset| offset.0);
         let ranges = root_ranges(dwarf, header).unwrap_or_default();
