@@ -1,5 +1,7 @@
 //! Looks up what a report prints: each distinct address once, images in parallel, units of DWARF in parallel within them.
 
+mod by_name;
+
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,13 +15,14 @@ use crate::model::frame::{Answer, Location, SymbolHit, Trust, Unresolved};
 use crate::model::image::{ImageId, ImageStatus};
 use crate::model::stack::{Known, Lookup, RawFrame, Stack};
 use crate::parse::lex;
-use crate::parse::linux_symbol::is_generated;
 use crate::place::{Image, Layout};
 use crate::space::Owner;
-use crate::symbols::code;
 use crate::symbols::demangle::demangle;
+use crate::symbols::extent;
 use crate::symbols::find::Program;
-use crate::symbols::symtab::{Found, Reach, SymbolTable};
+use crate::symbols::symtab::{Reach, SymbolTable};
+use by_name::by_symbol;
+pub use by_name::{Candidate, symbols};
 
 /// How to resolve.
 #[derive(Clone, Copy, Debug)]
@@ -44,47 +47,6 @@ impl Resolved {
     pub fn answer(&self, stack: usize, frame: usize) -> &Answer {
         &self.answers[self.frames[stack][frame] as usize]
     }
-}
-
-/// A symbol that a printed name may mean.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate {
-    /// Index of its image.
-    pub image: usize,
-    /// Where it starts, in the image's file.
-    pub start: Svma,
-    /// Whether it has the printed size, as far as one was printed.
-    pub fits: bool,
-}
-
-/// Where kernels before 6.1 cut a name (`KSYM_NAME_LEN` 128 with its end).
-const CUT_NAME: usize = 127;
-
-/// Every symbol of that name, in every image that `module` names, or in all images when it is empty. Without one of that name
-/// and size, those that the compiler split off it (`.cold`, `.isra.0` …) and that have the size.
-pub fn symbols(layout: &Layout, module: &str, symbol: &str, size: Option<u64>) -> Vec<Candidate> {
-    let mut found = Vec::new();
-    for (image, one) in layout.images.iter().enumerate().filter(|(_, image)| module.is_empty() || image.is_called(module)) {
-        let Some(program) = &one.program else { continue };
-        let table = program.symbols().table();
-        let plain = symbol.split_once(".llvm.").map_or(symbol, |(name, _)| name).trim_start_matches('.');
-        let mut named = table.named(symbol);
-        if named.is_empty() {
-            named = table.named(plain);
-        }
-        if named.is_empty() && symbol.len() == CUT_NAME {
-            named = table.beginning(symbol);
-        }
-        // The last symbol of a section fits many sizes; one that has the very size is meant before it.
-        let exact = named.iter().any(|found| Some(found.size) == size);
-        let fits = |found: &Found<'_>| size.is_none_or(|size| if exact { found.size == size } else { found.fits(size) });
-        if !named.iter().any(fits) && size.is_some() {
-            named.extend(table.split_off(plain).into_iter().filter(fits));
-        }
-        let candidate = |found: &Found<'_>| Candidate { image, start: program.from_symbols(found.start), fits: fits(found) };
-        found.extend(named.iter().map(candidate));
-    }
-    found
 }
 
 /// Answers to link-time addresses, each with its image, in their order.
@@ -194,13 +156,14 @@ fn answers(questions: &[Question<'_>], layout: &Layout, options: ResolveOptions)
     for (at, question) in questions.iter().enumerate() {
         let placed = match question {
             Question::Address(address, lookup) | Question::NamedAddress { address, lookup, .. } => by_address(layout, *address, *lookup),
-            Question::Symbol { module, symbol, offset, size, lookup, .. } => {
-                by_symbol(layout, &lex::text(module), &lex::text(symbol), *offset, *size, *lookup)
+            Question::Symbol { module, build, symbol, offset, size, lookup } => {
+                let build = ImageId::parse_build(build);
+                by_symbol(layout, &lex::text(module), build, &lex::text(symbol), (*offset, *size), *lookup)
             }
             Question::Nothing { .. } => Placed::Not(Answer::unresolved(None, Unresolved::NoAddress)),
         };
         let placed = match question {
-            Question::Symbol { build, .. } | Question::NamedAddress { build, .. } => of_build(layout, placed, build),
+            Question::NamedAddress { build, .. } => of_build(layout, placed, build),
             _ => placed,
         };
         let complete = !matches!(placed, Placed::Perhaps(_));
@@ -285,67 +248,12 @@ fn by_address(layout: &Layout, address: Avma, lookup: Lookup) -> Placed {
 /// Nowhere, when the frame prints the build id of another build than the image's: a module can be built anew and loaded again in one log.
 fn of_build(layout: &Layout, placed: Placed, build: &[u8]) -> Placed {
     let Some(build) = ImageId::parse_build(build) else { return placed };
-    let other = |job: &Job| layout.images[job.image].wanted.is_some_and(|wanted| wanted != build);
     match &placed {
-        Placed::At(job) if other(job) => Placed::Not(Answer::unresolved(Some(job.image), Unresolved::OtherBuild)),
-        Placed::Several(jobs) | Placed::Perhaps(jobs) if jobs.iter().any(other) => {
-            Placed::Not(Answer::unresolved(None, Unresolved::OtherBuild))
+        Placed::At(job) if layout.images[job.image].wanted.is_some_and(|wanted| wanted != build) => {
+            Placed::Not(Answer::unresolved(Some(job.image), Unresolved::OtherBuild))
         }
         _ => placed,
     }
-}
-
-/// More places than this for one name are not looked up: nobody would read them.
-const MOST_PLACES: usize = 128;
-
-/// A frame that prints its symbol: one symbol of that name and size, in the image that it prints or else in the kernel, or in any
-/// image when the report's system has no such rule.
-fn by_symbol(layout: &Layout, module: &str, symbol: &str, offset: u64, size: Option<u64>, lookup: Lookup) -> Placed {
-    if size.is_some() && is_generated(module.as_bytes(), symbol.as_bytes()) {
-        return Placed::Not(Answer::unresolved(None, Unresolved::Generated));
-    }
-    let kernel = layout.images.iter().find(|image| image.kernel);
-    let anywhere = module.is_empty() && size.is_none();
-    let module = if module.is_empty() && size.is_some() { kernel.map_or("", |image| image.name.as_str()) } else { module };
-    let mut found = symbols(layout, module, symbol, size);
-    let any = found.first().map(|candidate| candidate.image);
-    found.retain(|candidate| candidate.fits && (size.is_some() || holds(layout, candidate, offset, lookup)));
-    // Several names of one place are one place.
-    found.sort_unstable_by_key(|candidate| (candidate.image, candidate.start));
-    found.dedup_by_key(|candidate| (candidate.image, candidate.start));
-    let job = |candidate: &Candidate| {
-        let svma = Svma(candidate.start.0.wrapping_add(offset));
-        let probe = if lookup == Lookup::Return { Svma(svma.0.wrapping_sub(1)) } else { svma };
-        let asked = SymbolHit { name: symbol.into(), start: candidate.start, size, contains: true };
-        Job { answer: 0, image: candidate.image, probe, svma, asked: Some(asked) }
-    };
-    // A kernel without a file may have a function of that name too, and it is the kernel that prints no module.
-    let unseen = anywhere && kernel.is_some_and(|image| image.program.is_none());
-    match &found[..] {
-        several if unseen && (1..=MOST_PLACES).contains(&several.len()) => Placed::Perhaps(several.iter().map(job).collect()),
-        [one] => Placed::At(job(one)),
-        [] => {
-            let image = any.or_else(|| layout.images.iter().position(|image| !module.is_empty() && image.is_called(module)));
-            let reason = match image.map(|image| &layout.images[image]) {
-                Some(_) if any.is_some() => Unresolved::OtherSize,
-                Some(image) if image.refused.is_some() => Unresolved::OtherBuild,
-                Some(image) if image.program.is_none() => Unresolved::NoFile,
-                _ => Unresolved::NoAddress,
-            };
-            Placed::Not(Answer::unresolved(image, reason))
-        }
-        several if several.len() <= MOST_PLACES => Placed::Several(several.iter().map(job).collect()),
-        _ => Placed::Not(Answer::unresolved(any, Unresolved::Ambiguous)),
-    }
-}
-
-/// Whether `offset` stays within a function whose size the report does not print. A function at an offset of 0 is one that was only named,
-/// or follows a call that never returns.
-fn holds(layout: &Layout, candidate: &Candidate, offset: u64, lookup: Lookup) -> bool {
-    let Some(program) = layout.images[candidate.image].program.as_ref().filter(|_| offset > 0) else { return true };
-    let probe = candidate.start.0.wrapping_add(offset).wrapping_sub(u64::from(lookup == Lookup::Return));
-    let found = program.symbols().table().at(program.in_symbols(Svma(probe)));
-    found.is_some_and(|found| program.from_symbols(found.start) == candidate.start && found.reach != Reach::Behind)
 }
 
 /// Answers to jobs of one image, sorted by probe.
@@ -378,7 +286,7 @@ fn answer(
         Cow::Owned(name) if options.demangle => name.into(),
         _ => name.clone(),
     };
-    let hit = job.asked.clone().or_else(|| symbol_at(program, table, job.probe, &locations));
+    let hit = job.asked.clone().or_else(|| symbol_at(program, table, job, &locations));
     for location in &mut locations {
         location.function = location.function.as_ref().map(readable);
     }
@@ -400,7 +308,8 @@ fn answer(
 }
 
 /// The function that holds `probe`, proven to reach it, or the nearest symbol below it.
-fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[Location]) -> Option<SymbolHit> {
+fn symbol_at(program: &Program, table: &SymbolTable, job: &Job, locations: &[Location]) -> Option<SymbolHit> {
+    let probe = job.probe;
     let found = table.at(program.in_symbols(probe));
     let hit = found.map(|found| SymbolHit {
         name: found.name.into(),
@@ -409,7 +318,7 @@ fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[L
         contains: found.reach == Reach::Contains,
     });
     if let (Some(hit), Some(found)) = (&hit, found)
-        && (hit.contains || (found.reach == Reach::Unknown && reaches(program, hit, probe)))
+        && (hit.contains || (found.reach == Reach::Unknown && reaches(program, hit, job)))
     {
         let size = hit.size.filter(|_| hit.contains);
         return Some(SymbolHit { contains: true, size, ..hit.clone() });
@@ -419,12 +328,12 @@ fn symbol_at(program: &Program, table: &SymbolTable, probe: Svma, locations: &[L
     debug.map(|(name, start)| SymbolHit { name: name.into(), start, size: None, contains: true }).or(hit)
 }
 
-/// Whether the code shows that the function at `hit` goes on to `probe`: no other function begins in between. How functions begin is known
-/// of Darwin alone; those of ELF kernels need no frame pointer.
-fn reaches(program: &Program, hit: &SymbolHit, probe: Svma) -> bool {
-    if hit.start == probe || program.info().is_elf {
-        return hit.start == probe;
+/// Whether the code shows that the function at `hit` goes on to the address of `job`: no other function begins in between. How functions
+/// begin is known of Darwin alone; those of ELF kernels need no frame pointer.
+fn reaches(program: &Program, hit: &SymbolHit, job: &Job) -> bool {
+    if hit.start == job.probe || program.info().is_elf {
+        return hit.start == job.probe;
     }
-    let code = program.code(hit.start, probe);
-    code.and_then(|code| code::another_function_begins(program.info().arch, code)) == Some(false)
+    let holds = if job.probe == job.svma { extent::holds_exact } else { extent::holds_return };
+    program.code(hit.start, job.probe).is_some_and(|code| holds(program.info().arch, code))
 }

@@ -62,6 +62,24 @@ fn lookup_needs_no_option_on_the_machine_itself() {
     );
 }
 
+/// Built, loaded, built anew, installed and loaded again: the installed build answers for its frames, whichever came first.
+#[test]
+fn of_a_module_in_several_builds_the_installed_one_is_found() {
+    let root = machine("builds");
+    let (own, other) = ("a0f88c6b36e2731e46159a5fc41890343d621bcf", "1".repeat(40));
+    for ids in [[own, &other], [&other, own]] {
+        let frame = |id: &str| format!("[    2.000000]  first_entry+0x20/0x50 [unit {id}]\n");
+        let frames = ids.map(frame).concat();
+        let log = format!("[    0.000000] Linux version 6.1-test (me@here) (gcc) #1 SMP\n[    2.000000] Call Trace:\n{frames}");
+        std::fs::write(root.join("log.txt"), log).unwrap();
+        let report = json(&on(&root, &["symbolicate", "--format", "json", &root.join("log.txt").display().to_string()]));
+        for (n, id) in ids.iter().enumerate() {
+            let frame = &report["reports"][0]["stacks"][0]["frames"][n];
+            assert_eq!(frame["trust"] == "verified", *id == own, "{frame} {}", report["reports"][0]["warnings"]);
+        }
+    }
+}
+
 /// A report without a release, with the code bytes given.
 fn report(root: &Path, code: &str) -> String {
     let path = root.join("oops.txt");

@@ -86,6 +86,18 @@ fn a_package_beside_the_file_tells_every_level() {
     }
 }
 
+/// gcc's DWARF 5 in a package; the other unit is in a file of its own.
+#[test]
+fn a_package_of_some_units_beside_the_files_of_others_tells_every_level() {
+    let folder = scratch("package-gcc-5");
+    copy("gcc-5/vmlinux", folder.join("vmlinux"));
+    copy("gcc-5/packed-two", folder.join("vmlinux.dwp"));
+    let (_, complaints) = told(&folder.join("vmlinux"), &truth("gcc-5"), &[]);
+    assert!(complaints.contains("1 of its split DWARF files are missing") && complaints.contains("/split/one.dwo"), "{complaints}");
+    copy("gcc-5/one.dwo", folder.join("one.dwo"));
+    agrees(&folder.join("vmlinux"), "gcc-5", &[]);
+}
+
 #[test]
 fn split_dwarf_is_found_in_symbol_folders_and_where_sources_are_mapped_to() {
     let folder = scratch("folders");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::anchors::OWN;
-use super::{Image, PlaceOptions, Refused, WHICH_SLICE, kdk};
+use super::{Image, PlaceOptions, Refused, WHICH_SLICE, builds, kdk};
 use crate::model::addr::{Arch, Avma};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::{ImageClaim, ImageId};
@@ -34,7 +34,7 @@ pub fn images(
     let arch = capture.arch.or_else(|| maps.iter().find_map(|(_, map)| map.arch));
     let mut images: Vec<Image> = kernel(capture, maps, library, arch).into_iter().collect();
     images.extend(modules(capture, text));
-    images.iter_mut().for_each(|image| choose_build(image, library, notes));
+    images.iter_mut().for_each(|image| builds::choose(image, library, notes));
     let own = capture.images.iter().map(|claim| (claim, OWN));
     let listed = maps.iter().flat_map(|(name, map)| map.images.iter().map(move |claim| (claim, name.as_str())));
     let (apart, claims): (Vec<_>, Vec<_>) = own.chain(listed).partition(|(claim, _)| claim.collection || claim.user);
@@ -43,7 +43,9 @@ pub fn images(
         images[kernel].wanted = images[kernel].wanted.or_else(|| kernel_id(&images));
         images[kernel].unlisted = unlisted(&images[kernel], capture);
     }
-    for given in &library.given {
+    let own = |given: &&Given| !images.iter().any(|image| builds::has(image, given));
+    let given: Vec<&Given> = library.given.iter().filter(own).collect();
+    for given in given {
         let fits = |program: &Arc<Program>| arch.is_none_or(|arch| program.info().arch.fits(arch));
         if given.programs.iter().any(|program| program.info().is_entry() && fits(program)) {
             give_collection(&mut images, given, arch);
@@ -165,24 +167,6 @@ pub(super) fn modules(capture: &Capture, text: &[u8]) -> Vec<Image> {
         }
     }
     images
-}
-
-/// A module that was loaded in several builds: the one whose file is at hand is wanted, and the frames of the others have no file.
-fn choose_build(image: &mut Image, library: &Library, notes: &mut Vec<Note>) {
-    let Some(first) = image.wanted.filter(|_| !image.other_ids.is_empty()) else { return };
-    let given = |id: &ImageId| library.given.iter().flat_map(|given| &given.programs).any(|program| program.id() == Some(*id));
-    let ids = || std::iter::once(first).chain(image.other_ids.iter().copied());
-    let chosen = ids().find(given).or_else(|| ids().find(|id| library.by_id(*id).is_some())).unwrap_or(first);
-    let others: Vec<String> = ids().filter(|id| *id != chosen).map(|id| id.to_string()).collect();
-    notes.push(Note::warning(
-        "",
-        format!(
-            "{} was loaded in several builds: frames of build id {chosen} are resolved, those of {} are not; split the log for them",
-            image.name,
-            others.join(" and ")
-        ),
-    ));
-    image.wanted = Some(chosen);
 }
 
 /// kmutil prints the kernel's UUID for every `com.apple.kpi` kext (11 and later); before that each had one of its own.

@@ -6,6 +6,7 @@ mod assign;
 mod boot_sizes;
 mod boots;
 mod bug_lines;
+mod builds;
 mod calls;
 mod code_arm;
 pub mod code_bytes;
@@ -63,6 +64,10 @@ pub struct Image {
     pub wanted: Option<ImageId>,
     /// Further build ids that frames print beside its name: the module was built anew and loaded again.
     other_ids: Vec<ImageId>,
+    /// The files of those at hand, until each has an image of its own.
+    other_builds: Vec<Arc<Program>>,
+    /// Whether it was loaded in several builds, of some of which no file is at hand: a frame without a build id may be of those.
+    pub unseen_builds: bool,
     /// Where its `__TEXT` lies, in the world of the report's addresses.
     pub load: Option<Avma>,
     /// Size in bytes, from the load map or the file.
@@ -228,6 +233,7 @@ pub fn place(capture: &Capture, text: &[u8], maps: &[(String, Capture)], library
     let slide = slide.filter(|_| basis_is_said || images.iter().any(|image| image.kernel && image.program.is_some()));
     let mut notes = placer.notes;
     drop_idle(&mut images, capture);
+    builds::add_others(&mut images, os, options.allow_mismatch, &mut notes);
     let space = AddressSpace::new(&ranges::all(&images, os));
     for (one, two, at) in space.overlaps() {
         let (one, two) = (&images[one].name, &images[two].name);

@@ -17,8 +17,10 @@ pub fn wanted(capture: &Capture, text: &[u8], maps: &[(String, Capture)], all: b
     }
     let claims = || capture.images.iter().chain(maps.iter().flat_map(|(_, map)| &map.images));
     let release = capture.kernel_version.clone().or_else(|| maps.iter().find_map(|(_, map)| map.kernel_version.clone()));
-    let named = assign::modules(capture, text).into_iter().map(|image| (image.name, image.wanted));
-    let mut modules: BTreeMap<String, Option<ImageId>> = named.collect();
+    let named = assign::modules(capture, text);
+    let others = |image: &super::Image| image.other_ids.iter().map(|id| (image.name.clone(), Some(*id))).collect::<Vec<_>>();
+    let others: Vec<(String, Option<ImageId>)> = named.iter().flat_map(others).collect();
+    let mut modules: BTreeMap<String, Option<ImageId>> = named.into_iter().map(|image| (image.name, image.wanted)).collect();
     let bare = || capture.stacks.iter().flat_map(|stack| &stack.frames).any(|frame| frame.symbol.is_empty());
     let listed = all || bare();
     for claim in claims().filter(|claim| is_module(claim)) {
@@ -33,7 +35,7 @@ pub fn wanted(capture: &Capture, text: &[u8], maps: &[(String, Capture)], all: b
         release: release.and_then(|text| text.split_whitespace().next().map(str::to_string)),
         kernel: all || !capture.stacks.is_empty(),
         kernel_id: claims().filter(|claim| claim.kernel).find_map(|claim| claim.id),
-        modules: modules.into_iter().collect(),
+        modules: modules.into_iter().chain(others).collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::stack::{Lookup, Role};
 use crate::place::{Image, Layout};
 use crate::report::Report;
 use crate::resolve;
-use crate::symbols::{FileKind, elf};
+use crate::symbols::{FileKind, elf_kind};
 
 /// Everything that a script says.
 #[derive(Serialize, Default, Debug)]
@@ -212,8 +212,8 @@ impl ImageFacts {
         self.packed = packing(path);
         let Some(source) = input::open(path).ok().filter(|_| self.elf && self.packed.is_none()) else { return };
         self.list = !source.data.starts_with(b"\x7fELF");
-        self.percpu_at_zero = self.kernel && elf::has_percpu_at_zero(&source.data);
-        self.addressed = if self.unlinked { elf::addressed_sections(&source.data) } else { Vec::new() };
+        self.percpu_at_zero = self.kernel && elf_kind::has_percpu_at_zero(&source.data);
+        self.addressed = if self.unlinked { elf_kind::addressed_sections(&source.data) } else { Vec::new() };
     }
 
     /// Where a section lies.

@@ -59,7 +59,8 @@ pub fn another_function_begins(arch: Arch, code: &[u8]) -> Option<bool> {
         Arch::X86_64 => Some(memchr::memmem::find(inside, &[0x55, 0x48, 0x89, 0xe5]).is_some()),
         // push %ebp; mov %esp,%ebp
         Arch::I386 => Some(memchr::memmem::find(inside, &[0x55, 0x89, 0xe5]).is_some()),
-        Arch::Arm64e => Some(code.chunks_exact(4).skip(1).any(|chunk| word(chunk) == PACIBSP)),
+        // Code in assembler, and all of some kexts, saves a frame without signing it.
+        Arch::Arm64e => Some(code.chunks_exact(4).skip(1).any(|chunk| word(chunk) == PACIBSP) || arm64_begins(code)),
         Arch::Arm64 => Some(arm64_begins(code)),
         _ => None,
     }
@@ -68,7 +69,7 @@ pub fn another_function_begins(arch: Arch, code: &[u8]) -> Option<bool> {
 /// The function's own frame is the first that is saved, unless it may have ended before: a leaf saves none.
 fn arm64_begins(code: &[u8]) -> bool {
     let mut words = code.chunks_exact(4).map(word);
-    let ended = words.by_ref().take_while(|word| !saves_frame(*word)).any(|word| word == RET || word & 0xfc00_0000 == BRANCH);
+    let ended = words.by_ref().take_while(|word| !saves_frame(*word)).any(ends);
     // The iterator stands behind the first save, or at the end.
     match ended {
         true => code.chunks_exact(4).any(|chunk| saves_frame(word(chunk))),
@@ -77,9 +78,13 @@ fn arm64_begins(code: &[u8]) -> bool {
 }
 
 const PACIBSP: u32 = 0xd503_237f;
-const RET: u32 = 0xd65f_03c0;
 /// `B`, which ends a function that ends in a call of another.
 const BRANCH: u32 = 0x1400_0000;
+
+/// Whether a function can end with that instruction: `B`, or `BR`, `RET` and `ERET` with and without authentication.
+fn ends(word: u32) -> bool {
+    word & 0xfc00_0000 == BRANCH || (word & 0xfe00_0000 == 0xd600_0000 && word & 0x0060_0000 != 0x0020_0000)
+}
 
 /// `stp x29, x30, [sp, #n]` with or without write-back.
 fn saves_frame(word: u32) -> bool {
@@ -115,6 +120,8 @@ mod tests {
         }
     }
 
+    const RET: u32 = 0xd65f_03c0;
+
     #[test]
     fn arm64_calls_and_function_entries() {
         for call in [0x9400_0010u32, 0xd63f_0100, 0xd63f_0910, 0xd73f_0a11] {
@@ -127,6 +134,8 @@ mod tests {
         let nop = 0xd503_201fu32.to_le_bytes();
         assert_eq!(another_function_begins(Arch::Arm64e, &[entry, nop].concat()), Some(false));
         assert_eq!(another_function_begins(Arch::Arm64e, &[entry, nop, entry].concat()), Some(true));
+        let retab = 0xd65f_0fffu32.to_le_bytes();
+        assert_eq!(another_function_begins(Arch::Arm64e, &[nop, retab, 0xa9bf_7bfdu32.to_le_bytes(), nop].concat()), Some(true));
         let (save, ret) = (0xa9bf_7bfdu32.to_le_bytes(), RET.to_le_bytes());
         let arm64 = |words: &[[u8; 4]]| another_function_begins(Arch::Arm64, &words.concat());
         assert_eq!((arm64(&[nop, save, nop, ret]), arm64(&[save, nop, ret, save])), (Some(false), Some(true)));

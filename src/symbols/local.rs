@@ -19,7 +19,7 @@ pub struct Wanted {
     pub kernel: bool,
     /// Its build id.
     pub kernel_id: Option<ImageId>,
-    /// Modules by name, with their build ids.
+    /// Modules by name, with their build ids: several of one that was loaded in several builds.
     pub modules: Vec<(String, Option<ImageId>)>,
 }
 
@@ -146,19 +146,18 @@ fn kernel(library: &mut Library, places: &[PathBuf], id: Option<ImageId>, other_
 
 /// Takes modules by their file names; only files of wanted names are opened, and only where there is a build id to compare.
 fn modules(library: &mut Library, places: &[PathBuf], names: &[&(String, Option<ImageId>)], other_builds: &mut Vec<PathBuf>) {
-    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let mut done: BTreeSet<(&str, Option<ImageId>)> = BTreeSet::new();
     for place in places.iter().filter(|place| place.is_dir()) {
         let mut found = BTreeSet::new();
         // What of a system's own folders cannot be listed is not there.
         for path in collect::files(place, &mut Vec::new()).into_iter().filter(|path| is_module(path)) {
             let stem = bundle::stem(&path);
-            let Some((name, id)) = names.iter().find(|(name, _)| *name == stem).filter(|(name, _)| !done.contains(name.as_str())) else {
-                continue;
-            };
-            if library.take(&path, *id) {
-                found.insert(name.as_str());
-            } else {
-                other_builds.push(path);
+            let builds = names.iter().filter(|(name, id)| *name == stem && !done.contains(&(name, *id)));
+            let builds: Vec<(&str, Option<ImageId>)> = builds.map(|(name, id)| (name.as_str(), *id)).collect();
+            match builds.iter().find(|(_, id)| library.take(&path, *id)) {
+                Some(build) => drop(found.insert(*build)),
+                None if builds.is_empty() => {}
+                None => other_builds.push(path),
             }
         }
         // A stripped module adds nothing to one with debug info.
@@ -242,6 +241,16 @@ mod tests {
         let kernel: Vec<_> = paths(&wanted(None), None).collect();
         assert_eq!((kernel.len(), kernel[6].clone()), (7, ("boot", PathBuf::from("/boot/vmlinux-6.1-test"))));
         assert_eq!(paths(&Wanted { release: Some("../x".into()), ..wanted(None) }, None).count(), 0);
+    }
+
+    #[test]
+    fn of_several_builds_the_one_that_is_installed_is_found() {
+        let root = Root::new("several");
+        let id = id_of("unit.ko");
+        root.file("lib/modules/6.1-test/unit.ko", "unit.ko");
+        let modules = [ImageId::build(&[1; 20]), Some(id)].map(|id| ("unit".to_string(), id)).to_vec();
+        let (library, notes) = root.search(&Wanted { modules, ..wanted(None) });
+        assert!(library.by_id(id).is_some() && notes.is_empty(), "{notes:?}");
     }
 
     #[test]

@@ -7,8 +7,10 @@ use object::macho;
 use object::read::macho::{FatArch, MachHeader, MachOFatFile32, MachOFatFile64};
 use object::{Endianness, Object, ObjectSection, ObjectSegment, ObjectSymbol};
 
-use super::dwarf::{self, Sections, UnitIndex};
+use super::dwarf::{self, Sections};
+use super::locate::locate;
 use super::symtab::{Near, RawSymbol, SymbolTable};
+use super::units::UnitIndex;
 use super::{FileInfo, FileKind, Opener, Prelinked, Segment, Symbols, fileset, prelinked};
 use crate::error::Error;
 use crate::input::Bytes;
@@ -207,13 +209,13 @@ impl Symbols for MachO {
 
     fn locate(&self, probes: &[Svma]) -> Vec<Vec<Location>> {
         match self.file().filter(|_| self.info.has_debug_info) {
-            Some(file) => dwarf::locate(&Sections::load(&file), &self.bytes, &self.units, None, probes),
+            Some(file) => locate(&Sections::load(&file), &self.bytes, &self.units, None, probes),
             None => vec![Vec::new(); probes.len()],
         }
     }
 
-    fn damaged_units(&self) -> usize {
-        self.units.damaged()
+    fn damage(&self) -> Vec<String> {
+        self.units.damage()
     }
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {

@@ -11,15 +11,19 @@ pub mod code;
 pub mod ctf;
 pub mod debuginfod;
 pub mod demangle;
+pub mod depth;
 pub mod disassemble;
 pub mod dwarf;
 pub mod elf;
+pub mod elf_kind;
 mod entry;
+pub mod extent;
 mod fileset;
 pub mod find;
 mod join;
 pub mod kernel_sizes;
 pub mod local;
+pub mod locate;
 pub mod looked;
 pub mod macho;
 mod opd;
@@ -33,6 +37,7 @@ mod skim;
 pub mod split;
 pub mod symtab;
 pub mod text;
+pub mod units;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -182,9 +187,9 @@ pub trait Symbols: Send + Sync {
     fn missing_parts(&self, _all: bool) -> Vec<Missing> {
         Vec::new()
     }
-    /// How many units of debug info were met that could not be read.
-    fn damaged_units(&self) -> usize {
-        0
+    /// What is wrong with the debug info that was met and could not be read, in words.
+    fn damage(&self) -> Vec<String> {
+        Vec::new()
     }
     /// Name and start of the function that debug info says covers an address.
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)>;

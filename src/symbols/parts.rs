@@ -35,6 +35,8 @@ struct Where {
     maps: Vec<(String, PathBuf)>,
     /// What was fetched by build id.
     fetched: BTreeMap<ImageId, PathBuf>,
+    /// How often any of this changed.
+    changes: usize,
 }
 
 impl Places {
@@ -65,7 +67,14 @@ impl Places {
     }
 
     fn change(&self, change: impl FnOnce(&mut Where)) {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+        let mut places = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        places.changes += 1;
+        change(&mut places);
+    }
+
+    /// How often there came a place to look in.
+    pub fn changes(&self) -> usize {
+        self.read(|places| places.changes)
     }
 
     fn read<T>(&self, read: impl FnOnce(&Where) -> T) -> T {

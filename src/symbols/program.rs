@@ -68,14 +68,7 @@ impl Program {
         let place = debug.info().path.display().to_string();
         let lacks = |kind| parts::said(&self.missing_parts(false), kind);
         let parts = [PartKind::Supplementary, PartKind::Split].into_iter().filter_map(lacks);
-        parts.map(|text| Note::warning(&place, text)).chain(self.damage()).collect()
-    }
-
-    fn damage(&self) -> Option<Note> {
-        let debug = self.debug()?;
-        let count = debug.damaged_units();
-        let text = format!("{count} units of its debug info are damaged; their frames have names, but no file and line");
-        (count > 0).then(|| Note::warning(debug.info().path.display().to_string(), text))
+        parts.chain(debug.damage()).map(|text| Note::warning(&place, text)).collect()
     }
 
     /// The file with DWARF that is not [`Program::info`]'s own: a dSYM's inner file, as a rule.

@@ -11,6 +11,8 @@ use gimli::{
     RunTimeEndian, UnitHeader, UnitOffset,
 };
 
+use super::depth;
+
 type Reader<'d> = EndianSlice<'d, RunTimeEndian>;
 
 /// The copy: one unit of `.debug_info`, and the abbreviations that it uses, with one for what is passed over.
@@ -21,6 +23,10 @@ pub struct Skimmed {
     table: Vec<u8>,
     /// The same, read.
     cache: AbbreviationsCache,
+    /// What is known of its table.
+    pub known: depth::Table,
+    /// Whether a function has inlined calls too deep in one another.
+    pub too_deep: bool,
 }
 
 /// Bytes that a run of entries must have to be worth an entry of its own.
@@ -29,12 +35,12 @@ const WORTH: usize = 64;
 /// The copy of `unit`, whose abbreviations are at the start of `abbreviations`; `None` for units of other languages than C, of the 64-bit
 /// form, or that cannot be read.
 pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<Skimmed> {
-    let (end, highest) = table_end(abbreviations)?;
-    let code = uleb(highest.checked_add(1)?);
+    let known = depth::table(abbreviations)?;
+    let code = uleb(known.highest.checked_add(1)?);
     // Code, no tag that means anything, no children, one attribute that is a block, end of attributes.
     let mut table = [&code[..], &uleb(u64::from(gimli::DW_TAG_lo_user.0)), &[gimli::DW_CHILDREN_no.0]].concat();
     table.extend([&uleb(u64::from(gimli::DW_AT_lo_user.0))[..], &uleb(u64::from(gimli::DW_FORM_block4.0)), &[0, 0]].concat());
-    table.extend(&abbreviations[..end]);
+    table.extend(&abbreviations[..known.end]);
     let place = abbreviations_place(unit, endian)?;
     // Of what is passed over nothing is copied: most of it is never looked at.
     let mut info = vec![0; unit.len()];
@@ -44,7 +50,10 @@ pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<
     info[..place.header.len()].copy_from_slice(place.header);
     info[place.abbreviations..place.abbreviations + 4].fill(0);
     let mut from = place.header.len();
-    for (start, end) in runs(&header, &abbreviations)? {
+    let (runs, functions) = runs(&header, &abbreviations, depth::least(header.address_size(), &abbreviations, known))?;
+    let deep = |(start, end): &(usize, usize)| depth::too_deep(&header, &abbreviations, Some(UnitOffset(*start)), *end);
+    let too_deep = functions.iter().map(deep).try_fold(false, |any, deep| Some(any || deep?))?;
+    for (start, end) in runs {
         info.get_mut(from..start)?.copy_from_slice(unit.get(from..start)?);
         info.get_mut(start..start + code.len())?.copy_from_slice(&code);
         let length = word(end - start - code.len() - 4, endian)?;
@@ -55,7 +64,8 @@ pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<
     // Read once, for this and for who reads the copy.
     let mut cache = AbbreviationsCache::new();
     cache.set::<Reader<'_>>(DebugAbbrevOffset(0), abbreviations);
-    Some(Skimmed { info, table, cache })
+    let known = depth::Table { end: table.len(), highest: known.highest + 1, count: known.count + 1 };
+    Some(Skimmed { info, table, cache, known, too_deep })
 }
 
 impl Skimmed {
@@ -93,8 +103,11 @@ fn word(value: usize, endian: RunTimeEndian) -> Option<[u8; 4]> {
     Some(if endian == RunTimeEndian::Little { value.to_le_bytes() } else { value.to_be_bytes() })
 }
 
-/// Half-open ranges of the unit that hold entries between functions, without their last ends.
-fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations) -> Option<Vec<(usize, usize)>> {
+/// Half-open ranges of offsets in a unit.
+type Ranges = Vec<(usize, usize)>;
+
+/// The ranges of the unit that hold entries between functions, without their last ends, and the functions of `long` bytes and more.
+fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations, long: Option<usize>) -> Option<(Ranges, Ranges)> {
     let mut entries = header.entries_raw(abbreviations, None).ok()?;
     let root = entries.read_abbreviation().ok()??;
     let mut is_c = false;
@@ -106,13 +119,19 @@ fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations) -> Optio
     if !is_c || !root.has_children() {
         return None;
     }
-    let mut runs = Vec::new();
-    let mut from = None;
+    let (mut runs, mut functions) = (Vec::new(), Vec::new());
+    let (mut from, mut function) = (None, None);
     let mut close = |from: &mut Option<usize>, at: usize| runs.extend(from.take().filter(|from| at - from >= WORTH).map(|from| (from, at)));
+    let mut end = |function: &mut Option<usize>, at: usize| {
+        functions.extend(function.take().filter(|from| long.is_some_and(|long| at - from >= long)).map(|from| (from, at)));
+    };
     // Depth below the root's children, for entries that do not tell their sibling.
     let mut depth = 0;
     while !entries.is_empty() {
         let at = entries.next_offset().0;
+        if depth == 0 {
+            end(&mut function, at);
+        }
         let Some(abbreviation) = entries.read_abbreviation().ok()? else {
             if depth == 0 {
                 close(&mut from, at);
@@ -123,6 +142,7 @@ fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations) -> Optio
         };
         if depth == 0 && abbreviation.tag() == gimli::DW_TAG_subprogram {
             close(&mut from, at);
+            function = Some(at);
         } else if depth == 0 {
             from = from.or(Some(at));
         }
@@ -140,46 +160,12 @@ fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations) -> Optio
         }
         entries = header.entries_raw(abbreviations, Some(UnitOffset(next.0))).ok()?;
     }
-    Some(runs)
+    end(&mut function, entries.next_offset().0);
+    Some((runs, functions))
 }
 
 /// Languages in which functions stand beside types, not in them.
 const C: &[gimli::DwLang] = &[gimli::DW_LANG_C89, gimli::DW_LANG_C, gimli::DW_LANG_C99, gimli::DW_LANG_C11, gimli::DW_LANG_C17];
-
-/// Where the table of abbreviations at the start of `bytes` ends, behind its last zero, and its highest code.
-fn table_end(bytes: &[u8]) -> Option<(usize, u64)> {
-    let (mut at, mut highest) = (0, 0);
-    let mut number = || {
-        let (mut value, mut shift) = (0u64, 0);
-        loop {
-            let byte = *bytes.get(at)?;
-            at += 1;
-            value |= if shift < 64 { u64::from(byte & 0x7f) << shift } else { 0 };
-            shift += 7;
-            if byte < 0x80 {
-                return Some((value, at));
-            }
-        }
-    };
-    loop {
-        let (code, end) = number()?;
-        if code == 0 {
-            return Some((end, highest));
-        }
-        highest = highest.max(code);
-        // The tag, and whether there are children: a byte that is its own number.
-        let _ = (number()?, number()?);
-        loop {
-            let (name, form) = (number()?.0, number()?.0);
-            if form == u64::from(gimli::DW_FORM_implicit_const.0) {
-                number()?;
-            }
-            if name == 0 && form == 0 {
-                break;
-            }
-        }
-    }
-}
 
 fn uleb(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();

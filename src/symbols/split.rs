@@ -30,8 +30,8 @@ pub struct Skeleton {
 pub struct Splits {
     /// Packages at hand; opened once, as every unit is in them.
     packages: OnceLock<Vec<PartFile>>,
-    /// By the id of the unit.
-    missing: Mutex<BTreeMap<u64, Missing>>,
+    /// By the id of the unit, with how often [`Places`] had changed when it was looked for.
+    missing: Mutex<BTreeMap<u64, (Missing, usize)>>,
 }
 
 /// The file that a unit's split part is in.
@@ -76,11 +76,16 @@ impl Splits {
         Splits { packages: OnceLock::from(vec![part]), ..Splits::default() }
     }
 
-    /// Finds the split part of a unit of the symbol file `file`; what is missing is kept for [`Splits::missing`].
+    /// Finds the split part of a unit of the symbol file `file`; what is missing is kept for [`Splits::missing`], and not looked for again
+    /// before there are other places to look: a kernel has thousands, and lookups come in many batches.
     pub fn find(&self, skeleton: &Skeleton, file: &Path, places: &Places) -> Option<Held<'_>> {
         let packages = self.packages.get_or_init(|| packages(file, places));
         if let Some(package) = packages.iter().find(|package| has(package, skeleton.id)) {
             return Some(Held::Package(package));
+        }
+        let changes = places.changes();
+        if self.known_missing(skeleton.id, changes) {
+            return None;
         }
         let looked = candidates(skeleton, file, places);
         let mut refused = None;
@@ -91,13 +96,18 @@ impl Splits {
             }
         }
         let missing = Missing { kind: PartKind::Split, name: skeleton.name.clone(), id: None, looked, refused };
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(skeleton.id, missing);
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(skeleton.id, (missing, changes));
         None
+    }
+
+    fn known_missing(&self, id: u64, changes: usize) -> bool {
+        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.get(&id).is_some_and(|(_, then)| *then == changes)
     }
 
     /// The parts that were needed so far and not found.
     pub fn missing(&self) -> Vec<Missing> {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).values().map(|(missing, _)| missing.clone()).collect()
     }
 }
 
@@ -201,5 +211,30 @@ fn id_of<'d>(dwarf: &Dwarf<'d>, header: &gimli::UnitHeader<Reader<'d>>) -> Optio
     match entries.next_dfs().ok()??.attr_value(gimli::DW_AT_GNU_dwo_id)? {
         gimli::AttributeValue::DwoId(id) => Some(id.0),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_looked_for_again_when_there_are_other_places_only() {
+        let folder = std::env::temp_dir().join(format!("kstack-missing-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let part = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/symbols/split/gcc-5/one.dwo");
+        let opened = PartFile::open(&part).unwrap();
+        let whole = dwo(&opened);
+        let id = id_of(&whole, &whole.units().next().unwrap().unwrap()).unwrap();
+        let skeleton = Skeleton { id, name: "unit.dwo".into(), directory: "/nowhere".into() };
+        let (splits, places, kernel) = (Splits::default(), Places::default(), folder.join("vmlinux"));
+        let found = || splits.find(&skeleton, &kernel, &places).is_some();
+        assert!(!found());
+        std::fs::copy(part, folder.join("unit.dwo")).unwrap();
+        assert!(!found(), "it was looked for a moment ago");
+        assert_eq!(splits.missing()[0].name, "unit.dwo");
+        places.add_map("/nowhere", &folder);
+        assert!(found());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! What all integration tests need: the binary, the fixtures, and peers that may be absent.
 #![allow(dead_code)]
 
+pub mod elf;
 pub mod folder;
 pub mod inputs;
 pub mod prelinked;
