@@ -1,4 +1,4 @@
-//! Debug info that nests inlined calls deeper than any compiler does.
+//! Debug info that no compiler writes: inlined calls nested without end, packed sections that claim to be huge.
 
 mod common;
 
@@ -6,7 +6,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 
 use common::elf::{CODE, kernel};
+use common::folder::Folder;
 use common::{json, kstack, stderr};
+use object::{Object, ObjectSection};
 
 fn uleb(mut value: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -157,4 +159,21 @@ fn cut(unit: &[u8]) -> Vec<u8> {
     let function = unit.windows(6).position(|window| window == b"\x02deep\0").unwrap();
     let rest = [&unit[4..function], &[0]].concat();
     [&(rest.len() as u32).to_le_bytes()[..], &rest].concat()
+}
+
+#[test]
+fn a_section_that_claims_to_be_huge_takes_no_memory() {
+    let folder = Folder::new("deep-packed");
+    let mut bytes = std::fs::read(common::fixtures().join("symbols/linux/unit-zlib.ko")).unwrap();
+    let start = {
+        let file = object::File::parse(&bytes[..]).unwrap();
+        file.section_by_name(".debug_info").unwrap().compressed_file_range().unwrap().offset as usize
+    };
+    // `ch_size` stands 16 bytes before what is packed.
+    bytes[start - 16..start - 8].copy_from_slice(&(1u64 << 40).to_le_bytes());
+    let module = folder.write("unit.ko", bytes);
+    let report = folder.write("stack.txt", "[<0>] first_entry+0x14/0x50 [unit]\n[<0>] tail_caller+0x5/0x20 [unit]\n");
+    let shown = common::run(&["symbolicate", &report, "-m", &module]);
+    let said = common::stderr(&shown);
+    assert!(said.contains("unit.ko") && said.contains(".debug_info is damaged") && said.contains("to 1099511627776"), "{said}");
 }

@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use gimli::{EndianSlice, Reader, RunTimeEndian};
-use object::{Object, ObjectSection};
+use object::Object;
 
+use super::packed;
 use super::parts::{Missing, PartFile, PartKind, Places};
 use crate::model::image::ImageId;
 
@@ -26,7 +27,7 @@ pub fn link(file: &object::File<'_>) -> Option<AltLink> {
     if let Some((path, id)) = file.gnu_debugaltlink().ok().flatten() {
         return Some(AltLink { path: String::from_utf8_lossy(path).into_owned(), id: ImageId::build(id) });
     }
-    let section = file.section_by_name(".debug_sup")?.uncompressed_data().ok()?;
+    let section = packed::data(&file.section_by_name(".debug_sup")?).ok()?;
     let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
     let (supplementary, path, id) = debug_sup(EndianSlice::new(&section, endian))?;
     (!supplementary).then_some(AltLink { path, id })

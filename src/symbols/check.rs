@@ -3,7 +3,7 @@
 use object::{Architecture, Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 use super::ctf::{self, CtfTypes};
-use super::{FileInfo, macho};
+use super::{FileInfo, macho, packed};
 use crate::input;
 use crate::model::image::ImageId;
 
@@ -77,7 +77,7 @@ pub fn facts(bytes: &[u8]) -> Result<Facts, String> {
     let has = |name: &str| file.section_by_name(name).is_some_and(|section| section.size() > 0);
     let ctf = [".SUNW_ctf", ".ctf", "__ctf"].iter().find_map(|name| file.section_by_name(name));
     let ctf = ctf.map(|section| {
-        let data = section.uncompressed_data().map_err(|cause| format!("cannot be read: {cause}"))?;
+        let data = packed::data(&section).map_err(|cause| format!("cannot be read: {cause}"))?;
         ctf::types(&data, file.is_little_endian())
     });
     let (inlines, split) = tells_inlines(&file);
@@ -107,7 +107,7 @@ fn compression(file: &object::File<'_>) -> Option<&'static str> {
 
 /// The version in the header of the first unit.
 fn dwarf_version(file: &object::File<'_>) -> Option<u16> {
-    let data = file.section_by_name(".debug_info")?.uncompressed_data().ok()?;
+    let data = packed::data(&file.section_by_name(".debug_info")?).ok()?;
     let endian = if file.is_little_endian() { gimli::RunTimeEndian::Little } else { gimli::RunTimeEndian::Big };
     let info = gimli::DebugInfo::new(&data, endian);
     info.units().next().ok().flatten().map(|unit| unit.version())
@@ -116,7 +116,7 @@ fn dwarf_version(file: &object::File<'_>) -> Option<u16> {
 /// Whether the abbreviations speak of inlined calls, and of split DWARF. They are small and read as a whole.
 fn tells_inlines(file: &object::File<'_>) -> (bool, bool) {
     let (mut inlines, mut split) = (false, false);
-    if let Some(data) = file.section_by_name(".debug_abbrev").and_then(|section| section.uncompressed_data().ok()) {
+    if let Some(data) = file.section_by_name(".debug_abbrev").and_then(|section| packed::data(&section).ok()) {
         let mut rest = gimli::EndianSlice::new(&data[..], gimli::LittleEndian);
         let _ = abbreviations(|| gimli::Reader::read_uleb128(&mut rest).ok(), &mut inlines, &mut split);
     }

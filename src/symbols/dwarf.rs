@@ -5,11 +5,12 @@
 use std::borrow::Cow;
 
 use gimli::{EndianSlice, RunTimeEndian, Section};
-use object::{Object, ObjectSection};
+use object::Object;
 use rustc_hash::FxHashMap;
 
 use crate::model::addr::Svma;
 use crate::symbols::depth;
+use crate::symbols::packed;
 use crate::symbols::parts::PartFile;
 use crate::symbols::skim::{Skimmed, skim};
 use crate::symbols::split::{self, Finder, Skeleton};
@@ -39,7 +40,7 @@ impl<'d> Sections<'d> {
 
     fn load_with(file: &object::File<'d>, instead: impl Fn(&str) -> Option<Cow<'d, [u8]>>) -> Sections<'d> {
         let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
-        let in_file = |name: &str| file.section_by_name(name).and_then(|section| section.uncompressed_data().ok());
+        let in_file = |name: &str| file.section_by_name(name).and_then(|section| packed::data(&section).ok());
         let section = |id: gimli::SectionId| -> Result<Cow<'d, [u8]>, std::convert::Infallible> {
             Ok(instead(id.name()).or_else(|| in_file(id.name())).unwrap_or_default())
         };

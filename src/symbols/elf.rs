@@ -17,6 +17,7 @@ use super::elf_kind::{GAP, arch, is_bsd_kernel, is_kld};
 use super::kernel_sizes::{self, KernelSizes};
 use super::locate::locate;
 use super::opd::Descriptors;
+use super::packed;
 use super::parts::{Missing, PartFile, Places};
 use super::patched;
 use super::reloc;
@@ -306,7 +307,8 @@ impl Symbols for Elf {
     }
 
     fn damage(&self) -> Vec<String> {
-        self.units.damage()
+        let sections = self.file().map_or_else(Vec::new, |file| packed::damage(&file));
+        self.units.damage().into_iter().chain(sections).collect()
     }
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {

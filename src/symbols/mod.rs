@@ -27,6 +27,7 @@ pub mod locate;
 pub mod looked;
 pub mod macho;
 mod opd;
+mod packed;
 pub mod parts;
 pub mod patched;
 mod prelinked;

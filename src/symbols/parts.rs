@@ -13,9 +13,7 @@ use rustc_hash::FxHashMap;
 
 use crate::input::{Bytes, map};
 use crate::model::image::ImageId;
-
-/// A part of a packed section file may unpack to this many bytes.
-const LARGEST: u64 = 1 << 30;
+use crate::symbols::packed;
 
 /// Files of one name in the symbol folders that are tried, those first whose path agrees longest: a kernel has a hundred `core.dwo`.
 const TRIED: usize = 32;
@@ -253,12 +251,11 @@ impl PartFile {
 }
 
 fn stored(section: &object::Section<'_, '_>, bytes: &[u8]) -> Option<Stored> {
-    let packed = section.compressed_file_range().ok()?;
-    if packed.format != object::CompressionFormat::None {
-        let data = section.compressed_data().ok().filter(|data| data.uncompressed_size <= LARGEST)?;
-        return Some(Stored::Unpacked(data.decompress().ok()?.into_owned()));
+    let range = section.compressed_file_range().ok()?;
+    if range.format != object::CompressionFormat::None {
+        return Some(Stored::Unpacked(packed::data(section).ok()?.into_owned()));
     }
-    let start = usize::try_from(packed.offset).ok()?;
-    let end = start.checked_add(usize::try_from(packed.uncompressed_size).ok()?)?;
+    let start = usize::try_from(range.offset).ok()?;
+    let end = start.checked_add(usize::try_from(range.uncompressed_size).ok()?)?;
     bytes.get(start..end).map(|_| Stored::At(start..end))
 }

@@ -9,6 +9,8 @@ use object::{Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarg
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
+use super::packed;
+
 /// Patched copies of debug sections, by name without the dot's spelling variants (`.debug_info`).
 pub type Patched = FxHashMap<String, Vec<u8>>;
 
@@ -38,7 +40,7 @@ pub fn apply(file: &object::File<'_>, base: impl Fn(usize) -> Option<u64>) -> Pa
     let sections: Vec<(&str, object::Section<'_, '_>)> =
         NEEDED.iter().filter_map(|name| Some((*name, file.section_by_name(name)?))).collect();
     let patch = |(name, section): &(&str, object::Section<'_, '_>)| {
-        let mut data = section.uncompressed_data().unwrap_or(Cow::Borrowed(&[])).into_owned();
+        let mut data = packed::data(section).unwrap_or(Cow::Borrowed(&[])).into_owned();
         patch(&mut data, section, &values, file);
         (name.to_string(), data)
     };
