@@ -39,7 +39,7 @@ impl Format for CrashBt {
         "crash-bt"
     }
     fn about(&self) -> &'static str {
-        "crash's bt, bt -a, foreach bt, also with -l and -s"
+        "crash's bt, bt -a, foreach bt, also with -f, -l, -s, -t, within a whole session with its log"
     }
     fn holds(&self) -> Holds {
         Holds::Stacks
@@ -49,6 +49,13 @@ impl Format for CrashBt {
     }
     fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| heading(&line).is_some())
+    }
+
+    fn session(&self, above: &[u8], block: &mut Capture) {
+        let told = block.kernel_version.is_some() || !block.headlines.is_empty();
+        let Some((session, text)) = Session::above(above).filter(|_| !told) else { return };
+        session.panicked(text, &mut block.stacks);
+        block.kernel_version = session.release;
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

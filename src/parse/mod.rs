@@ -62,6 +62,7 @@ mod fuchsia_frame;
 pub mod fuchsia_lines;
 mod fuchsia_maps;
 pub mod gdb_bt;
+mod gdb_frame;
 mod go_lines;
 pub mod go_trace;
 mod illumos_line;
@@ -165,6 +166,8 @@ pub trait Format: Sync {
     fn reach(&self, _rest: &[u8]) -> Option<usize> {
         None
     }
+    /// Takes what the text above a block, `above`, says of the whole session in which the block stands.
+    fn session(&self, _above: &[u8], _block: &mut Capture) {}
     /// Ids of formats whose blocks this reader takes in with its own: a session has several commands.
     fn takes_in(&self) -> &'static [&'static str] {
         &[]
