@@ -113,6 +113,15 @@ pub fn mentioned(line: &[u8]) -> Who {
     Who { pid, cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() }
 }
 
+/// `cloud-init[1234]: Cloud-init v. 23.4 running …`, `systemd[1]: …`: what programs write to the log or its console. The kernel speaks of
+/// programs in this form, too (`sh[300]: segfault at 0 …`), but not in a stack.
+pub fn is_programs(line: &[u8]) -> bool {
+    let name = line.iter().take(32).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@' | b'/')).count();
+    let Some(id) = line[name..].strip_prefix(b"[").filter(|_| name > 0) else { return false };
+    let digits = id.iter().take(8).take_while(|b| b.is_ascii_digit()).count();
+    digits > 0 && id[digits..].starts_with(b"]: ")
+}
+
 /// `write to 0xffff888100078948 of 8 bytes by task 487 on cpu 0:` and `… by interrupt on cpu 1:` of KCSAN, above the stack of each access.
 pub fn accessed(line: &[u8]) -> Option<Who> {
     let access = matches!(line.first()?, b'r' | b'w') && memmem::find(line, b" to 0x").is_some() && line.ends_with(b":");
