@@ -51,11 +51,10 @@ impl Format for CrashBt {
         lex::lines(rest).next().is_some_and(|line| heading(&line).is_some())
     }
 
-    fn session(&self, above: &[u8], block: &mut Capture) {
-        let told = block.kernel_version.is_some() || !block.headlines.is_empty();
-        let Some((session, text)) = Session::above(above).filter(|_| !told) else { return };
-        session.panicked(text, &mut block.stacks);
-        block.kernel_version = session.release;
+    fn session(&self, above: &[u8], text: &[u8], block: &mut Capture) {
+        let Some((session, said)) = Session::above(above).filter(|_| Session::above(text).is_none()) else { return };
+        session.panicked(said, &mut block.stacks);
+        block.kernel_version = block.kernel_version.take().or(session.release);
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

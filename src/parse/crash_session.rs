@@ -127,16 +127,21 @@ crash> set 7
     fn what_stands_above_another_block_tells_of_its_stacks() {
         let (above, bt) = TEXT.split_at(TEXT.find("PID: 0     ").unwrap());
         let above = [above, "crash> log\n[    1.000000] f\ncrash> sys\n     RELEASE: 4.18.0-305.el8.x86_64\n\n"].concat();
-        let mut capture = CrashBt.parse(bt.as_bytes());
-        CrashBt.session(above.as_bytes(), &mut capture);
-        let seen: Vec<_> = capture.stacks.iter().map(|stack| (stack.kind, stack.title.as_deref())).collect();
-        assert_eq!(seen, [(StackKind::Thread, None), (StackKind::Crash, Some("Oops: 0002 [#1] SMP "))]);
-        assert_eq!(capture.kernel_version.as_deref(), Some("4.18.0-305.el8.x86_64"));
+        // `sys` does not say whose dump it is.
+        for sys in ["", "     RELEASE: 4.18.0-305.el8.x86_64\n       PANIC: \"Oops: 0002\"\n\n"] {
+            let text = [sys, bt].concat();
+            let mut capture = CrashBt.parse(text.as_bytes());
+            CrashBt.session(above.as_bytes(), text.as_bytes(), &mut capture);
+            let seen: Vec<_> = capture.stacks.iter().map(|stack| (stack.kind, stack.title.as_deref())).collect();
+            assert_eq!(seen, [(StackKind::Thread, None), (StackKind::Crash, Some("Oops: 0002 [#1] SMP "))]);
+            assert_eq!(capture.kernel_version.as_deref(), Some("4.18.0-305.el8.x86_64"));
+        }
         // What the stacks' own block says of its dump holds.
-        let mut own = CrashBt.parse(TEXT.replace("4.18", "5.14").replace("Oops", "other").as_bytes());
-        CrashBt.session(above.as_bytes(), &mut own);
-        let title = own.stacks[1].title.as_deref().unwrap();
-        assert!(own.kernel_version.unwrap().starts_with("5.14") && title.starts_with("other"));
+        let other = TEXT.replace("4.18", "5.14").replace("Oops", "other").replace("         CPU: 1", "         CPU: 0");
+        let mut own = CrashBt.parse(other.as_bytes());
+        CrashBt.session(above.as_bytes(), other.as_bytes(), &mut own);
+        let titles: Vec<_> = own.stacks.iter().map(|stack| stack.title.as_deref()).collect();
+        assert_eq!((titles, own.kernel_version.as_deref()), (vec![Some("other: 0002 [#1] SMP "), None], Some("5.14.0-305.el8.x86_64")));
     }
 
     #[test]

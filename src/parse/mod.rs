@@ -170,8 +170,8 @@ pub trait Format: Sync {
     fn reach(&self, _rest: &[u8]) -> Option<usize> {
         None
     }
-    /// Takes what the text above a block, `above`, says of the whole session in which the block stands.
-    fn session(&self, _above: &[u8], _block: &mut Capture) {}
+    /// Takes what the text above a block, `above`, says of the whole session in which the block, `text`, stands.
+    fn session(&self, _above: &[u8], _text: &[u8], _block: &mut Capture) {}
     /// Ids of formats whose blocks this reader takes in with its own: a session has several commands.
     fn takes_in(&self) -> &'static [&'static str] {
         &[]
