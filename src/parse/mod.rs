@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod atos;
 pub mod bcc;
 mod bcc_events;
+mod bcc_owner;
 pub mod blocks;
 mod blocks_marks;
 mod blocks_move;
