@@ -26,7 +26,7 @@ pub(super) const PATIENCE: u8 = 6;
 const FOREIGN: u8 = 3;
 
 /// What a report says after its headline.
-const SECOND: &[&[u8]] = &[b"Oops: ", b"Oops[#", b"Internal error: ", b"INFO: lockdep is turned off"];
+const SECOND: &[&[u8]] = &[b"Oops: ", b"Oops[#", b"Internal error: ", b"invalid opcode: ", b"INFO: lockdep is turned off"];
 
 /// What the readers of a log have found together.
 #[derive(Default)]
@@ -202,7 +202,8 @@ impl Reader {
                 if let Some(queue) = line.strip_prefix(b"Workqueue:") {
                     self.workqueue = Some(lex::text(queue.trim_ascii()));
                 }
-                self.who = linux_task::accessed(line).unwrap_or(std::mem::take(&mut self.who));
+                let told = linux_task::accessed(line).or_else(|| linux_task::named(line).filter(|_| self.who.pid.is_none()));
+                self.who = told.unwrap_or(std::mem::take(&mut self.who));
             }
         }
     }

@@ -55,13 +55,31 @@ const AFTER_COMM: &[&[u8]] = &[b" Not tainted", b" Tainted:", b" Kdump:"];
 /// `CPU: … PID: … Comm: …` and `Pid: …, comm: …`.
 pub fn dumped(line: &[u8]) -> Option<Who> {
     let new = line.starts_with(b"CPU: ");
-    if !new && !line.starts_with(b"Pid: ") {
+    // PA-RISC names its CPU among the registers, too.
+    if new && memmem::find(line, b"PID: ").or_else(|| memmem::find(line, b"Comm: ")).is_none() || !new && !line.starts_with(b"Pid: ") {
         return None;
     }
     let comm = between(line, if new { b" Comm: " } else { b", comm: " }, AFTER_COMM);
     let cpu = if new { number(line, b"CPU: ") } else { None };
     let pid = pid(line, if new { b"PID: " } else { b"Pid: " });
     Some(Who { pid, comm: comm.map(lex::text), cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() })
+}
+
+/// `Process bash (pid: 777, threadinfo=…`, `insmod(345): Oops 0`, `bash[1234]: Oops 8821862825984 [1]`: who it was on architectures that
+/// say it in a line of its own (MIPS, m68k, SuperH; Alpha, SPARC; Itanium).
+pub fn named(line: &[u8]) -> Option<Who> {
+    let rest = line.strip_prefix(b"Process").map(|rest| rest.strip_prefix(b":").unwrap_or(rest));
+    let (comm, id) = match rest.and_then(|rest| rest.strip_prefix(b" ")) {
+        Some(rest) => rest.split_at(memmem::find(rest, b" (pid: ")?),
+        None => {
+            let oops = memmem::find(&line[..line.len().min(40)], b": Oops ")?;
+            line[..oops].split_at(line[..oops].iter().rposition(|b| matches!(b, b'(' | b'['))?)
+        }
+    };
+    let digits = id.iter().skip_while(|b| !b.is_ascii_digit()).take_while(|b| b.is_ascii_digit()).count();
+    let from = id.iter().position(u8::is_ascii_digit)?;
+    let pid = i64::try_from(lex::decimal(&id[from..from + digits])?).ok()?;
+    (!comm.is_empty()).then(|| Who { pid: Some(pid), comm: Some(lex::text(comm)), ..Who::default() })
 }
 
 /// The heading of a task in sysrq-t, sysrq-w and hung task reports, of either age.
@@ -158,6 +176,32 @@ mod tests {
             assert_eq!((who.comm.as_deref(), who.pid, who.state.as_deref()), (Some("txg_sync"), Some(257), Some("D")), "{line}");
         }
         assert!(shown(b"a line of some other kind that is long enough").is_none());
+    }
+
+    #[test]
+    fn lines_of_their_own_name_the_task_and_registers_do_not() {
+        for line in [
+            "Process bash (pid: 777, threadinfo=(ptrval), task=(ptrval), tls=00000000)",
+            "Process: bash (pid: 777, stack limit = (ptrval))",
+            "bash(777): Oops 0",
+            "bash[777]: Oops 8821862825984 [1]",
+        ] {
+            let who = named(line.as_bytes()).expect(line);
+            assert_eq!((who.comm.as_deref(), who.pid), (Some("bash"), Some(777)), "{line}");
+        }
+        for line in [
+            "Process accounting resumed",
+            "Internal error: Oops: 817 [#1] SMP ARM",
+            "x: Oops 1",
+            "(1): Oops 1",
+            "Process",
+            "f(): Oops 1",
+            "",
+        ] {
+            assert!(named(line.as_bytes()).is_none(), "{line}");
+        }
+        assert!(dumped(b"CPU:        0   CR30: 000000004f000000 CR31: ffffffffffffffff").is_none());
+        assert!(is_programs(b"cloud-init[1234]: Up 12 seconds") && !is_programs(b"Oops[#1]: x") && !is_programs(b"[1]: x"));
     }
 
     #[test]
