@@ -8,12 +8,14 @@
 //! [c000000049a87710] [c0000000000286fc] __switch_to+0x43c/0x6d0 (unreliable)     PowerPC: stack pointer, address
 //! ([<000003ff8086d036>] will_oops_init+0x36/0x1000 [will_oops])       s390, unreliable
 //!  __switch_to+0x2b0/0x6e0 (T)                                         arm64 since 6.13, with its source
+//! [<83178634>] 0x83178634 [mt76_usb@83178000+0x2290]                  OpenWrt, whose kernels have no names
 //!  __dump_stack lib/dump_stack.c:77 [inline]                           located by a tool before
 //! ```
 //! Sources: `printk_stack_address` and its like in arch/*/kernel (6.12), kernels 2.6.32 to 6.12. `name+0xOFFSET/0xSIZE`, here
 //! called a symbol, is what vsprintf.c writes for `%pS` and `%pB`; the address in brackets was `%p`, which is a hash since 4.15.
 
 use super::lex::{self, Line};
+use super::linux_bases;
 use super::linux_prefix::{Context, Record};
 use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len, place_len};
 use crate::model::addr::Avma;
@@ -161,7 +163,7 @@ fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
             source_note(tail, frame);
             true
         }
-        _ => tail.starts_with(b"[") || is_mark(tail),
+        _ => linux_bases::named(cursor, frame) || is_mark(tail),
     }
 }
 

@@ -20,6 +20,7 @@ use memchr::memmem;
 use rustc_hash::FxHashMap;
 
 use super::lex;
+use super::linux_bases::Bases;
 use super::linux_context::{Found, Reader};
 use super::linux_facts::Machine;
 use super::linux_frame;
@@ -134,15 +135,25 @@ struct Log<'t> {
     latest: usize,
     found: Found,
     machine: Machine,
+    bases: Bases,
 }
 
 impl<'t> Log<'t> {
     fn new(text: &'t [u8]) -> Log<'t> {
-        Log { text, readers: Vec::new(), index: FxHashMap::default(), latest: 0, found: Found::default(), machine: Machine::default() }
+        Log {
+            text,
+            readers: Vec::new(),
+            index: FxHashMap::default(),
+            latest: 0,
+            found: Found::default(),
+            machine: Machine::default(),
+            bases: Bases::default(),
+        }
     }
 
     fn record(&mut self, record: &Record<'_>) {
         self.found.callers |= matches!(record.context, Context::Task(_) | Context::Cpu(_));
+        self.bases.record(record);
         let context = self.context(record);
         let record = &Record { context, ..*record };
         let reader = self.reader(context);
@@ -181,7 +192,8 @@ impl<'t> Log<'t> {
         self.found.arch = self.found.arch.or_else(by_entry);
         // Contexts end their stacks in another order than they began them.
         self.found.stacks.sort_by_key(|stack| stack.line);
-        let machine = self.machine;
+        let mut machine = self.machine;
+        self.bases.finish(&mut machine.images);
         let tasks_with_locks = linux_owners::attach(self.found.locks, &mut self.found.stacks);
         Capture {
             format: LinuxLog.id(),

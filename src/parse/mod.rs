@@ -78,6 +78,7 @@ pub mod kstack_json;
 mod kstack_locks;
 mod kstack_zones;
 pub mod lex;
+mod linux_bases;
 pub mod linux_code;
 pub mod linux_context;
 mod linux_facts;
