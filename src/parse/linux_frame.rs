@@ -16,8 +16,9 @@
 
 use super::lex::{self, Line};
 use super::linux_bases;
+use super::linux_decoded::decoded;
 use super::linux_prefix::{Context, Record};
-use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len, place_len};
+use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len};
 use crate::model::addr::Avma;
 use crate::model::stack::{Lookup, RawFrame, Role};
 
@@ -107,45 +108,6 @@ fn named(cursor: &mut Cursor<'_, '_>) -> Option<Trace> {
     decoded(cursor, callee)
 }
 
-/// `name lib/dump_stack.c:77 [inline]` of syzkaller, `name (fs/read_write.c:582) zfs` of decode_stacktrace.sh.
-fn decoded(cursor: &mut Cursor<'_, '_>, mut frame: RawFrame) -> Option<Trace> {
-    let paren = cursor.eat(b"(");
-    let len = place_len(cursor.rest())?;
-    frame.location = cursor.span(cursor.at, cursor.at + len);
-    cursor.at += len;
-    if paren {
-        return decoded_tail(cursor, frame);
-    }
-    match cursor.rest().trim_ascii() {
-        b"[inline]" => {
-            frame.role = Role::Inline;
-            Some(Trace::One(frame))
-        }
-        b"" => Some(Trace::Filler),
-        _ => None,
-    }
-}
-
-/// Everything up to the `)` that ends the list of places, and the module.
-fn decoded_tail(cursor: &mut Cursor<'_, '_>, mut frame: RawFrame) -> Option<Trace> {
-    let close = memchr::memrchr(b')', cursor.rest())?;
-    let end = cursor.at + close + 1;
-    cursor.at = end;
-    cursor.blanks();
-    let (start, module) = (cursor.at, cursor.rest());
-    if module.starts_with(b"[") {
-        cursor.at = end;
-        cursor.module(&mut frame);
-        return Some(Trace::One(frame));
-    }
-    if name_len(module) != module.len() {
-        return None;
-    }
-    frame.module = cursor.span(start, start + module.len());
-    frame.text.end = cursor.record.at + if module.is_empty() { end } else { start + module.len() } as u32;
-    Some(Trace::One(frame))
-}
-
 /// Whether what follows a frame can follow one: nothing, a place, or a note. Notes that tell of the frame are heeded.
 fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
     located(cursor, frame);
@@ -177,7 +139,15 @@ fn source_note(tail: &[u8], frame: &mut RawFrame) {
 
 /// `0xffffffffa04ab03d`, which no symbol covers.
 fn bare(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    let start = cursor.at;
     let mut frame = bare_value(cursor)?;
+    let behind = &mut Cursor { at: cursor.at + lex::indent(cursor.rest()), ..*cursor };
+    // What an earlier run of kstack found.
+    if let Some(found) = behind.symbol() {
+        frame = RawFrame { address: frame.address, ..found };
+        frame.text.start = cursor.record.at + start as u32;
+        cursor.at = behind.at;
+    }
     ends_well(cursor, &mut frame).then_some(frame)
 }
 

@@ -81,6 +81,7 @@ pub mod lex;
 mod linux_bases;
 pub mod linux_code;
 pub mod linux_context;
+mod linux_decoded;
 mod linux_facts;
 mod linux_fault;
 pub mod linux_frame;
