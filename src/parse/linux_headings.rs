@@ -215,6 +215,7 @@ static HEADLINES: &[&[u8]] = &[
     b"Unable to handle kernel",
     b"Internal error: ",
     b"Unhandled fault: ",
+    b"Unhandled fault at 0x",
     b"Alignment trap: ",
     b"Oops",
     b"divide error:",

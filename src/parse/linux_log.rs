@@ -22,6 +22,7 @@ use rustc_hash::FxHashMap;
 use super::lex;
 use super::linux_bases::Bases;
 use super::linux_context::{Found, Reader};
+use super::linux_doubled::Doubled;
 use super::linux_facts::Machine;
 use super::linux_frame;
 use super::linux_headings;
@@ -112,7 +113,12 @@ impl Format for LinuxLog {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut log = Log::new(text);
-        linux_parts::lines(text, |line| linux_prefix::records(line, |record| log.record(record)));
+        let mut doubled = Doubled::default();
+        linux_parts::lines(text, |line| {
+            if !doubled.is_copy(line) {
+                linux_prefix::records(line, |record| log.record(record));
+            }
+        });
         log.finish()
     }
 }

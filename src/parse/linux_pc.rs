@@ -45,6 +45,8 @@ pub fn pc(record: &Record<'_>) -> Option<(Pc, Option<Arch>)> {
         b'R' => after(b"RIP").map(|at| (x86(record, at), Some(Arch::X86_64))),
         b'E' => eip(record, rest, indent).map(|pc| (pc, Some(Arch::I386))).or_else(|| Some((before(record, era(rest, indent)?), None))),
         b'I' => after(b"IP: ").or_else(|| after(b"IAOQ[0]: ")).map(|at| (before(record, at), None)),
+        // logcat takes the name for a tag, which has eight columns.
+        b'p' if rest.starts_with(b"pc      : ") => Some((before(record, indent + 10), Some(Arch::Arm64))),
         b'p' if rest.starts_with(b"pc is at ") => Some((before(record, indent + 9), None)),
         b'P' if rest.starts_with(b"PC: ") => Some((counter(record, indent + 4)?, None)),
         b'p' => after(b"pc : ").filter(|_| rest.get(5) != Some(&b'[')).map(|at| (before(record, at), Some(Arch::Arm64))),
@@ -216,6 +218,7 @@ mod tests {
             "PC: [<000a1b2c>] f+0x1/0x2",
             "PC: 0x8024a1b2 (f+0x1/0x2)",
             "pc is at f+0x1/0x2 [foo]",
+            "pc      : f+0x1/0x2",
             " IAOQ[0]: f+0x1/0x2",
         ] {
             match pc(&record(line)) {

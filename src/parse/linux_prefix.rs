@@ -21,7 +21,7 @@ use memchr::{memchr, memmem};
 
 use super::lex::{self, Line};
 use super::linux_stamp::{blank, caller, digits, only_caller, printk_time, stamp};
-use super::linux_syslog::{facility, host, iso, kmsg, level, node, rfc5424, syslog, weekday};
+use super::linux_syslog::{facility, host, iso, kmsg, level, node, rfc5424, syslog, translated, weekday};
 use super::linux_vendor;
 
 /// Who printed a record, as far as the log says. Records of one context follow each other; those of several interleave.
@@ -122,9 +122,12 @@ pub fn message(line: &[u8]) -> usize {
     found.unwrap_or(0)
 }
 
-/// `bytes` without blanks, carriage returns and colour sequences at its end.
+/// `bytes` without blanks, carriage returns and colour sequences at its end, and without the signs `␍␊` that terminal programs record.
 fn trim_end(bytes: &[u8]) -> &[u8] {
     let mut bytes = bytes.trim_ascii_end();
+    while let Some(rest) = bytes.strip_suffix("\u{240a}".as_bytes()).or_else(|| bytes.strip_suffix("\u{240d}".as_bytes())) {
+        bytes = rest.trim_ascii_end();
+    }
     while let Some(at) = bytes.ends_with(b"m").then(|| memchr::memrchr(0x1b, bytes)).flatten() {
         if colour(&bytes[at..]) != Some(bytes.len() - at) {
             break;
@@ -165,10 +168,14 @@ fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
         0x1b => colour(rest).map(bare),
         b'*' => dropped(rest).map(bare),
         b'A'..=b'Z' if rest.get(1) == Some(&b'/') && !stamped => linux_vendor::brief(rest).map(stamps),
-        b'A'..=b'Z' => syslog(rest).or_else(|| weekday(rest)).map(stamps).or_else(behind),
+        b'A'..=b'Z' => syslog(rest).or_else(|| weekday(rest)).or_else(|| translated(rest)).map(stamps).or_else(behind),
         b'0'..=b'9' if stamped => rfc5424(rest).or_else(|| iso(rest)).map(stamps).or_else(behind),
-        b'0'..=b'9' => iso(rest).or_else(|| kmsg(rest)).or_else(|| linux_vendor::logcat(rest)).or_else(|| node(rest)).map(stamps),
-        b'a'..=b'z' if !stamped => facility(rest).or_else(|| node(rest)).map(stamps),
+        b'0'..=b'9' => {
+            let found = iso(rest).or_else(|| kmsg(rest)).or_else(|| linux_vendor::logcat(rest));
+            found.or_else(|| node(rest)).or_else(|| translated(rest)).map(stamps)
+        }
+        b'a'..=b'z' if !stamped => facility(rest).or_else(|| node(rest)).or_else(|| translated(rest)).map(stamps),
+        b' ' | 0x80.. if !stamped => translated(rest).map(stamps),
         b'c' => linux_vendor::android(rest).or_else(behind),
         _ => behind(),
     }
@@ -231,6 +238,11 @@ mod tests {
             ("[   55.615543][    C0]  a+0x1/0x2", Context::Cpu(0)),
             ("[   55.615543] c1    12  a+0x1/0x2", Context::Task(12)),
             ("<4>[   55.615543]  a+0x1/0x2", Context::Stamped),
+            ("июл 27 14:08:03 labvm kernel:  a+0x1/0x2", Context::Stamped),
+            (" 7月 27 14:08:03 labvm kernel:  a+0x1/0x2", Context::Stamped),
+            ("10月 03 14:08:03.123456 labvm kernel:  a+0x1/0x2", Context::Stamped),
+            ("Dez  3 14:08:03 labvm kernel:  a+0x1/0x2", Context::Stamped),
+            ("févr. 03 14:08:03 labvm kernel:  a+0x1/0x2", Context::Stamped),
             ("<4> a+0x1/0x2", Context::Stamped),
             ("[   55.615543] labvm kernel:  a+0x1/0x2", Context::Stamped),
             ("Nov 20 21:07:55 labvm kernel:  a+0x1/0x2", Context::Stamped),
@@ -269,6 +281,7 @@ mod tests {
             ("<4>Nov 20 21:07:55 labvm kernel: [   55.615543]  a+0x1/0x2", Context::Stamped),
             ("(d3) [   55.615543]  a+0x1/0x2", Context::Stamped),
             ("(XEN)  a+0x1/0x2", Context::Bare),
+            ("[2026-11-20 19:45:56]  a+0x1/0x2\u{240d}\u{240a}", Context::Stamped),
             ("W/        (    0): <4>[   55.615543]  a+0x1/0x2", Context::Stamped),
             (" a+0x1/0x2", Context::Bare),
         ] {

@@ -24,6 +24,17 @@ pub(super) fn syslog(rest: &[u8]) -> Option<usize> {
     (is_month(&rest[..3]) && rest[3] == b' ' && time[2] == b':' && time[5] == b':').then(|| tag(rest, 15)).flatten()
 }
 
+/// `июл 27 14:08:03 labvm kernel: `, ` 7月 27 14:08:03 labvm kernel: `, `févr. 03 14:08:03 labvm kernel: `: journalctl in other languages.
+pub(super) fn translated(rest: &[u8]) -> Option<usize> {
+    let start = lex::indent(&rest[..rest.len().min(2)]);
+    let word = rest[start..].iter().take(20).position(|b| *b == b' ')?;
+    let day = start + word + 1 + usize::from(rest.get(start + word + 1) == Some(&b' '));
+    let end = day + digits(rest.get(day..day + 2)?);
+    let time = rest.get(end..end + 9).filter(|_| word > 0 && end > day)?;
+    let form = time[0] == b' ' && time[3] == b':' && time[6] == b':' && [1, 2, 4, 5, 7, 8].iter().all(|at| time[*at].is_ascii_digit());
+    form.then(|| tag(rest, end + 9)).flatten()
+}
+
 /// `2026-11-20T19:45:56.306134+00:00 labvm kernel: `, with a comma as dmesg writes it, and without host.
 pub(super) fn iso(rest: &[u8]) -> Option<usize> {
     let date = rest.get(..19)?;

@@ -54,13 +54,16 @@ const AFTER_COMM: &[&[u8]] = &[b" Not tainted", b" Tainted:", b" Kdump:"];
 
 /// `CPU: … PID: … Comm: …` and `Pid: …, comm: …`.
 pub fn dumped(line: &[u8]) -> Option<Who> {
-    let new = line.starts_with(b"CPU: ");
-    // PA-RISC names its CPU among the registers, too.
-    if new && memmem::find(line, b"PID: ").or_else(|| memmem::find(line, b"Comm: ")).is_none() || !new && !line.starts_with(b"Pid: ") {
+    // logcat takes the word for a tag, which has eight columns.
+    let new = line.starts_with(b"CPU: ") || line.starts_with(b"CPU     : ");
+    // PA-RISC names its CPU among the registers, too; kernels up to 2.6.30 named it alone.
+    let alone = || lex::decimal(line[4..].trim_ascii()).is_some();
+    let whole = !new || memmem::find(line, b"PID: ").or_else(|| memmem::find(line, b"Comm: ")).is_some() || alone();
+    if !whole || !new && !line.starts_with(b"Pid: ") {
         return None;
     }
     let comm = between(line, if new { b" Comm: " } else { b", comm: " }, AFTER_COMM);
-    let cpu = if new { number(line, b"CPU: ") } else { None };
+    let cpu = if new { number(line, b": ") } else { None };
     let pid = pid(line, if new { b"PID: " } else { b"Pid: " });
     Some(Who { pid, comm: comm.map(lex::text), cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() })
 }
@@ -200,6 +203,9 @@ mod tests {
         ] {
             assert!(named(line.as_bytes()).is_none(), "{line}");
         }
+        let who = dumped(b"CPU     : 5 PID: 1234 Comm: sh Not tainted 4.19.191 #1").unwrap();
+        assert_eq!((who.cpu, who.pid, who.comm.as_deref()), (Some(5), Some(1234), Some("sh")));
+        assert_eq!(dumped(b"CPU:    3").unwrap().cpu, Some(3));
         assert!(dumped(b"CPU:        0   CR30: 000000004f000000 CR31: ffffffffffffffff").is_none());
         assert!(is_programs(b"cloud-init[1234]: Up 12 seconds") && !is_programs(b"Oops[#1]: x") && !is_programs(b"[1]: x"));
     }

@@ -82,6 +82,7 @@ mod linux_bases;
 pub mod linux_code;
 pub mod linux_context;
 mod linux_decoded;
+mod linux_doubled;
 mod linux_facts;
 mod linux_fault;
 pub mod linux_frame;

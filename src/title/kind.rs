@@ -182,6 +182,7 @@ static KINDS: &[Kind] = &[
     kind("illegal operation:", "illegal operation in {}", Trace, ""),
     kind("Internal error: ", "Internal error in {}", Trace, ""),
     kind("Unhandled fault: ", "Unhandled fault in {}", Trace, ""),
+    kind("Unhandled fault at 0x", "Unhandled fault in {}", Trace, ""),
     kind("Alignment trap: ", "Alignment trap in {}", Trace, ""),
     kind("Oops: Kernel access of bad area", PAGING, Trace, ""),
     // MIPS, PA-RISC.
