@@ -33,6 +33,7 @@ use super::linux_symbol;
 use super::{Confidence, Format, Holds};
 use crate::model::capture::{Capture, Os};
 use crate::model::image::Basis;
+use crate::model::stack::RawFrame;
 
 /// The format.
 pub struct LinuxLog;
@@ -123,11 +124,12 @@ impl Format for LinuxLog {
     }
 }
 
-/// No other system prints the size of a symbol.
+/// No other system prints the size of a symbol, or in its place where a module lies.
 fn is_frame(record: &Record<'_>) -> bool {
+    let own = |frame: &RawFrame| frame.size.is_some() || frame.symbol.is_empty() && !frame.module.is_empty();
     match linux_frame::trace(record) {
-        Some(linux_frame::Trace::One(frame)) => frame.size.is_some(),
-        Some(linux_frame::Trace::Pair(_, frame)) => frame.size.is_some(),
+        Some(linux_frame::Trace::One(frame)) => own(&frame),
+        Some(linux_frame::Trace::Pair(_, frame)) => own(&frame),
         _ => false,
     }
 }

@@ -20,6 +20,8 @@
 use memchr::{memchr, memmem};
 
 use super::lex::{self, Line};
+use super::linux_json;
+pub use super::linux_json::{json_line_end, json_message};
 use super::linux_stamp::{blank, caller, digits, only_caller, printk_time, stamp};
 use super::linux_syslog::{facility, host, iso, kmsg, level, node, rfc5424, syslog, translated, weekday};
 use super::linux_vendor;
@@ -57,7 +59,7 @@ pub struct Record<'t> {
 pub fn records<'t>(line: &Line<'t>, mut each: impl FnMut(&Record<'t>)) {
     let bytes = trim_end(line.bytes);
     if let Some(at) = json_message(bytes) {
-        return json_records(line, at, each);
+        return linux_json::records(line, at, each);
     }
     let mut from = 0;
     loop {
@@ -72,44 +74,6 @@ pub fn records<'t>(line: &Line<'t>, mut each: impl FnMut(&Record<'t>)) {
             Some(next) => from = next,
             None => return,
         }
-    }
-}
-
-/// Where the message begins in a line of `dmesg -J`, which writes each field of a record on a line of its own.
-pub fn json_message(line: &[u8]) -> Option<usize> {
-    if !matches!(line.first()?, b' ' | b'\t' | b'"') {
-        return None;
-    }
-    let indent = lex::indent(line);
-    line[indent..].starts_with(b"\"msg\": \"").then_some(indent + 8)
-}
-
-/// How long the line of text is that begins at the start of `rest`, in a JSON string: up to an escaped line feed or the string's end.
-pub fn json_line_end(rest: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(n) = memchr::memchr3(b'\\', b'"', b'\n', &rest[at..]) {
-        at += n;
-        if rest[at] != b'\\' || rest.get(at + 1) == Some(&b'n') {
-            return at;
-        }
-        at = (at + 2).min(rest.len());
-    }
-    rest.len()
-}
-
-/// The lines of text in a message of `dmesg -J` that begins at `at`.
-fn json_records<'t>(line: &Line<'t>, mut at: usize, mut each: impl FnMut(&Record<'t>)) {
-    loop {
-        while line.bytes[at..].starts_with(b"\\t") {
-            at += 2;
-        }
-        let end = at + json_line_end(&line.bytes[at..]);
-        let text = line.bytes[at..end].trim_ascii_end();
-        each(&Record { context: Context::Stamped, line: line.number, line_start: line.start, at: at as u32, text });
-        if line.bytes.get(end) != Some(&b'\\') {
-            return;
-        }
-        at = end + 2;
     }
 }
 
@@ -128,7 +92,7 @@ fn trim_end(bytes: &[u8]) -> &[u8] {
     while let Some(rest) = bytes.strip_suffix("\u{240a}".as_bytes()).or_else(|| bytes.strip_suffix("\u{240d}".as_bytes())) {
         bytes = rest.trim_ascii_end();
     }
-    while let Some(at) = bytes.ends_with(b"m").then(|| memchr::memrchr(0x1b, bytes)).flatten() {
+    while let Some(at) = bytes.ends_with(b"m").then(|| memchr::memrchr(0x1b, bytes).or_else(|| memmem::rfind(bytes, ESCAPED))).flatten() {
         if colour(&bytes[at..]) != Some(bytes.len() - at) {
             break;
         }
@@ -138,7 +102,7 @@ fn trim_end(bytes: &[u8]) -> &[u8] {
 }
 
 /// Takes every prefix off, from `from` on.
-fn peel(line: &[u8], from: usize) -> (usize, Context) {
+pub(super) fn peel(line: &[u8], from: usize) -> (usize, Context) {
     let (mut at, mut context) = (from, Context::Bare);
     while let Some((len, found)) = step(&line[at..], context != Context::Bare) {
         at += len;
@@ -146,6 +110,9 @@ fn peel(line: &[u8], from: usize) -> (usize, Context) {
     }
     (at, context)
 }
+
+/// The message of a record as `journalctl -o export` and `-o verbose` write it, each field on a line of its own.
+const EXPORTED: &[u8] = b"MESSAGE=";
 
 /// One prefix at the start of `rest`: its length, and the context it tells.
 fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
@@ -165,7 +132,8 @@ fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
         b'>' if !stamped => Some(bare(blank(rest, 1))),
         b'<' => level(rest).map(stamps),
         b'\r' => Some(bare(1)),
-        0x1b => colour(rest).map(bare),
+        0x1b | b'#' => colour(rest).map(bare),
+        b'M' | b' ' if !stamped && rest.trim_ascii_start().starts_with(EXPORTED) => Some(stamps(lex::indent(rest) + EXPORTED.len())),
         b'*' => dropped(rest).map(bare),
         b'A'..=b'Z' if rest.get(1) == Some(&b'/') && !stamped => linux_vendor::brief(rest).map(stamps),
         b'A'..=b'Z' => syslog(rest).or_else(|| weekday(rest)).or_else(|| translated(rest)).map(stamps).or_else(behind),
@@ -194,11 +162,14 @@ fn embedded_stamp(line: &[u8], from: usize) -> Option<usize> {
     None
 }
 
+/// How rsyslog writes ESC.
+const ESCAPED: &[u8] = b"#033";
+
 /// `ESC [ … m`.
 fn colour(rest: &[u8]) -> Option<usize> {
-    let parameters = rest.strip_prefix(b"\x1b[")?;
+    let parameters = rest.strip_prefix(b"\x1b").or_else(|| rest.strip_prefix(ESCAPED))?.strip_prefix(b"[")?;
     let len = parameters.iter().take_while(|b| matches!(b, b'0'..=b'9' | b';')).count();
-    (parameters.get(len) == Some(&b'm')).then_some(len + 3)
+    (parameters.get(len) == Some(&b'm')).then(|| rest.len() - parameters.len() + len + 1)
 }
 
 /// `** 2499 printk messages dropped ** `, on the line of the next message up to 4.14.
@@ -219,15 +190,6 @@ mod tests {
             found.push((record.context, lex::text(record.text)));
         });
         found
-    }
-
-    #[test]
-    fn messages_of_json_are_cut_at_their_line_feeds() {
-        let found = all(r#"         "msg": " f+0x1/0x2\n\tg+0x1/0x2 \"q\\n\"""#);
-        let texts: Vec<_> = found.iter().map(|(_, text)| text.as_str()).collect();
-        assert_eq!(texts, [" f+0x1/0x2", r#"g+0x1/0x2 \"q\\n\""#]);
-        assert_eq!(all(r#"         "msg": "torn \"#)[0].1, r"torn \");
-        assert_eq!(json_line_end(br"torn \"), 6);
     }
 
     #[test]
@@ -281,6 +243,12 @@ mod tests {
             ("<4>Nov 20 21:07:55 labvm kernel: [   55.615543]  a+0x1/0x2", Context::Stamped),
             ("(d3) [   55.615543]  a+0x1/0x2", Context::Stamped),
             ("(XEN)  a+0x1/0x2", Context::Bare),
+            ("[19:45:56.123]  a+0x1/0x2", Context::Stamped),
+            ("Nov 20 21:07:55 labvm kernel[-]:  a+0x1/0x2", Context::Stamped),
+            ("2026-11-20T19:45:56+00:00 labvm kernel[123]:  a+0x1/0x2", Context::Stamped),
+            ("#033[32m[    1.306134]  a+0x1/0x2#033[0m", Context::Stamped),
+            ("MESSAGE= a+0x1/0x2", Context::Stamped),
+            ("    MESSAGE= a+0x1/0x2", Context::Stamped),
             ("[2026-11-20 19:45:56]  a+0x1/0x2\u{240d}\u{240a}", Context::Stamped),
             ("W/        (    0): <4>[   55.615543]  a+0x1/0x2", Context::Stamped),
             (" a+0x1/0x2", Context::Bare),

@@ -56,9 +56,9 @@ pub(super) fn stamp(rest: &[u8]) -> Option<usize> {
     })
 }
 
-/// `2026-11-20T19:45:56.306134Z` and `2026-11-20 19:45:56`, whole.
+/// `2026-11-20T19:45:56.306134Z`, `2026-11-20 19:45:56` and `19:45:56.306`, whole.
 fn date_time(inside: &[u8]) -> bool {
-    let form = b"0000-00-00T00:00:00";
+    let form: &[u8] = if inside.get(2) == Some(&b':') { b"00:00:00" } else { b"0000-00-00T00:00:00" };
     let fits = |(byte, form): (&u8, &u8)| match form {
         b'0' => byte.is_ascii_digit(),
         b'T' => matches!(byte, b'T' | b' '),
@@ -125,7 +125,16 @@ mod tests {
 
     #[test]
     fn words_in_brackets_are_no_stamps() {
-        for text in ["[<ffffffff8168b899>] f", "[2026-11-20]", "[2026-11-20T19:45:56 x]", "[drm] f", "[1.5]", "[00:1f.2]", ""] {
+        for text in [
+            "[<ffffffff8168b899>] f",
+            "[2026-11-20]",
+            "[2026-11-20T19:45:56 x]",
+            "[drm] f",
+            "[1.5]",
+            "[00:1f.2]",
+            "[00:11:22:aa:bb:cc]",
+            "",
+        ] {
             assert_eq!(stamp(text.as_bytes()), None, "{text}");
         }
         assert_eq!(stamp(b"[2026-11-20T19:45:56.306Z]: f"), Some(27));

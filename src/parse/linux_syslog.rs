@@ -69,11 +69,15 @@ pub(super) fn rfc5424(rest: &[u8]) -> Option<usize> {
     Some(if mark { at + 4 } else { blank(rest, at) })
 }
 
-/// One past the `kernel: ` that must follow within a host name's length.
+/// One past the `kernel: ` or `kernel[-]: ` that must follow within a host name's length.
 fn tag(rest: &[u8], from: usize) -> Option<usize> {
     let near = rest.get(from..rest.len().min(from + 120))?;
-    let at = memmem::find(near, b" kernel:")?;
-    Some(blank(rest, from + at + 8))
+    let end = memmem::find_iter(near, b" kernel").find_map(|at| {
+        let behind = &near[at + 7..];
+        let id = behind.strip_prefix(b"[").and_then(|id| memchr(b']', &id[..id.len().min(9)])).map_or(0, |id| id + 2);
+        (behind.get(id) == Some(&b':')).then_some(at + 7 + id + 1)
+    })?;
+    Some(blank(rest, from + end))
 }
 
 /// `6,1234,5678901,-,caller=T1;`: /dev/kmsg and extended netconsole.

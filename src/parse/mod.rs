@@ -87,6 +87,7 @@ mod linux_facts;
 mod linux_fault;
 pub mod linux_frame;
 pub mod linux_headings;
+mod linux_json;
 pub mod linux_kmemleak;
 pub mod linux_locks;
 pub mod linux_log;
