@@ -19,14 +19,26 @@ pub fn json_message(text: &[u8]) -> Option<usize> {
         return None;
     }
     let line = super::first_line(text);
-    if first == b'{' {
-        let program = || memmem::find(line, b"\"_TRANSPORT\":\"").is_some_and(|at| !line[at + 14..].starts_with(b"kernel\""));
-        let log = || line.starts_with(b"{\"log\":\"").then_some(8);
-        return memmem::find(line, b"\"MESSAGE\":\"").map(|at| at + 11).filter(|_| !program()).or_else(log);
+    if first != b'{' {
+        let indent = lex::indent(line);
+        let keys: [&[u8]; 2] = [b"\"msg\"", b"\"MESSAGE\""];
+        return keys.iter().find(|key| line[indent..].starts_with(key)).and_then(|key| string(line, indent + key.len()));
     }
-    let indent = lex::indent(line);
-    let keys: [&[u8]; 2] = [b"\"msg\": \"", b"\"MESSAGE\" : \""];
-    keys.iter().find(|key| line[indent..].starts_with(key)).map(|key| indent + key.len())
+    let field = |name: &[u8]| memmem::find(line, name).and_then(|at| string(line, at + name.len()));
+    match field(b"\"MESSAGE\"") {
+        Some(at) => {
+            let program = field(b"\"_TRANSPORT\"").is_some_and(|from| !line[from..].starts_with(b"kernel\""));
+            (!program).then_some(at)
+        }
+        None => field(b"\"log\"").filter(|at| *at < 16),
+    }
+}
+
+/// Where the string begins behind a key that ends at `at`.
+fn string(line: &[u8], at: usize) -> Option<usize> {
+    let colon = at + lex::indent(&line[at..]);
+    let quote = colon + 1 + lex::indent(line.get(colon + 1..)?);
+    (line[colon] == b':' && line.get(quote) == Some(&b'"')).then_some(quote + 1)
 }
 
 /// How long the line of text is that begins at the start of `rest`, in a JSON string: up to an escaped line feed or the string's end.
@@ -81,6 +93,7 @@ mod tests {
         let stamped = [(Context::Stamped, frame.clone())];
         assert_eq!(all(r#"{"PRIORITY":"4","MESSAGE":" f+0x1/0x2","_TRANSPORT":"kernel"}"#), stamped);
         assert_eq!(all("\t\"MESSAGE\" : \" f+0x1/0x2\","), stamped);
+        assert_eq!(all(r#"{ "__CURSOR" : "s=1", "MESSAGE" : " f+0x1/0x2" }"#), stamped);
         assert_eq!(all(r#"{"log":"[   12.345678]  f+0x1/0x2\n","stream":"stdout"}"#), stamped);
         assert_eq!(all(r#"{"log":"[   12.345678][    T1]  f+0x1/0x2\n"}"#), [(Context::Task(1), frame)]);
         // What a program wrote stays a line of its own.

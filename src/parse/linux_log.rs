@@ -376,6 +376,7 @@ mod tests {
             Just("[<ffffffff8168b899>]"), Just("[<80de0078>] (a) from "), Just("(b+0x28/0x2c)"), Just("? "), Just("RIP: 0010:"), Just("-> #0"),
             Just("task:"), Just(" state:"), Just(" a.c:1"), Just(" [inline]"), Just("<IRQ>"), Just("\x1b[0m"), Just("CPU: "), Just("Comm: "), Just("\u{e9}"), Just("("), Just("0x"),
             Just("1 lock held by a/1:\n"), Just("Oops#1 Part1\n"), Just("\nOops#1 Part2\n"), Just(" #0: (x){}, at: f"), Just("\"msg\": \""), Just("\\n"), Just("INFO: task a:1 is blocked on a mutex"),
+            Just("{\"MESSAGE\":\""), Just("\"_TRANSPORT\":\"kernel\""), Just("{\"log\":\""), Just(" [k@82f00000+0x10]"), Just(" 0x82f00004"), Just("MESSAGE="), Just("(d3) "), Just("#033[0m"),
         ], 0..60)) {
             let text = pieces.concat();
             let capture = LinuxLog.parse(text.as_bytes());
