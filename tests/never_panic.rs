@@ -229,7 +229,13 @@ fn debug_parts() {
 
 #[test]
 fn texts_of_several_kinds() {
-    let texts = ["blocks/bug-report/input.md", "blocks/core-txt/input.txt", "blocks/mail/input.txt"];
+    let texts = [
+        "blocks/bug-report/input.md",
+        "blocks/core-txt/input.txt",
+        "blocks/mail/input.txt",
+        "blocks/crash-session/input.txt",
+        "blocks/kgdb-session/input.txt",
+    ];
     over(&texts.map(|text| (text, 150)), fuzzing::blocks);
 }
 

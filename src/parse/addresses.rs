@@ -1,14 +1,16 @@
 //! Any text with kernel addresses in it: the fallback for what no other format claims.
 //!
 //! The first kernel address of a line is a frame; a blank line ends a stack. Only values in the upper half of a 64-bit
-//! address space count, so that sizes, counters and user addresses stay what they are.
+//! address space count, so that sizes, counters and user addresses stay what they are. What an earlier run of kstack wrote to an address
+//! is read with it: `0xADDR SYM FILE:LINE`, `NAME (in IMAGE) + N (0xADDR)`, and the lines below.
 //!
 //! `panic: WORDS`, as the BSDs begin what they print last, is taken as the title of a text that was cut off behind it. Which of them
 //! it was, nobody can tell then. What programs in Go print when they die looks alike and is no kernel's.
 
 use memchr::memmem;
 
-use super::{Confidence, Format, Holds, lex};
+use super::linux_symbol::{Cursor, located};
+use super::{Confidence, Format, Holds, atos, debugger_parts, lex};
 use crate::model::addr::{Arch, Avma};
 use crate::model::capture::{Capture, Headline};
 use crate::model::stack::{Lookup, RawFrame, Span, Stack};
@@ -37,27 +39,23 @@ impl Format for Addresses {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut capture = Capture { format: self.id(), ..Capture::default() };
-        let mut open = false;
+        let (mut open, mut latest) = (false, 0);
         for line in lex::lines(text) {
             capture.headlines.extend(panic(&line));
-            let Some((text, value)) = address(line.bytes) else {
+            let Some(frame) = frame(&line) else {
+                if open && line.number == latest + 1 && is_note(line.bytes) {
+                    latest = line.number;
+                    capture.stacks.last_mut().and_then(|stack| stack.frames.last_mut()).expect("opened with one").notes += 1;
+                }
                 open &= !line.bytes.trim_ascii().is_empty();
                 continue;
             };
+            latest = line.number;
             if !open {
                 capture.stacks.push(Stack { line: line.number, count: 1, ..Stack::default() });
                 open = true;
             }
-            let frame = RawFrame {
-                address: Some(value),
-                line_start: line.start,
-                line: line.number,
-                text,
-                lookup: Lookup::Exact,
-                reliable: true,
-                ..RawFrame::default()
-            };
-            capture.arch = capture.arch.or_else(|| Arch::of_darwin_address(value));
+            capture.arch = capture.arch.or_else(|| frame.address.and_then(Arch::of_darwin_address));
             capture.stacks.last_mut().expect("opened above").frames.push(frame);
         }
         if is_of_go(text) {
@@ -65,6 +63,56 @@ impl Format for Addresses {
         }
         capture
     }
+}
+
+/// The first kernel address of a line, with what an earlier run found out about it.
+fn frame(line: &lex::Line<'_>) -> Option<RawFrame> {
+    let (text, value) = address(line.bytes)?;
+    let named = named(line.bytes, text).filter(|frame| frame.address == Some(value));
+    let frame = named.unwrap_or_else(|| followed(line, RawFrame { address: Some(value), text, reliable: true, ..RawFrame::default() }));
+    Some(RawFrame { line_start: line.start, line: line.number, lookup: Lookup::Exact, ..frame })
+}
+
+/// `0xADDR SYM [MODULE] FILE:LINE`.
+fn followed(line: &lex::Line<'_>, mut frame: RawFrame) -> RawFrame {
+    let record = debugger_parts::record(line);
+    let cursor = &mut Cursor { record: &record, at: frame.text.end as usize };
+    cursor.blanks();
+    if let Some(found) = cursor.symbol() {
+        frame = RawFrame { symbol: found.symbol, offset: found.offset, size: found.size, module: found.module, ..frame };
+        frame.text.end = found.text.end;
+        located(cursor, &mut frame);
+    }
+    frame
+}
+
+/// `NAME (in IMAGE) + N (0xADDR)` around the address that stands at `address`, in words of other people.
+fn named(line: &[u8], address: Span) -> Option<RawFrame> {
+    let (start, end) = (address.start as usize, address.end as usize);
+    let before = line[..start].strip_suffix(b" (").filter(|_| line.get(end) == Some(&b')'))?;
+    let name = &before[..memmem::rfind(before, b" (in ")?];
+    atos::rewritten(line, &line[name_start(name)..=end]).filter(|frame| !frame.module.is_empty())
+}
+
+/// Where the name begins that `text` ends with: names of C++ have blanks within parentheses and templates, and behind `operator`.
+fn name_start(text: &[u8]) -> usize {
+    let (mut at, mut depth) = (text.len(), 0usize);
+    while at > 0 {
+        match text[at - 1] {
+            b')' | b'>' => depth += 1,
+            b' ' | b'(' | b'<' if depth == 0 && !text[..at - 1].ends_with(b"operator") => break,
+            b'(' | b'<' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at -= 1;
+    }
+    let after = text[..at].strip_suffix(atos::AFTER);
+    after.map_or(at, <[u8]>::len)
+}
+
+/// Whether an earlier run wrote a line below a frame.
+fn is_note(line: &[u8]) -> bool {
+    atos::is_location(line) || line.trim_ascii_end().ends_with(b" [inline]")
 }
 
 /// What the line says that a kernel died of.
@@ -107,6 +155,30 @@ mod tests {
         assert_eq!(said, [b"panic: vop_loop: send disconnect: Broken pipe"]);
         let go = b"panic: no result\n\ngoroutine 1 [running]:\nmain.main()\n";
         assert_eq!((Addresses.sniff(go), Addresses.sniff(b"panic: \n")), (Confidence::No, Confidence::No));
+    }
+
+    #[test]
+    fn what_an_earlier_run_wrote_is_read_with_its_address() {
+        let text = b"at foo (in mach_kernel) + 24 (0xffffff8000202c78), then\n    at a.c:1 in foo\n\
+            int a::f(int, b<c, d>) (in x) + 1 (0xffffff8000202c79)\nafter bar (in x) (0xffffff8000202c80)\n(0xffffff8000202c81)\n\
+            0xffffffff81200010 g+0x1/0x2 [m] a.c:1 or so\n h a.c:2 [inline]\n(in x) (0xffffff8000202c82)\n";
+        let capture = Addresses.parse(text);
+        let of = |frame: &RawFrame, span: Span| lex::text(span.of(text, frame.line_start));
+        let seen: Vec<_> = capture.stacks[0].frames.iter().map(|f| (of(f, f.text), of(f, f.symbol), f.notes)).collect();
+        let row = |text: &str, symbol: &str, notes| (text.to_string(), symbol.to_string(), notes);
+        assert_eq!(
+            seen,
+            [
+                row("foo (in mach_kernel) + 24 (0xffffff8000202c78)", "foo", 1),
+                row("a::f(int, b<c, d>) (in x) + 1 (0xffffff8000202c79)", "a::f(int, b<c, d>)", 0),
+                row("after bar (in x) (0xffffff8000202c80)", "", 0),
+                row("0xffffff8000202c81", "", 0),
+                row("0xffffffff81200010 g+0x1/0x2 [m]", "g", 1),
+                row("0xffffff8000202c82", "", 0),
+            ]
+        );
+        let located = capture.stacks[0].frames[4];
+        assert_eq!((of(&located, located.location), located.offset, of(&located, located.module)), ("a.c:1".into(), Some(1), "m".into()));
     }
 
     #[test]

@@ -30,6 +30,7 @@
 //! Tools that print one stack for each event are read by `bcc_events.rs`.
 
 use super::bcc_events::{self, Columns, Opens};
+use super::bcc_owner;
 use super::lex::{self, Line};
 use super::samples::{self, Offset, Samples};
 use super::{Confidence, Format, Holds, atos};
@@ -80,8 +81,14 @@ impl Format for Bcc {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut reader = Reader::default();
-        for line in lex::lines(text) {
-            reader.line(&line);
+        let unmarked = bcc_owner::unmarked(text, |line| count(line).is_some(), |line| owner(line).is_some());
+        let mut lines = lex::lines(text).peekable();
+        while let Some(line) = lines.next() {
+            let last = unmarked && lines.peek().is_some_and(|below| count(below.bytes).is_some());
+            match bcc_owner::name(line.bytes).filter(|_| last) {
+                Some(name) => reader.owner = Some((lex::text(name), None)),
+                None => reader.line(&line),
+            }
         }
         reader.event();
         if reader.events_seen {
@@ -346,6 +353,23 @@ fn with_id(name: &[u8]) -> (String, Option<i64>) {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn names_without_a_mark_are_no_frames() {
+        let text = "Tracing off-CPU time (us) of all threads by kernel stack... Hit Ctrl-C to end.\n\n    schedule\n    kthread\n    \
+            ret_from_fork\n    rcuos/0\n        13\n\n    schedule\n    do_nanosleep\n    entry_SYSCALL_64_fastpath\n    vmstat\n        31\n";
+        assert_eq!(Bcc.sniff(text.as_bytes()), Confidence::Certain);
+        let who = |text: &str| -> Vec<(Option<String>, usize)> {
+            let stacks = Bcc.parse(text.as_bytes()).stacks.into_iter();
+            stacks.map(|stack| (stack.process, stack.frames.len() + stack.user_frames.len())).collect()
+        };
+        let named = |name: &str, frames| (Some(name.to_string()), frames);
+        assert_eq!(who(text), [named("rcuos/0", 3), named("vmstat", 3)]);
+        // Without a name that is none of a function, nothing proves it.
+        assert_eq!(who(&text.replace("rcuos/0", "rcuos")), [(None, 4), (None, 4)]);
+        let marked = text.replace("    vmstat", "    -                vmstat (12)");
+        assert_eq!(who(&marked)[1], named("vmstat", 3));
+    }
+
     use super::*;
 
     #[test]

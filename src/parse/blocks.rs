@@ -89,7 +89,8 @@ impl Cutter<'_> {
         let read = if reach.is_some() || format.holds() == Holds::LoadMap { at } else { self.free };
         let end = reach.map_or(end, |reach| at + reach);
         let given = &self.text[read..end];
-        let parts = format.parts(given);
+        let mut parts = format.parts(given);
+        parts.iter_mut().for_each(|part| format.session(&self.text[..read], given, &mut part.capture));
         let packed = parts.iter().any(|part| part.text.is_some());
         let claimed = if packed { given.len() } else { parts.iter().map(|part| claimed(&part.capture, given)).max().unwrap_or(0) };
         if claimed == 0 {

@@ -39,7 +39,7 @@ impl Format for CrashBt {
         "crash-bt"
     }
     fn about(&self) -> &'static str {
-        "crash's bt, bt -a, foreach bt, also with -l and -s"
+        "crash's bt, bt -a, foreach bt, also with -f, -l, -s, -t, within a whole session with its log"
     }
     fn holds(&self) -> Holds {
         Holds::Stacks
@@ -49,6 +49,12 @@ impl Format for CrashBt {
     }
     fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
         lex::lines(rest).next().is_some_and(|line| heading(&line).is_some())
+    }
+
+    fn session(&self, above: &[u8], text: &[u8], block: &mut Capture) {
+        let Some((session, said)) = Session::above(above).filter(|_| Session::above(text).is_none()) else { return };
+        session.panicked(said, &mut block.stacks);
+        block.kernel_version = block.kernel_version.take().or(session.release);
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {

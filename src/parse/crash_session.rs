@@ -8,7 +8,7 @@
 //! ```
 //! Source: `display_sys_stats` and `show_context` of crash (kernel.c, task.c; version 8). The names end in the same column.
 
-use memchr::memrchr;
+use memchr::{memmem, memrchr};
 
 use super::lex::{self, Line};
 use crate::model::capture::Headline;
@@ -16,6 +16,15 @@ use crate::model::stack::{Span, Stack, StackKind};
 
 /// The names of fields are right-aligned up to the colon.
 const COLUMN: usize = 12;
+
+/// How far above a block its session's start is looked for: a dump's log is not longer.
+const FAR: usize = 4 << 20;
+
+/// Up to so many commands that show the same fields may stand between.
+const MOST_SHOWN: usize = 8;
+
+/// So many lines may tell of a dump.
+const LINES: usize = 24;
 
 /// What is known of the dump.
 #[derive(Default)]
@@ -29,6 +38,19 @@ pub struct Session {
 }
 
 impl Session {
+    /// What crash said last when it started, somewhere in `above`, and the text that this refers to: the log or other commands stand
+    /// between that and the stacks.
+    pub fn above(above: &[u8]) -> Option<(Session, &[u8])> {
+        let near = &above[above.len().saturating_sub(FAR)..];
+        memmem::FinderRev::new(b"     RELEASE: ").rfind_iter(near).take(MOST_SHOWN).find_map(|at| {
+            let mut session = Session::default();
+            let fields = lex::lines(&near[at..]).take(LINES).take_while(|line| !line.bytes.is_empty());
+            fields.for_each(|line| _ = session.line(&line));
+            // `sys` shows the same, but for the task.
+            session.pid.map(|_| (session, &near[at..]))
+        })
+    }
+
     /// Takes a field that tells of the panic, and whether the line was one.
     pub fn line(&mut self, line: &Line<'_>) -> bool {
         let Some((name, value)) = field(line.bytes) else { return false };
@@ -99,6 +121,27 @@ crash> set 7
         assert_eq!(said, ["Oops: 0002 [#1] SMP "]);
         let seen: Vec<_> = capture.stacks.iter().map(|stack| (stack.kind, stack.title.as_deref())).collect();
         assert_eq!(seen, [(StackKind::Thread, None), (StackKind::Crash, Some("Oops: 0002 [#1] SMP "))]);
+    }
+
+    #[test]
+    fn what_stands_above_another_block_tells_of_its_stacks() {
+        let (above, bt) = TEXT.split_at(TEXT.find("PID: 0     ").unwrap());
+        let above = [above, "crash> log\n[    1.000000] f\ncrash> sys\n     RELEASE: 4.18.0-305.el8.x86_64\n\n"].concat();
+        // `sys` does not say whose dump it is.
+        for sys in ["", "     RELEASE: 4.18.0-305.el8.x86_64\n       PANIC: \"Oops: 0002\"\n\n"] {
+            let text = [sys, bt].concat();
+            let mut capture = CrashBt.parse(text.as_bytes());
+            CrashBt.session(above.as_bytes(), text.as_bytes(), &mut capture);
+            let seen: Vec<_> = capture.stacks.iter().map(|stack| (stack.kind, stack.title.as_deref())).collect();
+            assert_eq!(seen, [(StackKind::Thread, None), (StackKind::Crash, Some("Oops: 0002 [#1] SMP "))]);
+            assert_eq!(capture.kernel_version.as_deref(), Some("4.18.0-305.el8.x86_64"));
+        }
+        // What the stacks' own block says of its dump holds.
+        let other = TEXT.replace("4.18", "5.14").replace("Oops", "other").replace("         CPU: 1", "         CPU: 0");
+        let mut own = CrashBt.parse(other.as_bytes());
+        CrashBt.session(above.as_bytes(), other.as_bytes(), &mut own);
+        let titles: Vec<_> = own.stacks.iter().map(|stack| stack.title.as_deref()).collect();
+        assert_eq!((titles, own.kernel_version.as_deref()), (vec![Some("other: 0002 [#1] SMP "), None], Some("5.14.0-305.el8.x86_64")));
     }
 
     #[test]

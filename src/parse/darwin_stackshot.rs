@@ -45,7 +45,7 @@ impl Format for DarwinStackshot {
         let has = |marker: &[u8]| memmem::find(head, marker).is_some();
         if has(b"Kernel stack:") || (has(b"Thread ID:") && has(b"PID:")) {
             Confidence::Certain
-        } else if has(b" (in ") && lex::lines(head).any(|line| atos::frame(line.bytes).is_some()) {
+        } else if has(b" (in ") && is_piece(head) {
             Confidence::Likely
         } else {
             Confidence::No
@@ -59,6 +59,25 @@ impl Format for DarwinStackshot {
         }
         reader.finish()
     }
+}
+
+/// Whether `head` can be a piece of a stackshot, which lost its headings: a frame stands below another, two blanks deeper, or nothing else
+/// than frames is in it. Other text with addresses looks alike once kstack has named them.
+fn is_piece(head: &[u8]) -> bool {
+    let (mut above, mut frames, mut others) = (None, 0, 0);
+    for line in lex::lines(head).filter(|line| !line.bytes.trim_ascii().is_empty()) {
+        if atos::frame(line.bytes).is_some() {
+            let indent = lex::indent(line.bytes);
+            if above.is_some_and(|above| above + 2 == indent) {
+                return true;
+            }
+            above = Some(indent);
+            frames += 1;
+        } else if frames == 0 || !atos::is_location(line.bytes) {
+            (above, others) = (None, others + 1);
+        }
+    }
+    frames > 0 && others == 0
 }
 
 /// Which list of frames the current lines belong to.
@@ -262,6 +281,24 @@ mod tests {
         let text = "a (in k) + 1 (0xffffff8000000001)\n  b (in k) + 1 (0xffffff8000000002)\nc (in k) + 1 (0xffffff8000000003)\n";
         let capture = DarwinStackshot.parse(text.as_bytes());
         assert_eq!(capture.stacks.iter().map(|s| s.frames.len()).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn named_addresses_in_other_text_are_no_stackshot() {
+        let deeper = "a (in k) + 1 (0xffffff8000000001)\n    at a.c:1 in a\n  b (in k) + 1 (0xffffff8000000002)\n";
+        for (text, sure) in [
+            (deeper.to_string(), Confidence::Likely),
+            (format!("pasted:\n{deeper}"), Confidence::Likely),
+            ("a (in k) + 1 (0xffffff8000000001)\n\nb (in k) (b.c:12)\n".to_string(), Confidence::Likely),
+            (
+                "It hung at\na (in k) + 1 (0xffffff8000000001)\n    at a.c:1 in a\nand at\n  b (in k) + 1 (0xffffff8000000002)\n"
+                    .to_string(),
+                Confidence::No,
+            ),
+            ("It hung:\na (in k) + 1 (0xffffff8000000001)\nb (in k) + 1 (0xffffff8000000002)\n".to_string(), Confidence::No),
+        ] {
+            assert_eq!(DarwinStackshot.sniff(text.as_bytes()), sure, "{text}");
+        }
     }
 
     #[test]

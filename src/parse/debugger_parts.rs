@@ -119,6 +119,11 @@ impl Collector {
         }
     }
 
+    /// Those that have ended.
+    pub(super) fn closed(&mut self) -> &mut [Stack] {
+        &mut self.stacks
+    }
+
     /// All of them.
     pub(super) fn finish(mut self) -> Vec<Stack> {
         self.close();

@@ -38,7 +38,7 @@ impl Format for FtraceStack {
         "ftrace-stack"
     }
     fn about(&self) -> &'static str {
-        "stack traces of ftrace: `<stack trace>` and ` => function` lines of trace, trace_pipe, trace-cmd"
+        "stack traces of ftrace: `<stack trace>` and ` => function` lines of trace, trace_pipe, trace-cmd; stack_trace of the stack tracer"
     }
     fn holds(&self) -> Holds {
         Holds::Stacks

@@ -10,15 +10,17 @@
 //! #5  0x0000000000000000 in ?? ()
 //! (kgdb) #0  doadump (textdump=0) at pcpu.h:219                  a log in which the commands are not
 //! ```
+//! The frame that gdb shows when it stops, or when it is given a dump, stands again in the `bt` below it.
 //! Sample: gdb 13 on a guest of QEMU 7.2. gdb prints the address of an outer frame unless it is that of the frame above it, which is
 //! inlined then (`frame_show_address` in gdb/stack.c). With a width set it breaks lines before ` at ` and between arguments.
 
 use memchr::memmem;
 
 use super::debugger_parts::{self, Collector};
+use super::gdb_frame::{frame, place, prompt, trap};
 use super::lex::{self, Line};
 use super::linux_proc_stack;
-use super::linux_symbol::{self, Cursor, inlined, place_len};
+use super::linux_symbol;
 use super::{Confidence, Format, Holds, drgn_bt};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Os};
@@ -29,6 +31,27 @@ pub struct GdbBt;
 
 /// Below this lies user space on every 64-bit architecture.
 const LOWEST: u64 = 0xffff_0000_0000_0000;
+
+/// Kernels of 32 bits, and those of some other architectures, lie above this; so do programs, whose functions have other names.
+const LOWEST_32: u64 = 0x8000_0000;
+const KERNELS: [&[u8]; 16] = [
+    b"doadump",
+    b"kern_reboot",
+    b"trap_fatal",
+    b"mi_switch",
+    b"sched_switch",
+    b"sleepq_wait",
+    b"fork_exit",
+    b"fork_trampoline",
+    b"__schedule",
+    b"start_kernel",
+    b"rest_init",
+    b"cpu_startup_entry",
+    b"do_idle",
+    b"ret_from_fork",
+    b"rcu_gp_kthread",
+    b"smpboot_thread_fn",
+];
 
 /// Lines that one frame may be broken into. gdb's arguments are long; more is some other text.
 const MOST_LINES: u32 = 24;
@@ -52,18 +75,23 @@ impl Format for GdbBt {
     }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
-        let kernel = |(_, frame): &(u32, RawFrame)| frame.address.is_some_and(|address| address.0 >= LOWEST);
-        let found = lex::lines(head).filter_map(|line| frame(&line)).any(|frame| kernel(&frame));
-        if found { Confidence::Certain } else { Confidence::No }
+        let (mut high, mut middle, mut named) = (false, false, false);
+        for (line, (_, frame)) in lex::lines(head).filter_map(|line| Some((line, frame(&line)?))) {
+            let at = frame.address.map_or(0, |address| address.0);
+            (high, middle) = (high || at >= LOWEST, middle || at >= LOWEST_32);
+            named |= KERNELS.contains(&frame.symbol.of(&head[line.start as usize..], 0));
+        }
+        if high || middle && named { Confidence::Certain } else { Confidence::No }
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader = Reader { text, stacks: Collector::default(), number: 0, trapped: false, echo: false, arch: None, linux: false };
+        let mut reader = Reader { text, ..Reader::default() };
         lex::lines(text).for_each(|line| reader.line(&line));
         debugger_parts::capture(self.id(), reader.linux.then_some(Os::Linux), reader.arch, reader.stacks)
     }
 }
 
+#[derive(Default)]
 struct Reader<'t> {
     text: &'t [u8],
     stacks: Collector,
@@ -73,6 +101,12 @@ struct Reader<'t> {
     trapped: bool,
     /// Whether the latest command shows one frame, which is no stack.
     echo: bool,
+    /// Whether the latest command shows a stack.
+    asked: bool,
+    /// The innermost frame of the latest stack, as it is printed.
+    innermost: &'t [u8],
+    /// The frame of a stack of one that nobody asked for, and which of the stacks that is.
+    current: Option<(&'t [u8], usize)>,
     arch: Option<Arch>,
     /// Whether a function was seen that only Linux has.
     linux: bool,
@@ -84,6 +118,7 @@ impl Reader<'_> {
         if prompt > 0 {
             self.close();
             self.echo = shows_one(&line.bytes[prompt..]);
+            self.asked = !self.echo && shows_all(&line.bytes[prompt..]);
         }
         if let Some((number, frame)) = frame(line) {
             self.frame(number, frame);
@@ -115,12 +150,31 @@ impl Reader<'_> {
         self.linux |= linux_symbol::is_entry(symbol) || matches!(symbol, b"context_switch" | b"kthread" | b"start_kernel");
         self.arch = self.arch.or_else(|| debugger_parts::arch(&frame, self.text));
         self.trapped = false;
+        match self.stacks.frames().len() {
+            0 => self.innermost = frame.text.of(self.text, frame.line_start),
+            1 => self.shown_again(),
+            _ => {}
+        }
         self.stacks.push(frame);
     }
 
+    /// Puts aside the frame that gdb showed before, if the stack that is being read begins with it: it is of the same thread.
+    fn shown_again(&mut self) {
+        let innermost = self.innermost;
+        let shown = self.current.take_if(|(frame, _)| *frame == innermost);
+        if let Some(stack) = shown.and_then(|(_, at)| self.stacks.closed().get_mut(at)) {
+            stack.aside = true;
+        }
+    }
+
     fn close(&mut self) {
+        let alone = self.stacks.frames().len() == 1 && self.number == 0 && !self.asked;
         self.stacks.close();
         self.trapped = false;
+        let at = self.stacks.closed().len().wrapping_sub(1);
+        if let Some(stack) = self.stacks.closed().last().filter(|_| alone) {
+            self.current = (!stack.aside && stack.tid.is_none() && stack.pid.is_none()).then_some((self.innermost, at));
+        }
     }
 
     /// A frame without an address has that of the frame above, which is inlined into it.
@@ -193,12 +247,6 @@ fn task(line: &Line<'_>) -> Option<Stack> {
     Some(Stack { pid, process, line: line.number, count: 1, ..Stack::default() })
 }
 
-/// How long the prompt is that a line begins with.
-fn prompt(line: &[u8]) -> usize {
-    let prompt = [&b"(gdb)"[..], b"(kgdb)"].into_iter().find(|prompt| line.starts_with(prompt));
-    prompt.map_or(0, |prompt| prompt.len() + lex::indent(&line[prompt.len()..]))
-}
-
 /// Whether gdb answers a command with the one frame that it has chosen.
 fn shows_one(command: &[u8]) -> bool {
     let mut words = lex::words(command);
@@ -207,89 +255,10 @@ fn shows_one(command: &[u8]) -> bool {
     matches!(name, b"up" | b"down" | b"do" | b"frame" | b"f") || chosen && matches!(name, b"thread" | b"t")
 }
 
-/// `#8  <signal handler called>`: its number.
-fn trap(line: &Line<'_>) -> Option<u32> {
-    let record = debugger_parts::record(line);
-    let cursor = &mut Cursor { record: &record, at: prompt(line.bytes) };
-    let number = debugger_parts::number(cursor)?;
-    (cursor.rest().trim_ascii_end() == b"<signal handler called>").then_some(number)
-}
-
-/// `#3  0xADDR in NAME (ARGUMENTS) at FILE:LINE`, without what gdb leaves out.
-fn frame(line: &Line<'_>) -> Option<(u32, RawFrame)> {
-    let record = debugger_parts::record(line);
-    let cursor = &mut Cursor { record: &record, at: prompt(line.bytes) };
-    let number = debugger_parts::number(cursor)?;
-    if let Some(inline) = inlined(&mut Cursor { ..*cursor }) {
-        return Some((number, inline));
-    }
-    let start = cursor.at;
-    let mut address = None;
-    if cursor.rest().starts_with(b"0x") {
-        address = Some(debugger_parts::address(cursor)?);
-        cursor.eat(b" in ").then_some(())?;
-    }
-    let name = cursor.at;
-    let len = memmem::find(cursor.rest(), b" (").filter(|len| *len > 0)?;
-    let symbol = &cursor.rest()[..len];
-    // C++ names have blanks in their template arguments; words have none.
-    if symbol.contains(&b' ') && !symbol.contains(&b'<') || symbol.starts_with(b"[") || symbol.starts_with(b"at ") {
-        return None;
-    }
-    cursor.at += len + 2;
-    let mut frame = cursor.frame(start, line.bytes.trim_ascii_end().len());
-    if symbol != b"??" {
-        frame.symbol = cursor.span(name, name + len);
-    }
-    frame.address = address;
-    frame.reliable = address.is_none_or(|address| address.0 != 0);
-    rest(cursor, &mut frame)?;
-    Some((number, frame))
-}
-
-/// What follows `(`: arguments and the place; or behind a file without lines what kstack found out before. Drgn has a place there.
-fn rest(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> Option<()> {
-    let rest = cursor.rest();
-    if place_len(rest).is_some_and(|len| rest.get(len..) == Some(b")")) {
-        return None;
-    }
-    if let Some(place) = place(rest) {
-        frame.location = cursor.span(cursor.at + place.start as usize, cursor.at + place.end as usize);
-        return Some(());
-    }
-    if let Some(close) = arguments_end(rest) {
-        cursor.at += close;
-        if cursor.eat(b" from ") {
-            debugger_parts::word(cursor);
-        }
-        frame.text.end = cursor.span(cursor.at, cursor.at).start;
-        debugger_parts::found_before(cursor, frame);
-    }
-    Some(())
-}
-
-/// One past the parenthesis that ends the arguments; `None` where they go on in the next line.
-fn arguments_end(rest: &[u8]) -> Option<usize> {
-    let mut depth = 1usize;
-    for (at, byte) in rest.iter().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth -= 1,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(at + 1);
-        }
-    }
-    None
-}
-
-/// `FILE:LINE` behind the last ` at `, if nothing follows it. Values of arguments can say ` at address 0x…`.
-fn place(text: &[u8]) -> Option<Span> {
-    let text = text.trim_ascii_end();
-    let start = memmem::rfind(text, b" at ")? + 4;
-    let len = place_len(&text[start..])?;
-    (start + len == text.len()).then_some(Span { start: start as u32, end: text.len() as u32 })
+/// Whether a command shows a whole stack. A log in which the commands are not has the first frame behind the prompt.
+fn shows_all(command: &[u8]) -> bool {
+    let name = lex::words(command).next().unwrap_or_default();
+    matches!(name, b"bt" | b"backtrace" | b"where" | b"thread" | b"info" | b"i") || name.starts_with(b"#")
 }
 
 #[cfg(test)]
@@ -361,9 +330,27 @@ f () at a.h:55
     }
 
     #[test]
+    fn the_frame_that_a_stop_shows_is_no_stack_when_it_stands_again_in_one() {
+        let stop = "#0  doadump (textdump=1) at pcpu.h:221\n221\tin pcpu.h\n";
+        let bt = "#0  doadump (textdump=1) at pcpu.h:221\n#1  0xc0a252a2 in kern_reboot () at x.c:1\n";
+        let other = "#0  sched_switch (td=0x1) at y.c:1\n#1  0xc0a252a4 in mi_switch () at x.c:2\n";
+        let read = |parts: &[&str]| -> Vec<(usize, bool)> {
+            let text = parts.concat();
+            assert_eq!(GdbBt.sniff(text.as_bytes()), Confidence::Certain);
+            GdbBt.parse(text.as_bytes()).stacks.iter().map(|stack| (stack.frames.len(), stack.aside)).collect()
+        };
+        assert_eq!(read(&[stop, "(kgdb) bt\n", bt, "(kgdb) bt\n", bt]), [(1, true), (2, false), (2, false)]);
+        assert_eq!(read(&[stop, "(kgdb) ", bt]), [(1, true), (2, false)]);
+        assert_eq!(read(&[stop, "(kgdb) proc 7\n", other, "(kgdb) bt\n", other]), [(1, false), (2, false), (2, false)]);
+        // One that was asked for is a stack, be it of one frame.
+        assert_eq!(read(&["(kgdb) bt\n", stop, "(kgdb) bt\n", bt]), [(1, false), (2, false)]);
+    }
+
+    #[test]
     fn programs_and_other_debuggers_are_not_claimed() {
         for text in [
             "#0  0x00007ffff7e4a1f7 in raise () from /lib64/libc.so.6\n#1  main (argc=1) at main.c:3\n",
+            "#0  0xf7a4a1f7 in raise () from /lib/libc.so.6\n#1  main (argc=1) at main.c:3\n",
             "#0  context_switch (./kernel/sched/core.c:5328:2)\n#1  __schedule (./kernel/sched/core.c:6604:8)\n",
             "#0 at 0xffffffff9725271d (__schedule+0x34d/0xa00) in context_switch at kernel/sched/core.c:5257:2 (inlined)\n",
             "#7 0xffffffff810302fc at atrtc_settime+0xc\n",

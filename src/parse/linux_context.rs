@@ -6,10 +6,11 @@
 
 use super::lex;
 use super::linux_code;
+use super::linux_fault::{Subject, is_code};
 use super::linux_frame::{self, Trace};
 use super::linux_headings::{Heading, heading, headline, is_cpu};
 use super::linux_locks::{self, LockReader, Told};
-use super::linux_pc::{self, Pc};
+use super::linux_pc;
 use super::linux_prefix::{Context, Record};
 use super::linux_symbol;
 use super::linux_task::{self, Who};
@@ -20,12 +21,12 @@ use crate::model::lock::Annotations;
 use crate::model::stack::{RawFrame, Role, Span, Stack, StackKind};
 
 /// How many foreign lines may stand between a heading and the first frame.
-const PATIENCE: u8 = 6;
+pub(super) const PATIENCE: u8 = 6;
 /// How many lines of others may stand within a stack, where nobody says who printed a line.
 const FOREIGN: u8 = 3;
 
 /// What a report says after its headline.
-const SECOND: &[&[u8]] = &[b"Oops: ", b"Oops[#", b"Internal error: ", b"INFO: lockdep is turned off"];
+const SECOND: &[&[u8]] = &[b"Oops: ", b"Oops[#", b"Internal error: ", b"invalid opcode: ", b"INFO: lockdep is turned off"];
 
 /// What the readers of a log have found together.
 #[derive(Default)]
@@ -44,35 +45,23 @@ pub struct Found {
     pub locks: Vec<Told>,
 }
 
-/// Which place the latest program counter of a context named.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum Subject {
-    /// None, one in user space, or one that was said before.
-    #[default]
-    Nothing,
-    /// The one that leads the next stack, or the current one.
-    Fault,
-    /// That frame of the current stack.
-    Frame(usize),
-}
-
 /// The reader of one context.
 pub struct Reader {
     context: Context,
     /// The stack that frames belong to; it has at least one.
-    stack: Option<Stack>,
+    pub(super) stack: Option<Stack>,
     /// Its frames, moved to it at its end: so that it takes no more memory than it needs.
-    frames: Vec<RawFrame>,
+    pub(super) frames: Vec<RawFrame>,
     /// Whether the stack is one even with a single frame, because a heading announced it.
     announced: bool,
     /// How many more foreign lines the latest heading holds for.
-    patience: u8,
+    pub(super) patience: u8,
     /// Whether that heading was `Call Trace:`.
-    trace: bool,
+    pub(super) trace: bool,
     /// Foreign lines since the latest frame.
     foreign: u8,
     /// A register dump stands within the stack.
-    dump: bool,
+    pub(super) dump: bool,
     /// A single address that is no stack comes next.
     place: bool,
     /// Kind and title of the next stack.
@@ -82,13 +71,13 @@ pub struct Reader {
     /// Line of the first heading that the next stack has.
     begins: Option<u32>,
     /// Where execution was, until a stack takes it.
-    pc: Option<RawFrame>,
+    pub(super) pc: Option<RawFrame>,
     /// The code around `pc`.
-    code: Option<Code>,
+    pub(super) code: Option<Code>,
     /// What a `Code:` line would be about.
-    subject: Subject,
+    pub(super) subject: Subject,
     /// The report is over; what is dumped again belongs to no stack.
-    over: bool,
+    pub(super) over: bool,
     /// The work queue that the next stack serves.
     workqueue: Option<String>,
     locks: LockReader,
@@ -166,20 +155,7 @@ impl Reader {
         } else {
             found.facts = true;
             self.locks.line(line, record.line, &mut found.locks);
-            self.foreign(report, found);
-        }
-    }
-
-    /// Keeps the code around the latest program counter.
-    fn code(&mut self, record: &Record<'_>) {
-        let subject = std::mem::take(&mut self.subject);
-        let Some(code) = linux_code::code(record).filter(|_| subject != Subject::Nothing) else { return };
-        let leads = self.frames.first().is_some_and(|frame| frame.role == Role::Fault);
-        match (&mut self.stack, subject) {
-            (Some(stack), Subject::Frame(frame)) => stack.code.push(Code { frame: Some(frame), ..code }),
-            (Some(stack), _) if leads => stack.code.push(Code { frame: Some(0), ..code }),
-            (None, _) if self.pc.is_some() => self.code = Some(Code { frame: Some(0), ..code }),
-            _ => {}
+            self.foreign(line, report, found);
         }
     }
 
@@ -226,7 +202,8 @@ impl Reader {
                 if let Some(queue) = line.strip_prefix(b"Workqueue:") {
                     self.workqueue = Some(lex::text(queue.trim_ascii()));
                 }
-                self.who = linux_task::accessed(line).unwrap_or(std::mem::take(&mut self.who));
+                let told = linux_task::accessed(line).or_else(|| linux_task::named(line).filter(|_| self.who.pid.is_none()));
+                self.who = told.unwrap_or(std::mem::take(&mut self.who));
             }
         }
     }
@@ -237,45 +214,6 @@ impl Reader {
         let rest = Record { at: record.at + at as u32, text: &record.text[at..], ..*record };
         if let Some(trace) = linux_frame::trace(&rest) {
             self.frame(trace, &rest, report, found);
-        }
-    }
-
-    fn pc(&mut self, pc: Pc, found: &mut Found) {
-        let inside = self.stack.is_some() || self.trace;
-        match pc {
-            // PowerPC says where the interrupt came in once more, behind the registers.
-            Pc::Before(_) if self.dump && self.frames.last().is_some_and(|frame| frame.role == Role::Regs) => {}
-            Pc::Saved(frame) if inside => {
-                let role = if frame.role == Role::Inline { Role::Inline } else { Role::Regs };
-                self.push(RawFrame { role, ..frame }, found);
-                self.subject = Subject::Frame(self.frames.len() - 1);
-                self.dump = true;
-            }
-            // The innermost function that was inlined there is the first of several lines; the one that has the code is the last.
-            Pc::Saved(frame) | Pc::Before(frame) if frame.role == Role::Inline => self.close(found),
-            Pc::Saved(frame) | Pc::Before(frame) => {
-                self.close(found);
-                self.fault(frame);
-                self.patience = PATIENCE;
-            }
-            // What an interrupt left on the stack can follow the registers of user mode.
-            Pc::User if self.stack.is_some() => (self.dump, self.subject) = (true, Subject::Nothing),
-            Pc::User | Pc::Closing => {
-                // Kernels up to 4.x print the code behind the stack and the program counter once more below it; that closes it.
-                (self.subject, self.code) = (Subject::Nothing, None);
-                self.close(found);
-                (self.pc, self.patience, self.trace) = (None, 0, false);
-            }
-        }
-    }
-
-    /// Keeps where execution was for the next stack. What is said again without a symbol adds nothing.
-    fn fault(&mut self, frame: RawFrame) {
-        let worse = frame.symbol.is_empty() && self.pc.is_some_and(|pc| !pc.symbol.is_empty());
-        self.subject = Subject::Nothing;
-        if !worse && !self.over {
-            self.pc = Some(RawFrame { role: Role::Fault, ..frame });
-            (self.subject, self.code) = (Subject::Fault, None);
         }
     }
 
@@ -317,7 +255,7 @@ impl Reader {
     }
 
     /// Adds a frame, to a new stack if there is none.
-    fn push(&mut self, frame: RawFrame, found: &Found) {
+    pub(super) fn push(&mut self, frame: RawFrame, found: &Found) {
         (self.foreign, self.dump) = (0, false);
         if self.stack.is_none() {
             self.open(&frame, found);
@@ -365,7 +303,11 @@ impl Reader {
     }
 
     /// A line that says nothing about stacks.
-    fn foreign(&mut self, report: &[u8], found: &mut Found) {
+    fn foreign(&mut self, line: &[u8], report: &[u8], found: &mut Found) {
+        let named = matches!(self.context, Context::Task(_) | Context::Cpu(_));
+        if !named && linux_task::is_programs(line) {
+            return;
+        }
         if self.stack.is_none() {
             self.patience = self.patience.saturating_sub(1);
             self.trace &= self.patience > 0;
@@ -373,7 +315,6 @@ impl Reader {
             return;
         }
         self.foreign += 1;
-        let named = matches!(self.context, Context::Task(_) | Context::Cpu(_));
         let outermost = self.frames.last().is_some_and(|frame| linux_symbol::is_entry(frame.symbol.of(report, frame.line_start)));
         if named || outermost || self.foreign > FOREIGN {
             self.close(found);
@@ -400,10 +341,4 @@ fn headline_at(at: usize, record: &Record<'_>) -> Headline {
     let start = record.at + (text.len() - text.trim_ascii_start().len() + at) as u32;
     let end = record.at + text.len() as u32;
     Headline { line: record.line, line_start: record.line_start, text: Span { start, end } }
-}
-
-/// Execution at an address without a symbol, in a log that has symbols, went astray: no code is there. `innermost` is the first
-/// frame of the trace that follows, which can be the same address again.
-fn is_code(pc: &RawFrame, innermost: &RawFrame) -> bool {
-    !pc.symbol.is_empty() || (innermost.symbol.is_empty() && innermost.address != pc.address)
 }

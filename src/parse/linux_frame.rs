@@ -8,14 +8,17 @@
 //! [c000000049a87710] [c0000000000286fc] __switch_to+0x43c/0x6d0 (unreliable)     PowerPC: stack pointer, address
 //! ([<000003ff8086d036>] will_oops_init+0x36/0x1000 [will_oops])       s390, unreliable
 //!  __switch_to+0x2b0/0x6e0 (T)                                         arm64 since 6.13, with its source
+//! [<83178634>] 0x83178634 [mt76_usb@83178000+0x2290]                  OpenWrt, whose kernels have no names
 //!  __dump_stack lib/dump_stack.c:77 [inline]                           located by a tool before
 //! ```
 //! Sources: `printk_stack_address` and its like in arch/*/kernel (6.12), kernels 2.6.32 to 6.12. `name+0xOFFSET/0xSIZE`, here
 //! called a symbol, is what vsprintf.c writes for `%pS` and `%pB`; the address in brackets was `%p`, which is a hash since 4.15.
 
 use super::lex::{self, Line};
+use super::linux_bases;
+use super::linux_decoded::decoded;
 use super::linux_prefix::{Context, Record};
-use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len, place_len};
+use super::linux_symbol::{Cursor, bare_value, inlined, inside_parentheses, is_mark, located, name_len};
 use crate::model::addr::Avma;
 use crate::model::stack::{Lookup, RawFrame, Role};
 
@@ -105,45 +108,6 @@ fn named(cursor: &mut Cursor<'_, '_>) -> Option<Trace> {
     decoded(cursor, callee)
 }
 
-/// `name lib/dump_stack.c:77 [inline]` of syzkaller, `name (fs/read_write.c:582) zfs` of decode_stacktrace.sh.
-fn decoded(cursor: &mut Cursor<'_, '_>, mut frame: RawFrame) -> Option<Trace> {
-    let paren = cursor.eat(b"(");
-    let len = place_len(cursor.rest())?;
-    frame.location = cursor.span(cursor.at, cursor.at + len);
-    cursor.at += len;
-    if paren {
-        return decoded_tail(cursor, frame);
-    }
-    match cursor.rest().trim_ascii() {
-        b"[inline]" => {
-            frame.role = Role::Inline;
-            Some(Trace::One(frame))
-        }
-        b"" => Some(Trace::Filler),
-        _ => None,
-    }
-}
-
-/// Everything up to the `)` that ends the list of places, and the module.
-fn decoded_tail(cursor: &mut Cursor<'_, '_>, mut frame: RawFrame) -> Option<Trace> {
-    let close = memchr::memrchr(b')', cursor.rest())?;
-    let end = cursor.at + close + 1;
-    cursor.at = end;
-    cursor.blanks();
-    let (start, module) = (cursor.at, cursor.rest());
-    if module.starts_with(b"[") {
-        cursor.at = end;
-        cursor.module(&mut frame);
-        return Some(Trace::One(frame));
-    }
-    if name_len(module) != module.len() {
-        return None;
-    }
-    frame.module = cursor.span(start, start + module.len());
-    frame.text.end = cursor.record.at + if module.is_empty() { end } else { start + module.len() } as u32;
-    Some(Trace::One(frame))
-}
-
 /// Whether what follows a frame can follow one: nothing, a place, or a note. Notes that tell of the frame are heeded.
 fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
     located(cursor, frame);
@@ -161,7 +125,7 @@ fn ends_well(cursor: &mut Cursor<'_, '_>, frame: &mut RawFrame) -> bool {
             source_note(tail, frame);
             true
         }
-        _ => tail.starts_with(b"[") || is_mark(tail),
+        _ => linux_bases::named(cursor, frame) || is_mark(tail),
     }
 }
 
@@ -175,7 +139,15 @@ fn source_note(tail: &[u8], frame: &mut RawFrame) {
 
 /// `0xffffffffa04ab03d`, which no symbol covers.
 fn bare(cursor: &mut Cursor<'_, '_>) -> Option<RawFrame> {
+    let start = cursor.at;
     let mut frame = bare_value(cursor)?;
+    let behind = &mut Cursor { at: cursor.at + lex::indent(cursor.rest()), ..*cursor };
+    // What an earlier run of kstack found.
+    if let Some(found) = behind.symbol() {
+        frame = RawFrame { address: frame.address, ..found };
+        frame.text.start = cursor.record.at + start as u32;
+        cursor.at = behind.at;
+    }
     ends_well(cursor, &mut frame).then_some(frame)
 }
 

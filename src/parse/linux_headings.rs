@@ -11,6 +11,7 @@
 //! mm/kasan/report.c, mm/kmsan, kernel/kcsan/report.c, mm/kfence/report.c, mm/slub.c, mm/page_owner.c, mm/kmemleak.c (6.12) and
 //! what older kernels printed in their place.
 
+use super::linux_task;
 use crate::model::stack::StackKind;
 
 /// What a heading announces.
@@ -56,6 +57,7 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"Workqueue:", Facts),
     (Where::Start, b"Stack:", Facts),
     (Where::Start, b"Process ", Facts),
+    (Where::Start, b"Process: ", Facts),
     // Sanitizers.
     (Where::Start, b"BUG: KFENCE:", Report(Crash)),
     (Where::Start, b"Allocated by task", Stack(Alloc)),
@@ -131,6 +133,11 @@ static HEADINGS: &[(Where, &[u8], Heading)] = &[
     (Where::Start, b"stack segment:", Report(Crash)),
     (Where::Start, b"kernel stack overflow", Report(Crash)),
     (Where::Start, b"illegal operation:", Report(Crash)),
+    (Where::Start, b"Unhandled kernel unaligned access", Report(Crash)),
+    (Where::Start, b"Kernel bug detected", Report(Crash)),
+    (Where::Start, b"Reserved instruction in kernel code", Report(Crash)),
+    (Where::Start, b"Break instruction in kernel code", Report(Crash)),
+    (Where::Start, b"Kernel Fault: Code=", Report(Crash)),
     (Where::Start, b"VERIFY", Report(Crash)),
     (Where::Start, b"PANIC at ", Facts),
     (Where::Start, b"SPLError: ", Report(Crash)),
@@ -208,6 +215,7 @@ static HEADLINES: &[&[u8]] = &[
     b"Unable to handle kernel",
     b"Internal error: ",
     b"Unhandled fault: ",
+    b"Unhandled fault at 0x",
     b"Alignment trap: ",
     b"Oops",
     b"divide error:",
@@ -219,6 +227,11 @@ static HEADLINES: &[&[u8]] = &[
     b"stack segment",
     b"kernel stack overflow",
     b"illegal operation:",
+    b"Unhandled kernel unaligned access",
+    b"Kernel bug detected",
+    b"Reserved instruction in kernel code",
+    b"Break instruction in kernel code",
+    b"Kernel Fault: Code=",
     b"Watchdog detected hard LOCKUP",
     b"unreferenced object 0x",
     b"unreferenced object (percpu) 0x",
@@ -257,7 +270,8 @@ fn find(line: &[u8]) -> Option<Heading> {
         Where::End => last == b':' && line.ends_with(marker),
     };
     let found = HEADINGS.iter().find(|(at, marker, _)| fits(*at, marker)).map(|(.., heading)| *heading);
-    found.or_else(|| is_sysrq_cpu(line).then_some(Report(Irq)))
+    let found = found.or_else(|| is_sysrq_cpu(line).then_some(Report(Irq)));
+    found.or_else(|| linux_task::named(line).map(|_| Facts))
 }
 
 #[cfg(test)]

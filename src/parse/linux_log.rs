@@ -17,21 +17,23 @@
 //! [`super::linux_context`] for each printing context puts stacks together. Here is what concerns the whole log.
 
 use memchr::memmem;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::lex;
+use super::linux_bases::Bases;
 use super::linux_context::{Found, Reader};
+use super::linux_doubled::Doubled;
+use super::linux_facts::Machine;
 use super::linux_frame;
 use super::linux_headings;
 use super::linux_owners;
 use super::linux_parts;
 use super::linux_prefix::{self, Context, Record};
 use super::linux_symbol;
-use super::linux_task;
 use super::{Confidence, Format, Holds};
-use crate::model::addr::{Avma, Slide};
 use crate::model::capture::{Capture, Os};
-use crate::model::image::{Basis, ImageClaim, ImageId};
+use crate::model::image::Basis;
+use crate::model::stack::RawFrame;
 
 /// The format.
 pub struct LinuxLog;
@@ -112,22 +114,25 @@ impl Format for LinuxLog {
 
     fn parse(&self, text: &[u8]) -> Capture {
         let mut log = Log::new(text);
-        linux_parts::lines(text, |line| linux_prefix::records(line, |record| log.record(record)));
+        let mut doubled = Doubled::default();
+        linux_parts::lines(text, |line| {
+            if !doubled.is_copy(line) {
+                linux_prefix::records(line, |record| log.record(record));
+            }
+        });
         log.finish()
     }
 }
 
-/// No other system prints the size of a symbol.
+/// No other system prints the size of a symbol, or in its place where a module lies.
 fn is_frame(record: &Record<'_>) -> bool {
+    let own = |frame: &RawFrame| frame.size.is_some() || frame.symbol.is_empty() && !frame.module.is_empty();
     match linux_frame::trace(record) {
-        Some(linux_frame::Trace::One(frame)) => frame.size.is_some(),
-        Some(linux_frame::Trace::Pair(_, frame)) => frame.size.is_some(),
+        Some(linux_frame::Trace::One(frame)) => own(&frame),
+        Some(linux_frame::Trace::Pair(_, frame)) => own(&frame),
         _ => false,
     }
 }
-
-/// More slides than this tell no more than that there are several.
-const MOST_SLIDES: usize = 8;
 
 struct Log<'t> {
     text: &'t [u8],
@@ -137,12 +142,8 @@ struct Log<'t> {
     /// Position of the latest line's reader.
     latest: usize,
     found: Found,
-    release: Option<String>,
-    /// Of each boot that tells.
-    slides: Vec<Slide>,
-    linked: Option<Avma>,
-    modules: FxHashSet<Vec<u8>>,
-    images: Vec<ImageClaim>,
+    machine: Machine,
+    bases: Bases,
 }
 
 impl<'t> Log<'t> {
@@ -153,23 +154,21 @@ impl<'t> Log<'t> {
             index: FxHashMap::default(),
             latest: 0,
             found: Found::default(),
-            release: None,
-            slides: Vec::new(),
-            linked: None,
-            modules: FxHashSet::default(),
-            images: Vec::new(),
+            machine: Machine::default(),
+            bases: Bases::default(),
         }
     }
 
     fn record(&mut self, record: &Record<'_>) {
         self.found.callers |= matches!(record.context, Context::Task(_) | Context::Cpu(_));
+        self.bases.record(record);
         let context = self.context(record);
         let record = &Record { context, ..*record };
         let reader = self.reader(context);
         self.readers[reader].1.record(record, self.text, &mut self.found);
         if self.found.facts {
             self.found.facts = false;
-            self.facts(record);
+            self.machine.record(record);
         }
     }
 
@@ -191,52 +190,6 @@ impl<'t> Log<'t> {
         self.latest
     }
 
-    /// Takes what a line outside of stacks says about the machine.
-    fn facts(&mut self, record: &Record<'_>) {
-        let line = record.text.trim_ascii();
-        if let Some(names) = line.strip_prefix(b"Modules linked in:") {
-            self.modules(names, record.line);
-        } else if let Some(value) = line.strip_prefix(b"Kernel Offset: ") {
-            self.kernel_offset(value);
-        } else if self.release.is_none()
-            && let Some(release) = linux_task::release(line)
-        {
-            self.release = Some(lex::text(release));
-            // With CONFIG_STACKTRACE_BUILD_ID the line ends in the kernel's own build id.
-            let last = lex::words(line).last().filter(|word| word.len() == 40);
-            self.images.extend(last.and_then(ImageId::parse_build).map(|id| ImageClaim {
-                name: "vmlinux".to_string(),
-                id: Some(id),
-                kernel: true,
-                basis: Basis::Runtime,
-                line: record.line,
-                ..ImageClaim::default()
-            }));
-        }
-    }
-
-    /// `0x9600000 from 0xffffffff81000000 (relocation range: …)`, or `disabled`.
-    fn kernel_offset(&mut self, value: &[u8]) {
-        let mut words = lex::words(value);
-        let word = words.next().unwrap_or_default();
-        let Some(slide) = lex::hex(word).or((word == b"disabled").then_some(0)).map(Slide) else { return };
-        self.linked = self.linked.or_else(|| words.find_map(lex::hex).map(Avma));
-        if self.slides.len() < MOST_SLIDES && !self.slides.contains(&slide) {
-            self.slides.push(slide);
-        }
-    }
-
-    /// `zfs(POE) spl(OE) [last unloaded: kslab]`.
-    fn modules(&mut self, names: &[u8], line: u32) {
-        for word in lex::words(names).take_while(|word| !word.starts_with(b"[")) {
-            let name = word.split(|b| *b == b'(').next().unwrap_or_default();
-            let plain = name.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
-            if plain && !name.is_empty() && self.modules.insert(name.to_vec()) {
-                self.images.push(ImageClaim { name: lex::text(name), basis: Basis::Runtime, line, ..ImageClaim::default() });
-            }
-        }
-    }
-
     fn finish(mut self) -> Capture {
         for (_, reader) in &mut self.readers {
             reader.close(&mut self.found);
@@ -247,17 +200,19 @@ impl<'t> Log<'t> {
         self.found.arch = self.found.arch.or_else(by_entry);
         // Contexts end their stacks in another order than they began them.
         self.found.stacks.sort_by_key(|stack| stack.line);
+        let mut machine = self.machine;
+        self.bases.finish(&mut machine.images);
         let tasks_with_locks = linux_owners::attach(self.found.locks, &mut self.found.stacks);
         Capture {
             format: LinuxLog.id(),
             os: Some(Os::Linux),
             arch: self.found.arch,
-            kernel_version: self.release,
-            slide: self.slides.first().copied().filter(|_| self.slides.len() == 1),
-            linked: self.linked,
-            slides: self.slides,
+            kernel_version: machine.release,
+            slide: machine.slides.first().copied().filter(|_| machine.slides.len() == 1),
+            linked: machine.linked,
+            slides: machine.slides,
             basis: Some(Basis::Runtime),
-            images: self.images,
+            images: machine.images,
             stacks: self.found.stacks,
             headlines: self.found.headlines,
             tasks_with_locks,
@@ -269,6 +224,7 @@ impl<'t> Log<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::addr::Slide;
     use crate::model::stack::{Lookup, Role, StackKind};
     use proptest::prelude::*;
 
@@ -420,6 +376,7 @@ mod tests {
             Just("[<ffffffff8168b899>]"), Just("[<80de0078>] (a) from "), Just("(b+0x28/0x2c)"), Just("? "), Just("RIP: 0010:"), Just("-> #0"),
             Just("task:"), Just(" state:"), Just(" a.c:1"), Just(" [inline]"), Just("<IRQ>"), Just("\x1b[0m"), Just("CPU: "), Just("Comm: "), Just("\u{e9}"), Just("("), Just("0x"),
             Just("1 lock held by a/1:\n"), Just("Oops#1 Part1\n"), Just("\nOops#1 Part2\n"), Just(" #0: (x){}, at: f"), Just("\"msg\": \""), Just("\\n"), Just("INFO: task a:1 is blocked on a mutex"),
+            Just("{\"MESSAGE\":\""), Just("\"_TRANSPORT\":\"kernel\""), Just("{\"log\":\""), Just(" [k@82f00000+0x10]"), Just(" 0x82f00004"), Just("MESSAGE="), Just("(d3) "), Just("#033[0m"),
         ], 0..60)) {
             let text = pieces.concat();
             let capture = LinuxLog.parse(text.as_bytes());

@@ -9,6 +9,8 @@
 //! NIP [c00000000072f0c4] .f+0x1/0x2    --- interrupt: 700 at f+0x1/0x2      PowerPC
 //! Krnl PSW : 0704f00180000000 000003ff8086d03a (f+0x3a/0x1000 [will_oops])   s390
 //! TPC: <f+0x1/0x2 [m]>    PC: <f+0x1/0x2>                           sparc64, sparc
+//! PC: [<000a1b2c>] f+0x1/0x2    PC: 0x8024a1b2 (f+0x1/0x2)           m68k, SuperH; C-SKY
+//! pc is at f+0x1/0x2    IAOQ[0]: f+0x1/0x2                           Alpha, PA-RISC
 //! epc : f+0x1/0x2    epc   : 80208160 f+0x1/0x2    ERA: 90000000 f+0x1/0x2   riscv, MIPS, LoongArch
 //! ```
 //! Sources: `show_regs` in arch/*/kernel (6.12), kernels 3.3 to 6.12. The address is that of the very instruction.
@@ -42,9 +44,13 @@ pub fn pc(record: &Record<'_>) -> Option<(Pc, Option<Arch>)> {
     match rest.first()? {
         b'R' => after(b"RIP").map(|at| (x86(record, at), Some(Arch::X86_64))),
         b'E' => eip(record, rest, indent).map(|pc| (pc, Some(Arch::I386))).or_else(|| Some((before(record, era(rest, indent)?), None))),
-        b'I' => after(b"IP: ").map(|at| (before(record, at), None)),
+        b'I' => after(b"IP: ").or_else(|| after(b"IAOQ[0]: ")).map(|at| (before(record, at), None)),
+        // logcat takes the name for a tag, which has eight columns.
+        b'p' if rest.starts_with(b"pc      : ") => Some((before(record, indent + 10), Some(Arch::Arm64))),
+        b'p' if rest.starts_with(b"pc is at ") => Some((before(record, indent + 9), None)),
+        b'P' if rest.starts_with(b"PC: ") => Some((counter(record, indent + 4)?, None)),
         b'p' => after(b"pc : ").filter(|_| rest.get(5) != Some(&b'[')).map(|at| (before(record, at), Some(Arch::Arm64))),
-        b'P' => after(b"PC is at ").or_else(|| after(b"PC: <")).map(|at| (before(record, at), None)),
+        b'P' => after(b"PC is at ").map(|at| (before(record, at), None)),
         b'T' => after(b"TPC: <").map(|at| (before(record, at), None)),
         b'N' => after(b"NIP [").map(|at| (before(record, at - 1), Some(if rest.get(13) == Some(&b']') { Arch::Ppc } else { Arch::Ppc64 }))),
         b'K' => after(b"Krnl PSW : ").map(|at| (psw(record, at), None)),
@@ -53,6 +59,17 @@ pub fn pc(record: &Record<'_>) -> Option<(Pc, Option<Arch>)> {
         b'-' => interrupt(record, rest, indent).map(|pc| (pc, Some(Arch::Ppc64))),
         _ => None,
     }
+}
+
+/// `[<000a1b2c>] SYM`, `<SYM>`, `0x8024a1b2 (SYM)`; behind the bare number other registers stand.
+fn counter(record: &Record<'_>, at: usize) -> Option<Pc> {
+    let value = &record.text[at..];
+    let symbol = match value.first()? {
+        b'<' => at + 1,
+        b'[' => at,
+        _ => at + memmem::find(value, b" (")? + 2,
+    };
+    place(record, symbol).filter(|frame| !frame.symbol.is_empty()).map(Pc::Before)
 }
 
 fn before(record: &Record<'_>, at: usize) -> Pc {
@@ -198,12 +215,18 @@ mod tests {
             "epc : f+0x1/0x2",
             "epc   : 80208160 f+0x1/0x2",
             "  ERA: 9000000003e5a8c4 f+0x1/0x2",
+            "PC: [<000a1b2c>] f+0x1/0x2",
+            "PC: 0x8024a1b2 (f+0x1/0x2)",
+            "pc is at f+0x1/0x2 [foo]",
+            "pc      : f+0x1/0x2",
+            " IAOQ[0]: f+0x1/0x2",
         ] {
             match pc(&record(line)) {
                 Some((Pc::Before(frame) | Pc::Saved(frame), _)) => assert_eq!(frame.symbol.of(line.as_bytes(), 0), b"f", "{line}"),
                 other => panic!("{line}: {other:?}"),
             }
         }
+        assert!(pc(&record("   PC: c0a1b2c4    SR: 00008279    SP: c1827dc8")).is_none());
         assert!(matches!(pc(&record("RIP: 0033:0x7f8a")), Some((Pc::User, _))));
         assert!(matches!(pc(&record("RIP  [<ffffffff8123487f>] f+0x61f/0x4b50")), Some((Pc::Closing, _))));
         assert!(matches!(pc(&record("RIP: f+0x61f/0x4b50 RSP: ffff8801d94cf880")), Some((Pc::Closing, _))));

@@ -54,14 +54,35 @@ const AFTER_COMM: &[&[u8]] = &[b" Not tainted", b" Tainted:", b" Kdump:"];
 
 /// `CPU: … PID: … Comm: …` and `Pid: …, comm: …`.
 pub fn dumped(line: &[u8]) -> Option<Who> {
-    let new = line.starts_with(b"CPU: ");
-    if !new && !line.starts_with(b"Pid: ") {
+    // logcat takes the word for a tag, which has eight columns.
+    let new = line.starts_with(b"CPU: ") || line.starts_with(b"CPU     : ");
+    // PA-RISC names its CPU among the registers, too; kernels up to 2.6.30 named it alone.
+    let alone = || lex::decimal(line[4..].trim_ascii()).is_some();
+    let whole = !new || memmem::find(line, b"PID: ").or_else(|| memmem::find(line, b"Comm: ")).is_some() || alone();
+    if !whole || !new && !line.starts_with(b"Pid: ") {
         return None;
     }
     let comm = between(line, if new { b" Comm: " } else { b", comm: " }, AFTER_COMM);
-    let cpu = if new { number(line, b"CPU: ") } else { None };
+    let cpu = if new { number(line, b": ") } else { None };
     let pid = pid(line, if new { b"PID: " } else { b"Pid: " });
     Some(Who { pid, comm: comm.map(lex::text), cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() })
+}
+
+/// `Process bash (pid: 777, threadinfo=…`, `insmod(345): Oops 0`, `bash[1234]: Oops 8821862825984 [1]`: who it was on architectures that
+/// say it in a line of its own (MIPS, m68k, SuperH; Alpha, SPARC; Itanium).
+pub fn named(line: &[u8]) -> Option<Who> {
+    let rest = line.strip_prefix(b"Process").map(|rest| rest.strip_prefix(b":").unwrap_or(rest));
+    let (comm, id) = match rest.and_then(|rest| rest.strip_prefix(b" ")) {
+        Some(rest) => rest.split_at(memmem::find(rest, b" (pid: ")?),
+        None => {
+            let oops = memmem::find(&line[..line.len().min(40)], b": Oops ")?;
+            line[..oops].split_at(line[..oops].iter().rposition(|b| matches!(b, b'(' | b'['))?)
+        }
+    };
+    let digits = id.iter().skip_while(|b| !b.is_ascii_digit()).take_while(|b| b.is_ascii_digit()).count();
+    let from = id.iter().position(u8::is_ascii_digit)?;
+    let pid = i64::try_from(lex::decimal(&id[from..from + digits])?).ok()?;
+    (!comm.is_empty()).then(|| Who { pid: Some(pid), comm: Some(lex::text(comm)), ..Who::default() })
 }
 
 /// The heading of a task in sysrq-t, sysrq-w and hung task reports, of either age.
@@ -113,6 +134,15 @@ pub fn mentioned(line: &[u8]) -> Who {
     Who { pid, cpu: cpu.and_then(|cpu| u32::try_from(cpu).ok()), ..Who::default() }
 }
 
+/// `cloud-init[1234]: Cloud-init v. 23.4 running …`, `systemd[1]: …`: what programs write to the log or its console. The kernel speaks of
+/// programs in this form, too (`sh[300]: segfault at 0 …`), but not in a stack.
+pub fn is_programs(line: &[u8]) -> bool {
+    let name = line.iter().take(32).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@' | b'/')).count();
+    let Some(id) = line[name..].strip_prefix(b"[").filter(|_| name > 0) else { return false };
+    let digits = id.iter().take(8).take_while(|b| b.is_ascii_digit()).count();
+    digits > 0 && id[digits..].starts_with(b"]: ")
+}
+
 /// `write to 0xffff888100078948 of 8 bytes by task 487 on cpu 0:` and `… by interrupt on cpu 1:` of KCSAN, above the stack of each access.
 pub fn accessed(line: &[u8]) -> Option<Who> {
     let access = matches!(line.first()?, b'r' | b'w') && memmem::find(line, b" to 0x").is_some() && line.ends_with(b":");
@@ -149,6 +179,35 @@ mod tests {
             assert_eq!((who.comm.as_deref(), who.pid, who.state.as_deref()), (Some("txg_sync"), Some(257), Some("D")), "{line}");
         }
         assert!(shown(b"a line of some other kind that is long enough").is_none());
+    }
+
+    #[test]
+    fn lines_of_their_own_name_the_task_and_registers_do_not() {
+        for line in [
+            "Process bash (pid: 777, threadinfo=(ptrval), task=(ptrval), tls=00000000)",
+            "Process: bash (pid: 777, stack limit = (ptrval))",
+            "bash(777): Oops 0",
+            "bash[777]: Oops 8821862825984 [1]",
+        ] {
+            let who = named(line.as_bytes()).expect(line);
+            assert_eq!((who.comm.as_deref(), who.pid), (Some("bash"), Some(777)), "{line}");
+        }
+        for line in [
+            "Process accounting resumed",
+            "Internal error: Oops: 817 [#1] SMP ARM",
+            "x: Oops 1",
+            "(1): Oops 1",
+            "Process",
+            "f(): Oops 1",
+            "",
+        ] {
+            assert!(named(line.as_bytes()).is_none(), "{line}");
+        }
+        let who = dumped(b"CPU     : 5 PID: 1234 Comm: sh Not tainted 4.19.191 #1").unwrap();
+        assert_eq!((who.cpu, who.pid, who.comm.as_deref()), (Some(5), Some(1234), Some("sh")));
+        assert_eq!(dumped(b"CPU:    3").unwrap().cpu, Some(3));
+        assert!(dumped(b"CPU:        0   CR30: 000000004f000000 CR31: ffffffffffffffff").is_none());
+        assert!(is_programs(b"cloud-init[1234]: Up 12 seconds") && !is_programs(b"Oops[#1]: x") && !is_programs(b"[1]: x"));
     }
 
     #[test]

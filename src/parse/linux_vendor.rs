@@ -1,10 +1,13 @@
-//! What vendors put between the time and the message of a Linux kernel log, and Android's own stamp.
+//! What vendors put between the time and the message of a Linux kernel log, Android's own stamp, and the names of Xen's guests.
 //!
 //! ```text
 //! [   12.345678]  (2)[123:kworker/0:1]MSG           MediaTek: CPU in hexadecimal, process id, command; `-(2)` with interrupts off
 //! [   12.345678]<2>.(2)[123:kworker/0:1]MSG
 //! [   57.068758]  [2:    kworker/2:1:   33] MSG     Samsung: CPU, command of 15 columns, process id of 5; `I[2:` in an interrupt
+//! [   12.345678] c1    12 MSG                       Qualcomm: CPU, process id
 //! 05-01 10:00:00.123     0     0 W         : MSG    logcat -b kernel
+//! W/        (    0): MSG                            logcat -b kernel -v brief
+//! (XEN) MSG, (d3) MSG                               Xen's console: the hypervisor, the kernel of guest 3
 //! ```
 //! Sources: `print_time` and `print_process` in kernel/printk/printk.c of the vendors' kernels (3.10 to 4.14), logcat's `threadtime`.
 
@@ -12,6 +15,7 @@ use memchr::memchr;
 
 use super::lex;
 use super::linux_prefix::Context;
+use super::linux_stamp::digits;
 
 /// Command names have 15 bytes at most.
 const COMMAND: usize = 15;
@@ -58,6 +62,25 @@ fn samsung(rest: &[u8], at: usize) -> Option<(usize, Context)> {
     fits.then_some((end + 1, context(lex::decimal(inside[pid..].trim_ascii_start())?, lex::decimal(cpu)?)))
 }
 
+/// `c0   1234 ` behind the time: CPU and task of Android kernels.
+pub fn android(rest: &[u8]) -> Option<(usize, Context)> {
+    let cpu = digits(&rest[1..]);
+    let task = 1 + cpu + lex::indent(&rest[1 + cpu..]);
+    let end = task + digits(&rest[task..]);
+    let id = lex::decimal(&rest[task..end])?;
+    (matches!(cpu, 1 | 2) && task > 1 + cpu && rest.get(end) == Some(&b' ')).then_some((end + 1, Context::Task(id)))
+}
+
+/// `(XEN) `, the hypervisor's own messages, and `(d3) ` and `(d3v1) `, those of a guest's kernel, on Xen's console (`conring` with
+/// `guest_loglvl=all`; xen/drivers/char/console.c, 4.17).
+pub fn xen(rest: &[u8]) -> Option<usize> {
+    let near = &rest[..rest.len().min(14)];
+    let inside = near.strip_prefix(b"(")?.split(|b| *b == b')').next()?;
+    let guest = || inside.strip_prefix(b"d").is_some_and(|ids| ids.splitn(2, |b| *b == b'v').all(|id| lex::decimal(id).is_some()));
+    let end = inside.len() + 2;
+    ((inside == b"XEN" || guest()) && near.get(end) == Some(&b' ')).then_some(end + 1)
+}
+
 /// `05-01 10:00:00.123     0     0 W         : `, whose tag is empty or `KERNEL` where the kernel speaks.
 pub fn logcat(rest: &[u8]) -> Option<usize> {
     let time = rest.get(..19)?;
@@ -66,10 +89,26 @@ pub fn logcat(rest: &[u8]) -> Option<usize> {
     }
     let colon = 18 + memchr(b':', &rest[18..rest.len().min(60)])?;
     let mut words = lex::words(&rest[18..colon]);
-    let ids = (0..2).all(|_| words.next().is_some_and(|id| lex::decimal(id).is_some()));
-    let level = words.next().is_some_and(|level| matches!(level, [b'A'..=b'Z']));
-    let kernel = words.next().is_none_or(|tag| tag.eq_ignore_ascii_case(b"kernel"));
-    (ids && level && kernel).then(|| colon + 1 + usize::from(rest.get(colon + 1) == Some(&b' ')))
+    let mut id = || words.next().and_then(lex::decimal);
+    let ids = [id()?, id()?];
+    words.next().filter(|level| matches!(level, [b'A'..=b'Z']))?;
+    let message = colon + 1 + usize::from(rest.get(colon + 1) == Some(&b' '));
+    match words.next() {
+        None => Some(message),
+        Some(tag) if tag.eq_ignore_ascii_case(b"kernel") => Some(message),
+        // Only the kernel has process id 0. What stands before the first colon of its message was taken for a tag.
+        Some(tag) if ids == [0, 0] => Some(tag.as_ptr() as usize - rest.as_ptr() as usize),
+        Some(_) => None,
+    }
+}
+
+/// `W/        (    0): `, logcat's form `brief`, of the kernel.
+pub fn brief(rest: &[u8]) -> Option<usize> {
+    let near = &rest[..rest.len().min(64)];
+    let open = memchr(b'(', near.strip_prefix(&[*near.first()?, b'/'])?)? + 2;
+    let end = open + memchr(b')', &near[open..])?;
+    let own = matches!(near[0], b'V' | b'D' | b'I' | b'W' | b'E' | b'F') && near[2..open].iter().all(|b| *b == b' ');
+    (own && near[open + 1..end].trim_ascii() == b"0" && near[end..].starts_with(b"): ")).then_some(end + 3)
 }
 
 #[cfg(test)]
@@ -95,5 +134,9 @@ mod tests {
         assert_eq!(tail(b"I[2:      swapper/2:    0] m"), Some((27, Context::Cpu(2))));
         assert_eq!(logcat(b"05-01 10:00:00.123  1234  1234 E zygote  : f+0x1/0x2"), None);
         assert_eq!(logcat(b"05-01 10:00:00.123"), None);
+        for message in ["(null)", "(d) f", "(d3", "(d3)f", "(XENO) f", "(d3v) f", "(dev3) f", ""] {
+            assert_eq!(xen(message.as_bytes()), None, "{message}");
+        }
+        assert_eq!((xen(b"(d3v1) f"), brief(b"W/        ( 1234): f"), brief(b"I/O error (0): f"), brief(b"")), (Some(7), None, None, None));
     }
 }

@@ -6,6 +6,7 @@ pub mod addresses;
 pub mod atos;
 pub mod bcc;
 mod bcc_events;
+mod bcc_owner;
 pub mod blocks;
 mod blocks_marks;
 mod blocks_move;
@@ -62,6 +63,7 @@ mod fuchsia_frame;
 pub mod fuchsia_lines;
 mod fuchsia_maps;
 pub mod gdb_bt;
+mod gdb_frame;
 mod go_lines;
 pub mod go_trace;
 mod illumos_line;
@@ -76,10 +78,16 @@ pub mod kstack_json;
 mod kstack_locks;
 mod kstack_zones;
 pub mod lex;
+mod linux_bases;
 pub mod linux_code;
 pub mod linux_context;
+mod linux_decoded;
+mod linux_doubled;
+mod linux_facts;
+mod linux_fault;
 pub mod linux_frame;
 pub mod linux_headings;
+mod linux_json;
 pub mod linux_kmemleak;
 pub mod linux_locks;
 pub mod linux_log;
@@ -92,7 +100,9 @@ pub mod linux_prefix;
 pub mod linux_proc_stack;
 pub mod linux_proc_task;
 pub mod linux_slub;
+mod linux_stamp;
 pub mod linux_symbol;
+mod linux_syslog;
 pub mod linux_task;
 pub mod linux_tree;
 pub mod linux_vendor;
@@ -165,6 +175,8 @@ pub trait Format: Sync {
     fn reach(&self, _rest: &[u8]) -> Option<usize> {
         None
     }
+    /// Takes what the text above a block, `above`, says of the whole session in which the block, `text`, stands.
+    fn session(&self, _above: &[u8], _text: &[u8], _block: &mut Capture) {}
     /// Ids of formats whose blocks this reader takes in with its own: a session has several commands.
     fn takes_in(&self) -> &'static [&'static str] {
         &[]

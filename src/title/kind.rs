@@ -182,8 +182,15 @@ static KINDS: &[Kind] = &[
     kind("illegal operation:", "illegal operation in {}", Trace, ""),
     kind("Internal error: ", "Internal error in {}", Trace, ""),
     kind("Unhandled fault: ", "Unhandled fault in {}", Trace, ""),
+    kind("Unhandled fault at 0x", "Unhandled fault in {}", Trace, ""),
     kind("Alignment trap: ", "Alignment trap in {}", Trace, ""),
     kind("Oops: Kernel access of bad area", PAGING, Trace, ""),
+    // MIPS, PA-RISC.
+    kind("Kernel bug detected", "kernel BUG in {}", Trace, ""),
+    kind("Kernel Fault: Code=", "Kernel Fault in {}", Trace, ""),
+    kind("Unhandled kernel unaligned access", "Unhandled kernel unaligned access in {}", Trace, ""),
+    kind("Reserved instruction in kernel code", "Reserved instruction in {}", Trace, ""),
+    kind("Break instruction in kernel code", "Break instruction in {}", Trace, ""),
     kind("Oops", "Oops in {}", Trace, ""),
     // What the kernel found wrong itself.
     kind("kernel BUG at mm/usercopy.c", "BUG: bad usercopy in {}", Trace, "usercopy"),

@@ -1,0 +1,82 @@
+//! Where execution was: the program counters in the report of one context, which lead its stacks or stand in them, and the code around
+//! each.
+
+use super::linux_code;
+use super::linux_context::{Found, PATIENCE, Reader};
+use super::linux_pc::Pc;
+use super::linux_prefix::Record;
+use crate::model::code::Code;
+use crate::model::stack::{RawFrame, Role};
+
+/// Which place the latest program counter of a context named.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Subject {
+    /// None, one in user space, or one that was said before.
+    #[default]
+    Nothing,
+    /// The one that leads the next stack, or the current one.
+    Fault,
+    /// That frame of the current stack.
+    Frame(usize),
+}
+
+impl Reader {
+    /// Keeps the code around the latest program counter.
+    pub(super) fn code(&mut self, record: &Record<'_>) {
+        let subject = std::mem::take(&mut self.subject);
+        let Some(code) = linux_code::code(record).filter(|_| subject != Subject::Nothing) else { return };
+        let leads = self.frames.first().is_some_and(|frame| frame.role == Role::Fault);
+        match (&mut self.stack, subject) {
+            (Some(stack), Subject::Frame(frame)) => stack.code.push(Code { frame: Some(frame), ..code }),
+            (Some(stack), _) if leads => stack.code.push(Code { frame: Some(0), ..code }),
+            (None, _) if self.pc.is_some() => self.code = Some(Code { frame: Some(0), ..code }),
+            _ => {}
+        }
+    }
+
+    /// Takes a program counter.
+    pub(super) fn pc(&mut self, pc: Pc, found: &mut Found) {
+        let inside = self.stack.is_some() || self.trace;
+        match pc {
+            // PowerPC says where the interrupt came in once more, behind the registers.
+            Pc::Before(_) if self.dump && self.frames.last().is_some_and(|frame| frame.role == Role::Regs) => {}
+            Pc::Saved(frame) if inside => {
+                let role = if frame.role == Role::Inline { Role::Inline } else { Role::Regs };
+                self.push(RawFrame { role, ..frame }, found);
+                self.subject = Subject::Frame(self.frames.len() - 1);
+                self.dump = true;
+            }
+            // The innermost function that was inlined there is the first of several lines; the one that has the code is the last.
+            Pc::Saved(frame) | Pc::Before(frame) if frame.role == Role::Inline => self.close(found),
+            Pc::Saved(frame) | Pc::Before(frame) => {
+                self.close(found);
+                self.fault(frame);
+                self.patience = PATIENCE;
+            }
+            // What an interrupt left on the stack can follow the registers of user mode.
+            Pc::User if self.stack.is_some() => (self.dump, self.subject) = (true, Subject::Nothing),
+            Pc::User | Pc::Closing => {
+                // Kernels up to 4.x print the code behind the stack and the program counter once more below it; that closes it.
+                (self.subject, self.code) = (Subject::Nothing, None);
+                self.close(found);
+                (self.pc, self.patience, self.trace) = (None, 0, false);
+            }
+        }
+    }
+
+    /// Keeps where execution was for the next stack. What is said again without a symbol adds nothing.
+    fn fault(&mut self, frame: RawFrame) {
+        let worse = frame.symbol.is_empty() && self.pc.is_some_and(|pc| !pc.symbol.is_empty());
+        self.subject = Subject::Nothing;
+        if !worse && !self.over {
+            self.pc = Some(RawFrame { role: Role::Fault, ..frame });
+            (self.subject, self.code) = (Subject::Fault, None);
+        }
+    }
+}
+
+/// Execution at an address without a symbol, in a log that has symbols, went astray: no code is there. `innermost` is the first
+/// frame of the trace that follows, which can be the same address again.
+pub(super) fn is_code(pc: &RawFrame, innermost: &RawFrame) -> bool {
+    !pc.symbol.is_empty() || (innermost.symbol.is_empty() && innermost.address != pc.address)
+}
