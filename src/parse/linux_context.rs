@@ -133,6 +133,7 @@ impl Reader {
         found.headlines.extend(headline(line).map(|at| headline_at(at, record)));
         if let Some(who) = linux_task::shown(line) {
             self.close(found);
+            self.alone(found);
             self.title = self.title.take().filter(|title| !is_cpu(title));
             self.begins = Some(record.line);
             self.announce(StackKind::Thread, who);
@@ -174,10 +175,14 @@ impl Reader {
                 self.glued(record, report, found);
             }
             Heading::Stack(kind) => {
+                self.alone(found);
                 (self.kind, self.title, self.who) = (kind, Some(lex::text(line)), linux_task::mentioned(line));
                 (self.pc, self.workqueue, self.begins) = (None, None, Some(record.line));
             }
             Heading::Report(kind) => {
+                if !SECOND.iter().any(|second| line.starts_with(second)) {
+                    self.alone(found);
+                }
                 if let Some(told) = linux_locks::blocked(line, record.line) {
                     // Not a report of its own: what follows is the stack of the owner.
                     found.locks.push(told);
@@ -192,6 +197,7 @@ impl Reader {
             }
             Heading::Place => self.place = true,
             Heading::End => {
+                self.alone(found);
                 self.over = line.starts_with(b"---[ end ");
                 (self.patience, self.pc, self.title, self.begins) = (0, None, None, None);
                 self.locks.reset();
@@ -274,7 +280,7 @@ impl Reader {
         subject.map_or(who.clone(), |subject| Who { pid: Some(subject.pid), comm: Some(subject.process.clone()), ..who })
     }
 
-    fn open(&mut self, frame: &RawFrame, found: &Found) {
+    pub(super) fn open(&mut self, frame: &RawFrame, found: &Found) {
         let who = self.take_who(&found.locks);
         let workqueue = self.workqueue.take();
         let current = matches!(self.kind, StackKind::Crash | StackKind::Irq) && !who.other;
@@ -319,6 +325,12 @@ impl Reader {
         if named || outermost || self.foreign > FOREIGN {
             self.close(found);
         }
+    }
+
+    /// The log is over.
+    pub fn end(&mut self, found: &mut Found) {
+        self.close(found);
+        self.alone(found);
     }
 
     /// Ends the stack, or the wait for one.

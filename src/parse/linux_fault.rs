@@ -57,10 +57,20 @@ impl Reader {
             Pc::User if self.stack.is_some() => (self.dump, self.subject) = (true, Subject::Nothing),
             Pc::User | Pc::Closing => {
                 // Kernels up to 4.x print the code behind the stack and the program counter once more below it; that closes it.
-                (self.subject, self.code) = (Subject::Nothing, None);
                 self.close(found);
+                self.alone(found);
+                (self.subject, self.code) = (Subject::Nothing, None);
                 (self.pc, self.patience, self.trace) = (None, 0, false);
             }
+        }
+    }
+
+    /// Gives up waiting for a trace: a report that was cut, or has none, says all the same where execution was.
+    pub(super) fn alone(&mut self, found: &mut Found) {
+        if let Some(pc) = self.pc.filter(|pc| self.stack.is_none() && !pc.symbol.is_empty()) {
+            self.patience = PATIENCE;
+            self.open(&pc, found);
+            self.close(found);
         }
     }
 

@@ -192,7 +192,7 @@ impl<'t> Log<'t> {
 
     fn finish(mut self) -> Capture {
         for (_, reader) in &mut self.readers {
-            reader.close(&mut self.found);
+            reader.end(&mut self.found);
         }
         let text = self.text;
         let outermost = || self.found.stacks.iter().filter_map(|stack| stack.frames.last());
@@ -278,6 +278,20 @@ mod tests {
         assert_eq!((capture.slide, capture.arch), (Some(Slide(0x960_0000)), Some(crate::model::addr::Arch::X86_64)));
         assert_eq!(capture.images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["kslab", "zfs"]);
         assert_eq!((capture.stacks[0].cpu, capture.stacks[0].line), (Some(1), 1));
+    }
+
+    #[test]
+    fn a_fault_without_a_trace_is_a_stack_of_one_frame() {
+        let cut = &OOPS[..OOPS.find("Call Trace:").unwrap()];
+        assert_eq!(read(cut), ["crash sh 300: write_null(fault)"]);
+        assert_eq!(LinuxLog.parse(cut.as_bytes()).stacks[0].line, 1);
+        let empty = format!("{cut}Call Trace:\n <TASK>\nRIP: 0033:0x7f00\n </TASK>\n---[ end trace 0000000000000000 ]---\n{OOPS}");
+        assert_eq!(
+            read(&empty),
+            ["crash sh 300: write_null(fault)", "crash sh 300: write_null(fault) chain_host native_safe_halt(regs) do_idle"]
+        );
+        assert_eq!(read("[    1.000000] RIP: 0010:f+0x5/0x20\n"), ["crash - -: f(fault)"], "somebody asks about this line");
+        assert!(read("[    1.000000] RIP: 0033:0x7f00\n[    1.000000] RIP: 0010:0x0\n").is_empty());
     }
 
     #[test]
