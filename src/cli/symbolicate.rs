@@ -64,14 +64,18 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 /// Says how many frames were resolved; gives back whether all of them are proven.
 fn summarize(args: &Args, reports: &[Report<'_>]) -> bool {
     let mut proven = true;
-    for report in reports.iter().filter(|report| !report.capture.stacks.is_empty()) {
+    for report in reports {
         let summary = Summary::of(report);
         proven &= summary.is_proven();
-        if !args.output.quiet {
-            let source = if reports.len() > 1 { format!("{}: ", report.source) } else { String::new() };
-            if let Some(crash) = report.crash {
-                term::complain(&format!("{source}{}", title::sentence(crash)));
-            }
+        if args.output.quiet {
+            continue;
+        }
+        let source = if reports.len() > 1 { format!("{}: ", report.source) } else { String::new() };
+        // A machine check or a panic in words has a title and no stack.
+        if let Some(crash) = report.crash {
+            term::complain(&format!("{source}{}", title::sentence(crash)));
+        }
+        if !report.capture.stacks.is_empty() {
             term::complain(&format!("{source}{}", summary.text()));
         }
     }
