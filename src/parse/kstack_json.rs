@@ -225,6 +225,11 @@ impl<'t> Reader<'t> {
     }
 
     fn stack(&mut self, part: usize, stack: JsonStack<'t>) -> Stack {
+        let told = annotations(stack.held_locks, stack.waits_for, [stack.workqueue, stack.command_line, stack.cgroup]);
+        let told = match stack.woken_by {
+            Some(waker) => waker.woke(told),
+            None => told,
+        };
         Stack {
             kind: stack.kind.as_deref().and_then(StackKind::by_name).unwrap_or_default(),
             title: stack.title,
@@ -241,7 +246,7 @@ impl<'t> Reader<'t> {
             bytes: stack.bytes,
             blamed: stack.blamed.map(blamed),
             code: stack.code.into_iter().filter_map(kstack_code::code).collect(),
-            annotations: annotations(stack.held_locks, stack.waits_for, [stack.workqueue, stack.command_line, stack.cgroup]),
+            annotations: told,
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             ..Stack::default()

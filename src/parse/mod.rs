@@ -6,6 +6,8 @@ pub mod addresses;
 pub mod atos;
 pub mod bcc;
 mod bcc_events;
+mod bcc_frame;
+mod bcc_waking;
 pub mod blocks;
 mod blocks_marks;
 mod blocks_move;
