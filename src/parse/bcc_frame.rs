@@ -3,7 +3,7 @@
 //! ```text
 //!     b'zio_wait+0x63 [zfs]'                            profile and its like; b'' from old versions of Python
 //!     ffffffff810b5462 __wake_up                        -v
-//!         0x00007f3a5c0e1d90	main+0x6d [allocs]         memleak since 2022
+//!         0x00007f3a5c0e1d90   main+0x6d [allocs]         memleak since 2022, with a tab before the name
 //!         0 [<ffffffff8103ce3b>] kmalloc+0x10           tools of libbpf-tools, with ` [MODULE]` or ` FILE:LINE` behind it
 //!         1 [<ffffffff8103ce3c>] <null sym>
 //! ```
