@@ -17,6 +17,7 @@ mod bpftrace_json;
 mod bsd_frame;
 mod bsd_frame_ports;
 mod bsd_heading;
+mod bsd_joined;
 mod bsd_log;
 pub mod bsd_maps;
 pub mod crash_bt;
