@@ -45,6 +45,35 @@ fn a_process_of_proc_is_read_without_what_has_no_end() {
     }
 }
 
+/// A full disk hides nothing else that went wrong.
+#[test]
+fn what_could_not_be_read_is_said_where_nothing_can_be_written() {
+    if !Path::new("/dev/full").exists() {
+        return eprintln!("skipped: no /dev/full");
+    }
+    let missing = "no/such/file.txt";
+    for args in [
+        &["symbolicate", REPORT, missing][..],
+        &["symbolicate", "--format", "json", REPORT, missing],
+        &["group", REPORT, missing],
+        &["top", REPORT, missing],
+        &["flame", REPORT, missing],
+        &["report", REPORT, missing],
+        &["diff", REPORT, missing],
+        &["modules", REPORT, "-k", missing],
+        &["lookup", "-k", missing, "0xffffffff81000000"],
+        &["script", "gdb", REPORT, "-k", missing],
+        &["formats"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = kstack(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = stderr(&output);
+        let named = said.contains(missing) || !args.contains(&missing);
+        assert!(output.status.code() == Some(1) && named, "{args:?}: {:?} {said}", output.status);
+        assert!(said.contains("standard output: cannot be written") || args[0] == "diff", "{args:?}: {said}");
+    }
+}
+
 /// What could not be read is said, and the exit status is the same, whether or not somebody reads the result.
 #[test]
 fn a_reader_that_goes_away_takes_no_error_with_it() {

@@ -73,16 +73,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     notes.extend(programs.flat_map(|program| program.remarks()));
     notes.append(&mut inputs.notes);
     let listed: Vec<Listed> = layouts.iter().enumerate().map(|(n, layout)| Listed::of(args, &inputs, n, layout, captures[n])).collect();
-    output::write(&args.output, |out| {
+    let written = output::write(&args.output, |out| {
         write(args, &listed, &checks, out)?;
         let told = checks.iter().zip(&captures).filter(|_| args.format == "text");
         told.into_iter().try_for_each(|(checks, capture)| {
             let text = check::text(checks, *capture);
             write!(out, "\n{}", String::from_utf8_lossy(&sanitize::visible(text.as_bytes())))
         })
-    })?;
+    });
     let failed = term::report(&notes, args.output.quiet);
     let unproven = layouts.iter().flat_map(|(_, layout)| &layout.images).any(|image| image.status() != ImageStatus::Matched);
+    written?;
     Ok(Exit::of(failed, args.strict && unproven))
 }
 
