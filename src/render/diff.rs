@@ -12,6 +12,7 @@ use super::zones::{JsonZoneGrowth, grown};
 use crate::group::diff::{Change, Diff, Thread};
 use crate::group::zones::ZoneGrowth;
 use crate::group::{Groups, StackRef};
+use crate::model::stack::StackKind;
 
 /// Names of functions or processes shown of one change.
 const FEW: usize = 12;
@@ -22,8 +23,10 @@ const FEW: usize = 12;
 /// When writing fails.
 pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", answer(groups, diff))?;
-    let counts: Vec<String> = Change::ALL.iter().map(|change| format!("{} {}", of(diff, *change).count(), change.name())).collect();
-    writeln!(out, "{}", counts.join(", "))?;
+    if !are_profiles(groups, diff) {
+        let counts: Vec<String> = Change::ALL.iter().map(|change| format!("{} {}", of(diff, *change).count(), change.name())).collect();
+        writeln!(out, "{}", counts.join(", "))?;
+    }
     let changed: Vec<_> = diff.groups.iter().filter(|growth| growth.old != growth.new).collect();
     if !changed.is_empty() {
         writeln!(out, "\ngroups (change, before → now)")?;
@@ -44,6 +47,12 @@ fn of(diff: &Diff, change: Change) -> impl Iterator<Item = &Thread> {
     diff.threads.iter().filter(move |thread| thread.change == change)
 }
 
+/// Whether both captures have samples and nothing else, which are of no thread that could be followed.
+fn are_profiles(groups: &Groups<'_, '_>, diff: &Diff) -> bool {
+    let sampled = |at: &StackRef| groups.stack(*at).kind == StackKind::Sample;
+    diff.threads.is_empty() && !groups.list.is_empty() && groups.list.iter().flat_map(|group| &group.members).all(sampled)
+}
+
 /// Slow or stuck, in a sentence.
 fn answer(groups: &Groups<'_, '_>, diff: &Diff) -> String {
     let stateless = |thread: &&Thread| thread.new.is_some_and(|at| groups.stack(at).state.is_none());
@@ -54,6 +63,10 @@ fn answer(groups: &Groups<'_, '_>, diff: &Diff) -> String {
     let count = |change| of(diff, change).count();
     let (stuck, going) = (count(Change::Stuck), count(Change::Moving) + count(Change::Changed));
     match (stuck, going) {
+        _ if are_profiles(groups, diff) => {
+            let changed = diff.groups.iter().filter(|growth| growth.old != growth.new).count();
+            format!("profiles: {changed} of {} groups of stacks were seen more or less often", diff.groups.len())
+        }
         _ if diff.threads.iter().all(|thread| thread.old.is_none() || thread.new.is_none()) => {
             "no thread is in both captures: ids are missing, or they are of different machines".to_string()
         }
