@@ -109,6 +109,8 @@ pub struct JsonGuilty {
     pub file: Option<String>,
     pub file_of: Option<String>,
     pub reason: Option<String>,
+    pub stack: Option<usize>,
+    pub frame: Option<usize>,
 }
 
 #[derive(Deserialize)]

@@ -74,6 +74,7 @@ pub mod illumos_stacks;
 mod json_text;
 mod json_walk;
 mod kstack_code;
+mod kstack_crash;
 mod kstack_document;
 pub mod kstack_json;
 mod kstack_locks;
