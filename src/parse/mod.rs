@@ -35,6 +35,7 @@ pub mod darwin_panic;
 mod darwin_panic_explain;
 mod darwin_panic_fields;
 mod darwin_panic_frame;
+mod darwin_panic_head;
 mod darwin_panic_images;
 mod darwin_panic_join;
 mod darwin_panic_kext;
