@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         "json" => render::diff::json(&groups, &diff, &growth, out),
         _ if zones::alone(&reports) => render::zones::growth_text(&growth, columns, out),
         _ => {
-            render::diff::text(&groups, &diff, args.all_members, out)?;
+            render::diff::text(&groups, &diff, args.all_members, columns, out)?;
             if growth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| render::zones::growth_text(&growth, columns, out)) }
         }
     });

@@ -19,6 +19,7 @@ use crate::render::check::{self, Check};
 use crate::render::json::{JsonImage, SCHEMA};
 use crate::render::searched::{self, JsonSearched};
 use crate::render::table::{write_csv, write_markdown, write_table};
+use crate::render::wrap::wrapped;
 use crate::render::{modules, sanitize};
 
 #[derive(clap::Args, Debug)]
@@ -143,7 +144,7 @@ fn write(args: &Args, listed: &[Listed<'_>], checks: &[Vec<Check>], out: &mut dy
         "csv" => each(listed, out, |one, out| write_csv(&modules::HEAD, &rows(one.layout, args.verbose), out)),
         _ => each(listed, out, |one, out| {
             write_table(&modules::HEAD, &rows(one.layout, args.verbose), &[], output::columns(&args.output), out)?;
-            write!(out, "{}", one.below(args.verbose))
+            write!(out, "{}", wrapped(&one.below(args.verbose), 4, output::columns(&args.output)))
         }),
     }
 }

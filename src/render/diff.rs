@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::groups::{heading, ranked};
 use super::json::SCHEMA;
 use super::sanitize::visible_line;
+use super::wrap::wrapped;
 use super::zones::{JsonZoneGrowth, grown};
 use crate::group::diff::{Change, Diff, Thread};
 use crate::group::zones::ZoneGrowth;
@@ -17,12 +18,13 @@ use crate::model::stack::StackKind;
 /// Names of functions or processes shown of one change.
 const FEW: usize = 12;
 
-/// For people: one line that answers whether it is slow or stuck, groups that grew, then who did what.
+/// For people: one line that answers whether it is slow or stuck, groups that grew, then who did what. `width` is that of the terminal,
+/// if there is one.
 ///
 /// # Errors
 /// When writing fails.
-pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", answer(groups, diff))?;
+pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", wrapped(&answer(groups, diff), 4, width))?;
     if !are_profiles(groups, diff) {
         let counts: Vec<String> = Change::ALL.iter().map(|change| format!("{} {}", of(diff, *change).count(), change.name())).collect();
         writeln!(out, "{}", counts.join(", "))?;
@@ -35,10 +37,11 @@ pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, out: &mut dyn Write
         let group = &groups.list[growth.group];
         let name = heading(groups, group).unwrap_or("no kernel frames".to_string());
         let change = growth.new as i128 - growth.old as i128;
-        writeln!(out, "{change:+6}  {} → {}  {}  {}", growth.old, growth.new, visible_line(&name), group.fingerprint)?;
+        let line = format!("{change:+6}  {} → {}  {}  {}", growth.old, growth.new, visible_line(&name), group.fingerprint);
+        writeln!(out, "{}", wrapped(&line, 8, width))?;
     }
     for change in Change::ALL {
-        who(groups, diff, change, all, out)?;
+        who(groups, diff, change, all, width, out)?;
     }
     Ok(())
 }
@@ -78,7 +81,7 @@ fn answer(groups: &Groups<'_, '_>, diff: &Diff) -> String {
 }
 
 /// The threads of one change by the function that they stand in now, or stood in.
-fn who(groups: &Groups<'_, '_>, diff: &Diff, change: Change, all: bool, out: &mut dyn Write) -> io::Result<()> {
+fn who(groups: &Groups<'_, '_>, diff: &Diff, change: Change, all: bool, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     let mut places: BTreeMap<String, u64> = BTreeMap::new();
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for thread in of(diff, change) {
@@ -98,7 +101,8 @@ fn who(groups: &Groups<'_, '_>, diff: &Diff, change: Change, all: bool, out: &mu
         let names = &names[place];
         let shown = names[..names.len().min(if all { usize::MAX } else { 4 })].join(", ");
         let more = if all || names.len() <= 4 { String::new() } else { format!(" and {} more", names.len() - 4) };
-        writeln!(out, "{count:6}  {}: {}{more}", visible_line(place), visible_line(&shown))?;
+        let line = format!("{count:6}  {}: {}{more}", visible_line(place), visible_line(&shown));
+        writeln!(out, "{}", wrapped(&line, 8, width))?;
     }
     if places.len() > limit {
         writeln!(out, "        and {} more places (--all-members)", places.len() - limit)?;
