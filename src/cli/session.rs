@@ -55,6 +55,7 @@ impl Session {
             answered.map(|(input, layout)| resolve::resolve(&input.capture, &input.source.data, layout, options)).collect();
         drop(progress);
         let mut notes = std::mem::take(&mut inputs.notes);
+        notes.extend(without_report(&inputs, input));
         notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
         let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
         notes.extend(programs.flat_map(|program| program.remarks()));
@@ -178,6 +179,12 @@ impl Drop for Session {
     fn drop(&mut self) {
         std::mem::forget((std::mem::take(&mut self.inputs), std::mem::take(&mut self.layouts), std::mem::take(&mut self.resolved)));
     }
+}
+
+/// What is said where load maps were given as reports and nothing else.
+fn without_report(inputs: &Inputs, input: &InputArgs) -> Option<Note> {
+    let (name, map) = inputs.maps.first().filter(|_| inputs.reports.is_empty() && !input.reports.is_empty())?;
+    Some(Note::warning(name, format!("is a load map ({}), which has no stacks; give it with -l beside a report", map.format)))
 }
 
 /// `kept`, but with the stacks of those who woke another kept as the other's is.
