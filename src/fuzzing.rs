@@ -140,7 +140,7 @@ fn groups(report: &Report<'_>, style: Style) {
             }
             let diff = diff::diff(&groups, 1);
             assert!(diff.threads.iter().all(|thread| thread.old.is_some() && thread.new.is_some()), "nothing came or went");
-            render::diff::text(&groups, &diff, true, &mut Vec::new()).expect("a Vec takes everything");
+            render::diff::text(&groups, &diff, true, Some(80), &mut Vec::new()).expect("a Vec takes everything");
             let _ = top::functions(&groups, Weight::Bytes);
             render::zones::text(&zones::ranked(&report.capture.zones), Some(80), &mut Vec::new()).expect("a Vec takes everything");
             triage::graphs(&groups).for_each(|graph| drop(graph.dot()));

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use crate::model::capture::{Capture, Os};
 use crate::model::frame::{Answer, Trust};
 use crate::model::stack::{RawFrame, Span};
+use crate::parse::darwin_bases;
 use crate::place::{Image, Layout};
 use crate::resolve::Resolved;
 use crate::title::Crash;
@@ -72,7 +73,8 @@ impl<'a> Report<'a> {
     /// Whether a frame lies in the kernel itself, whatever its system calls it.
     pub fn is_in_kernel(&self, stack: usize, n: usize) -> bool {
         let image = self.resolved.answer(stack, n).image.map(|image| &self.layout.images[image]);
-        let is_kernel = |name: &str| self.capture.kernel_name.as_deref() == Some(name) || KERNELS.contains(&name);
+        let is_kernel =
+            |name: &str| self.capture.kernel_name.as_deref() == Some(name) || KERNELS.contains(&name) || darwin_bases::is_kernel(name);
         image.is_some_and(|image| image.kernel) || self.named(stack, n).module.is_some_and(|name| is_kernel(&name))
     }
 

@@ -108,6 +108,8 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("kmemleak/", "page-owner/stacks", "the first stack has no heading, and is that of the object before it"),
     ("darwin-panic/quoted", "linux-log/prefixes", "the log begins with a quotation, as the panic does that ends there"),
     ("go-trace/panic", "freebsd/", "both systems say `panic: `, and the BSD's reader takes the line: the goroutine is a thread then"),
+    ("", "dtrace/quiet", "frames between empty lines and nothing else: no line of it says that it begins"),
+    ("dtrace/quiet", "", "as behind it: only a text that has nothing else is taken for stacks of probes without rows"),
     ("crash-bt/session", "bcc/", "the session has a crash of its own, whose reader goes on over frames without addresses"),
     ("openbsd/mips64", "freebsd/", "a session in ddb goes on where no prompt of another begins"),
     ("go-trace/panic", "netbsd/", "as with FreeBSD"),

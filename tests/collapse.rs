@@ -18,7 +18,7 @@ fn theirs(format: &str, text: &[u8]) -> String {
 }
 
 fn ours(format: &str, text: &[u8]) -> String {
-    let counts = collapse::of(format).unwrap()(text, None);
+    let counts = collapse::of(format, text).map(|collapse| collapse(text, None)).unwrap_or_default();
     counts.iter().map(|(stack, count)| format!("{stack} {count}\n")).collect()
 }
 

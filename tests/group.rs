@@ -506,3 +506,35 @@ proptest! {
         prop_assert!(plain.keys().all(|key| !elsewhere.contains_key(key)));
     }
 }
+
+/// Frames without a name count as their places in images, which no load map tells the next run any more; and the kernel stays the kernel
+/// whatever it is called.
+#[test]
+fn fingerprints_of_frames_without_names_stay_the_same_from_run_to_run() {
+    for name in [
+        "panic-10.6.txt",
+        "panic-10.13-keepsyms.txt",
+        "panic-14-arm64-fault.txt",
+        "spindump-26-arm64.txt",
+        "showallstacks-14-arm64-lldb.txt",
+    ] {
+        let path = common::shared::inputs().join(name).display().to_string();
+        let prints = |groups: &Value| -> Vec<String> {
+            let mut prints: Vec<String> =
+                groups["groups"].as_array().unwrap().iter().map(|group| group["fingerprint"].as_str().unwrap().to_string()).collect();
+            prints.sort();
+            prints
+        };
+        let group = |input: &[u8]| common::run_with(&["group", "-q", "--format", "json"], input).stdout;
+        let read = |groups: &[u8]| serde_json::from_slice::<Value>(groups).unwrap();
+        let groups = common::run(&["group", "-q", "--format", "json", &path]).stdout;
+        let report = common::run(&["symbolicate", "-q", "--format", "json", &path]).stdout;
+        let lines = common::run(&["symbolicate", "-q", "--format", "ndjson", &path]).stdout;
+        let first = prints(&read(&groups));
+        assert!(!first.is_empty());
+        let others = [("groups", &groups), ("groups of groups", &group(&groups)), ("the report's JSON", &report), ("its NDJSON", &lines)];
+        for (what, text) in others {
+            assert_eq!(prints(&read(&group(text))), first, "{name}: {what}");
+        }
+    }
+}

@@ -274,3 +274,13 @@ fn hostile_names_are_inert_in_a_browser() {
     assert!(!seen.to_string().contains(['\u{202e}', '\u{1b}']));
     fs::remove_dir_all(dir).unwrap();
 }
+
+/// As many as `group` counts: a stack of a profile is many samples, and what stands beside the stacks is none.
+#[test]
+fn stacks_are_counted_as_everywhere() {
+    for (input, stacks) in [("bcc/waking/input.txt", 56_578), ("darwin-panic/keepsyms/input.txt", 1)] {
+        let text = std::fs::read(common::fixtures().join(input)).unwrap();
+        let data = data(&page(&text));
+        assert_eq!(data["reports"][0]["stacks"].as_u64(), Some(stacks), "{input}");
+    }
+}

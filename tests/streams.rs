@@ -4,6 +4,7 @@
 mod common;
 
 use std::fs::{self, Permissions};
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -43,6 +44,51 @@ fn a_process_of_proc_is_read_without_what_has_no_end() {
         assert!(!said.contains("pagemap") && said.lines().find(other).is_none(), "{folder}: {said}");
         assert!(begin.elapsed() < Duration::from_secs(60), "{folder} took {:?}", begin.elapsed());
     }
+}
+
+/// A full disk hides nothing else that went wrong.
+#[test]
+fn what_could_not_be_read_is_said_where_nothing_can_be_written() {
+    if !Path::new("/dev/full").exists() {
+        return eprintln!("skipped: no /dev/full");
+    }
+    let missing = "no/such/file.txt";
+    for args in [
+        &["symbolicate", REPORT, missing][..],
+        &["symbolicate", "--format", "json", REPORT, missing],
+        &["group", REPORT, missing],
+        &["top", REPORT, missing],
+        &["flame", REPORT, missing],
+        &["report", REPORT, missing],
+        &["diff", REPORT, missing],
+        &["modules", REPORT, "-k", missing],
+        &["lookup", "-k", missing, "0xffffffff81000000"],
+        &["script", "gdb", REPORT, "-k", missing],
+        &["formats"],
+    ] {
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = kstack(args).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = stderr(&output);
+        let named = said.contains(missing) || !args.contains(&missing);
+        assert!(output.status.code() == Some(1) && named, "{args:?}: {:?} {said}", output.status);
+        assert!(said.contains("standard output: cannot be written") || args[0] == "diff", "{args:?}: {said}");
+    }
+}
+
+/// A file as standard input is taken from where it stands, and whoever reads behind it finds nothing left.
+#[test]
+fn standard_input_that_is_a_file_is_taken_from_its_position_on() {
+    let stack = |n: usize| format!("main;f{n} 1\n");
+    let text: String = (0..4_000).map(stack).collect();
+    let folder = Folder::new("stdin-file");
+    let mut file = fs::File::open(folder.write("folded", &text)).unwrap();
+    let skipped: usize = (0..100).map(stack).map(|line| line.len()).sum();
+    file.seek(SeekFrom::Start(skipped as u64)).unwrap();
+    let output = kstack(&["flame", "-q"]).stdin(file.try_clone().unwrap()).output().unwrap();
+    assert_eq!(file.stream_position().unwrap(), text.len() as u64);
+    let seen = stdout(&output);
+    assert_eq!(seen.lines().count(), 3_900, "{}", stderr(&output));
+    assert!(!seen.contains("f99 ") && seen.contains("main;f100 1\n"));
 }
 
 /// What could not be read is said, and the exit status is the same, whether or not somebody reads the result.

@@ -56,15 +56,16 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let diff = diff::diff(&groups, old.len());
     let growth = zones::growth(&old, &new);
     let columns = output::columns(&args.output);
-    output::write(&args.output, |out| match args.format.as_str() {
+    let written = output::write(&args.output, |out| match args.format.as_str() {
         "json" => render::diff::json(&groups, &diff, &growth, out),
         _ if zones::alone(&reports) => render::zones::growth_text(&growth, columns, out),
         _ => {
-            render::diff::text(&groups, &diff, args.all_members, out)?;
+            render::diff::text(&groups, &diff, args.all_members, columns, out)?;
             if growth.is_empty() { Ok(()) } else { writeln!(out).and_then(|()| render::zones::growth_text(&growth, columns, out)) }
         }
-    })?;
+    });
     let failed: Vec<bool> = sessions.iter().map(|session| session.complain(args.output.quiet)).collect();
+    written?;
     Ok(Exit::of(failed.contains(&true), false))
 }
 

@@ -84,8 +84,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         return Ok(Exit::Unusable);
     }
     let lines = old.as_ref().map_or_else(|| new.folded.lines(), |old| new.folded.differences(&old.folded));
-    output::write(&args.output, |out| write(args, &new, old.as_ref(), &lines, out))?;
+    let written = output::write(&args.output, |out| write(args, &new, old.as_ref(), &lines, out));
     let failed = old.into_iter().chain([new]).fold(false, |failed, side| side.session.complain(args.output.quiet) | failed);
+    written?;
     Ok(Exit::of(failed, false))
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::exit::Exit;
+use super::output;
 
 pub fn completions(shell: clap_complete::Shell) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
@@ -24,7 +25,7 @@ pub fn man(dir: Option<&Path>) -> anyhow::Result<Exit> {
         None => {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;
-            io::stdout().lock().write_all(&page)?;
+            io::stdout().lock().write_all(&page).context(output::TO_STDOUT)?;
         }
     }
     Ok(Exit::Done)

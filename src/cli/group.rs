@@ -85,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let columns = view.style.terminal.then_some(view.width);
     let format = groups::by_id(&args.format).unwrap_or(GROUP_OUTPUTS[0]);
-    output::write(&args.output, |out| match args.dot {
+    let written = output::write(&args.output, |out| match args.dot {
         true => triage::graphs(&groups).try_for_each(|graph| write!(out, "{}", graph.dot())),
         false if zones::alone(&reports) && args.format != "json" => zones::write(&reports, &args.format, columns, out),
         false => {
@@ -97,9 +97,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 Ok(())
             }
         }
-    })?;
+    });
     std::mem::forget(groups);
-    Ok(Exit::of(session.complain(args.output.quiet), false))
+    let failed = session.complain(args.output.quiet);
+    written?;
+    Ok(Exit::of(failed, false))
 }
 
 /// The functions that only stand for waiting.

@@ -250,7 +250,7 @@ impl Inputs {
             return self.archive(&source, forced);
         }
         let whole = parse::detect(&source.data);
-        let is_fold = |format: &dyn Format| self.leave_profiles && collapse::of(format.id()).is_some();
+        let is_fold = |format: &dyn Format| self.leave_profiles && collapse::of(format.id(), &source.data).is_some();
         let is_profile = source.data.len() > MOST_MIXED && whole.is_some_and(is_fold);
         if forced.is_none()
             && !is_profile
@@ -264,7 +264,7 @@ impl Inputs {
                 let capture = self.parse(format, &source);
                 self.maps.push((source.name, capture));
             }
-            Some(format) if self.leave_profiles && collapse::of(format.id()).is_some() => {
+            Some(format) if is_fold(format) => {
                 self.reports.push(Input { source, sample: None, capture: Capture { format: format.id(), ..Capture::default() } });
             }
             Some(format) => format.parts(&source.data).into_iter().for_each(|part| self.part(&source, part)),

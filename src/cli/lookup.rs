@@ -83,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let style = args.sources.style(output::style(&args.output, None));
     let sources = args.sources.open(style)?;
     let mut session = Session { args, layout: &layout, style, sources, unplaced: false, proven: true };
-    output::write(&args.output, |out| session.all(out))?;
+    let written = output::write(&args.output, |out| session.all(out));
     let (unplaced, proven) = (session.unplaced, session.proven);
     notes.extend(session.sources.iter().flat_map(Sources::notes));
     notes.extend(layout.images.iter().filter_map(|image| image.program.as_ref()).flat_map(|program| program.remarks()));
@@ -93,6 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let failed = term::report(&notes, args.output.quiet);
     // The process ends here; giving everything back piece by piece would only take time.
     std::mem::forget((inputs, layout));
+    written?;
     Ok(Exit::of(failed, args.strict && !proven))
 }
 

@@ -29,6 +29,7 @@ mod zones;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use exit::Exit;
@@ -112,8 +113,8 @@ pub fn main() -> ExitCode {
         Command::Lookup(args) => lookup::run(&args),
         Command::Script(args) => script::run(&args),
         Command::Capture(args) => capture::run(&args),
-        Command::Formats => formats::run(),
-        Command::Completions { shell } => generate::completions(shell),
+        Command::Formats => formats::run().context(output::TO_STDOUT),
+        Command::Completions { shell } => generate::completions(shell).context(output::TO_STDOUT),
         Command::Man { dir } => generate::man(dir.as_deref()),
     };
     match outcome {

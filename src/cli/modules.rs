@@ -19,6 +19,7 @@ use crate::render::check::{self, Check};
 use crate::render::json::{JsonImage, SCHEMA};
 use crate::render::searched::{self, JsonSearched};
 use crate::render::table::{write_csv, write_markdown, write_table};
+use crate::render::wrap::wrapped;
 use crate::render::{modules, sanitize};
 
 #[derive(clap::Args, Debug)]
@@ -73,16 +74,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     notes.extend(programs.flat_map(|program| program.remarks()));
     notes.append(&mut inputs.notes);
     let listed: Vec<Listed> = layouts.iter().enumerate().map(|(n, layout)| Listed::of(args, &inputs, n, layout, captures[n])).collect();
-    output::write(&args.output, |out| {
+    let written = output::write(&args.output, |out| {
         write(args, &listed, &checks, out)?;
         let told = checks.iter().zip(&captures).filter(|_| args.format == "text");
         told.into_iter().try_for_each(|(checks, capture)| {
             let text = check::text(checks, *capture);
             write!(out, "\n{}", String::from_utf8_lossy(&sanitize::visible(text.as_bytes())))
         })
-    })?;
+    });
     let failed = term::report(&notes, args.output.quiet);
     let unproven = layouts.iter().flat_map(|(_, layout)| &layout.images).any(|image| image.status() != ImageStatus::Matched);
+    written?;
     Ok(Exit::of(failed, args.strict && unproven))
 }
 
@@ -142,7 +144,7 @@ fn write(args: &Args, listed: &[Listed<'_>], checks: &[Vec<Check>], out: &mut dy
         "csv" => each(listed, out, |one, out| write_csv(&modules::HEAD, &rows(one.layout, args.verbose), out)),
         _ => each(listed, out, |one, out| {
             write_table(&modules::HEAD, &rows(one.layout, args.verbose), &[], output::columns(&args.output), out)?;
-            write!(out, "{}", one.below(args.verbose))
+            write!(out, "{}", wrapped(&one.below(args.verbose), 4, output::columns(&args.output)))
         }),
     }
 }

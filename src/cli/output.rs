@@ -11,7 +11,8 @@ use super::term;
 use crate::render::Style;
 use crate::render::frames::Idiom;
 
-/// Calls `write` with the place that the options name. A reader that goes away (`| head`) has seen what it wanted: then this counts as
+/// Calls `write` with the place that the options name. What is to be said about the inputs is said before its error is handed on: a full
+/// disk makes no missing file good. A reader that goes away (`| head`) has seen what it wanted: then this counts as
 /// written, so that what is said about inputs and the exit status come as without it.
 ///
 /// # Errors
@@ -19,7 +20,7 @@ use crate::render::frames::Idiom;
 pub fn write(args: &OutputArgs, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
     let written = match &args.output {
         Some(path) if path != Path::new("-") => to_file(path, write).with_context(|| cannot_write(path)),
-        _ => to_stdout(write).map_err(Into::into),
+        _ => to_stdout(write).context(TO_STDOUT),
     };
     written.or_else(|error| if is_closed_pipe(&error) { Ok(()) } else { Err(error) })
 }
@@ -30,10 +31,13 @@ pub fn write(args: &OutputArgs, write: impl FnOnce(&mut dyn Write) -> io::Result
 /// As for [`write`], and when a reader goes away.
 pub fn write_private(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
     match path == Path::new("-") {
-        true => to_stdout(write).context("standard output: cannot be written"),
+        true => to_stdout(write).context(TO_STDOUT),
         false => to_file_for(path, true, write).with_context(|| cannot_write(path)),
     }
 }
+
+/// What is said where standard output takes nothing.
+pub const TO_STDOUT: &str = "standard output: cannot be written";
 
 fn cannot_write(path: &Path) -> String {
     format!("{}: cannot be written", path.display())

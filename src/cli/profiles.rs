@@ -20,15 +20,20 @@ pub fn fold(reports: &[Report<'_>], args: &Args, by_text: bool, weight: Weight) 
     let folding =
         Folding { style: style.unwrap_or_default(), by_thread: args.by_thread, inlined: !args.no_inline, only: args.only.clone(), weight };
     let plain = Folding { style: FrameStyle::Plain, by_thread: true, ..folding.clone() };
-    let (mut ordinary, mut samples, mut folded) = (Vec::new(), Vec::new(), Folded::default());
+    // As its collapser names what it can fold.
+    let dtrace = Folding { style: FrameStyle::Dtrace, ..folding.clone() };
+    let (mut ordinary, mut samples, mut events, mut folded) = (Vec::new(), Vec::new(), Vec::new(), Folded::default());
     for report in reports {
-        match collapse::of(report.capture.format).filter(|_| style.is_none()) {
+        match Some(style).filter(Option::is_none).and_then(|_| collapse::of(report.capture.format, report.text)) {
             Some(collapse) => add(&mut folded, collapsed(report, collapse, &folding, by_text)),
+            None if style.is_none() && report.capture.format == "dtrace" => events.push(*report),
             None if style.is_none() && is_profile(report) => samples.push(*report),
             None => ordinary.push(*report),
         }
     }
-    for (reports, folding) in [(ordinary, folding), (samples, plain)].into_iter().filter(|(reports, _)| !reports.is_empty()) {
+    for (reports, folding) in
+        [(ordinary, folding), (samples, plain), (events, dtrace)].into_iter().filter(|(reports, _)| !reports.is_empty())
+    {
         add(&mut folded, Folded::of(&reports, &Naming::of(&reports, &Plumbing::default()), &folding));
     }
     folded

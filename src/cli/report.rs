@@ -47,8 +47,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let reports = session.reports();
     let groups = Groups::of(&reports, Naming::of(&reports, &plumbing), args.by);
-    output::write(&args.output, |out| html::write(&groups, &session.notes, out))?;
+    let written = output::write(&args.output, |out| html::write(&groups, &session.notes, out));
     drop(groups);
     drop(reports);
-    Ok(Exit::of(session.complain(args.output.quiet), false))
+    let failed = session.complain(args.output.quiet);
+    written?;
+    Ok(Exit::of(failed, false))
 }

@@ -103,16 +103,17 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }));
     let script = script::write(debugger, &facts, Options { apple: args.apple, xnu: args.xnu });
     notes.extend(script.notes);
-    output::write(&args.output, |out| match args.format.as_str() {
+    let written = output::write(&args.output, |out| match args.format.as_str() {
         "json" => {
             serde_json::to_writer(&mut *out, &serde_json::json!({ "schema": SCHEMA, "debugger": args.debugger, "script": facts }))?;
             out.write_all(b"\n")
         }
         _ => out.write_all(script.text.as_bytes()),
-    })?;
+    });
     let failed = term::report(&notes, args.output.quiet);
     // The process ends here; giving everything back piece by piece would only take time.
     std::mem::forget((inputs, layout));
+    written?;
     Ok(Exit::of(failed, false))
 }
 

@@ -55,6 +55,7 @@ impl Session {
             answered.map(|(input, layout)| resolve::resolve(&input.capture, &input.source.data, layout, options)).collect();
         drop(progress);
         let mut notes = std::mem::take(&mut inputs.notes);
+        notes.extend(without_report(&inputs, input));
         notes.extend(layouts.iter().flat_map(|layout| layout.notes.iter().cloned()));
         let programs = layouts.iter().flat_map(|layout| &layout.images).filter_map(|image| image.program.as_ref());
         notes.extend(programs.flat_map(|program| program.remarks()));
@@ -115,10 +116,12 @@ impl Session {
     }
 
     fn keep(&mut self, kept: &[Vec<bool>]) {
-        for ((input, resolved), kept) in self.inputs.reports.iter_mut().zip(&mut self.resolved).zip(kept) {
+        let with_wakers = |(input, kept): (&super::inputs::Input, &Vec<bool>)| with_wakers(&input.capture.stacks, kept);
+        let kept: Vec<Vec<bool>> = self.inputs.reports.iter().zip(kept).map(with_wakers).collect();
+        for ((input, resolved), kept) in self.inputs.reports.iter_mut().zip(&mut self.resolved).zip(&kept) {
             report::retain(&mut input.capture, resolved, |stack| kept[stack]);
         }
-        for (crash, kept) in self.crashes.iter_mut().zip(kept) {
+        for (crash, kept) in self.crashes.iter_mut().zip(&kept) {
             let Some(crash) = crash else { continue };
             for guilty in std::iter::once(&mut crash.guilty).chain(crash.later.iter_mut().map(|crash| &mut crash.guilty)).flatten() {
                 let place = guilty.stack.filter(|stack| kept.get(*stack) == Some(&true));
@@ -176,6 +179,18 @@ impl Drop for Session {
     fn drop(&mut self) {
         std::mem::forget((std::mem::take(&mut self.inputs), std::mem::take(&mut self.layouts), std::mem::take(&mut self.resolved)));
     }
+}
+
+/// What is said where load maps were given as reports and nothing else.
+fn without_report(inputs: &Inputs, input: &InputArgs) -> Option<Note> {
+    let (name, map) = inputs.maps.first().filter(|_| inputs.reports.is_empty() && !input.reports.is_empty())?;
+    Some(Note::warning(name, format!("is a load map ({}), which has no stacks; give it with -l beside a report", map.format)))
+}
+
+/// `kept`, but with the stacks of those who woke another kept as the other's is.
+fn with_wakers(stacks: &[crate::model::stack::Stack], kept: &[bool]) -> Vec<bool> {
+    let next = |at: usize| stacks.get(at + 1).is_some_and(|next| stacks[at].woke(next));
+    kept.iter().enumerate().map(|(at, own)| if next(at) { kept[at + 1] } else { *own }).collect()
 }
 
 /// What the report is about, or what an earlier run said that it is.

@@ -55,9 +55,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let reports = session.reports();
     let format = render::by_id(&args.format).unwrap_or(OUTPUTS[0]);
-    output::write(&args.output, |out| format.write(&reports, &session.notes, style, out))?;
+    let written = output::write(&args.output, |out| format.write(&reports, &session.notes, style, out));
     let failed = session.complain(args.output.quiet);
     let proven = summarize(args, &reports);
+    written?;
     Ok(Exit::of(failed, args.strict && !proven))
 }
 

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::note::Note;
 use crate::render::sanitize::visible_line;
+use crate::render::wrap::wrapped;
 
 /// Work that ends sooner than this shows no progress.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -46,7 +47,8 @@ pub fn width() -> Option<u16> {
 /// An error, on standard error. Nothing is lost if nobody reads it.
 pub fn complain(text: &str) {
     let lines: Vec<String> = text.lines().map(visible_line).collect();
-    let _ = writeln!(std::io::stderr(), "kstack: {}", lines.join("\n  "));
+    let width = terminal_size::terminal_size_of(std::io::stderr()).map(|(width, _)| width.0);
+    let _ = writeln!(std::io::stderr(), "{}", wrapped(&format!("kstack: {}", lines.join("\n  ")), 4, width));
 }
 
 /// Notes on standard error: failures always, warnings unless `quiet`. Gives back whether there was a failure.

@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let weight = args.weight.of(reports.iter().map(|report| report.capture))?;
     let members = groups.list.iter().flat_map(|group| &group.members);
     let all = members.map(|at| weight.of(groups.stack(*at))).fold(0, u64::saturating_add);
-    output::write(&args.output, |out| {
+    let written = output::write(&args.output, |out| {
         if pcs.is_empty() && args.function.is_empty() && zones::alone(&reports) {
             return zones::write(&reports, &args.format, output::columns(&args.output), out);
         }
@@ -74,9 +74,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
                 Weight::Bytes => writeln!(out, "{what} stands for {} ({percent}% of bytes)", size(count)),
             }
         })
-    })?;
+    });
     std::mem::forget(groups);
-    Ok(Exit::of(session.complain(args.output.quiet), false))
+    let failed = session.complain(args.output.quiet);
+    written?;
+    Ok(Exit::of(failed, false))
 }
 
 fn pc(text: &str) -> Result<Avma, Usage> {

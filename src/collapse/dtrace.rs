@@ -6,7 +6,21 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::{Counts, Known, add, merged, pieces, tidy};
+use crate::parse::dtrace::{DISTRIBUTION, is_row};
 use crate::parse::lex;
+
+/// Whether `text` is an aggregation of counts and nothing else: collapsers take histograms and the rows of probes for frames.
+pub fn fits(text: &[u8]) -> bool {
+    let (body, _) = body(text);
+    let is_count = |line: &[u8]| std::str::from_utf8(line).is_ok_and(|line| count(line).is_some());
+    let is_other = |line: &[u8]| !line.starts_with(b"              ") && is_row(line);
+    let counted = lex::lines(body).any(|line| is_count(line.bytes));
+    counted
+        && memchr::memmem::find(body, DISTRIBUTION).is_none()
+        && !pieces(body, rayon::current_num_threads() * 4, |_| true)
+            .par_iter()
+            .any(|part| lex::lines(part).any(|line| is_other(line.bytes)))
+}
 
 pub fn collapse(text: &[u8], known: Option<&Known>) -> Counts {
     let (body, first) = body(text);

@@ -38,11 +38,11 @@ impl Known {
 /// How a format is folded: its text, and what is known of its stacks, if that matters.
 pub type Collapse = fn(&[u8], Option<&Known>) -> Counts;
 
-/// How inputs of that format are folded; `None` for formats that have no form of their own.
-pub fn of(format: &str) -> Option<Collapse> {
+/// How `text` of that format is folded; `None` for formats that have no form of their own, and for text that has more than that form.
+pub fn of(format: &str, text: &[u8]) -> Option<Collapse> {
     match format {
         id if id == crate::parse::perf_script::PerfScript.id() => Some(perf::collapse),
-        id if id == crate::parse::dtrace::Dtrace.id() => Some(dtrace::collapse),
+        id if id == crate::parse::dtrace::Dtrace.id() => dtrace::fits(text).then_some(dtrace::collapse as Collapse),
         id if id == crate::parse::folded::Folded.id() => Some(folded::collapse),
         _ => None,
     }

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,6 +105,18 @@ pub fn map_within(path: &Path, limit: u64) -> Result<Bytes> {
     Ok(Bytes(Arc::new(Store::Mapped(map))))
 }
 
+/// Maps what an open regular file has from its position on, and moves that to its end, as reading would; `None` for what is better read:
+/// pipes, terminals, the small, and whatever cannot be mapped.
+pub fn map_rest(file: &mut File) -> Option<Bytes> {
+    let meta = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let start = file.stream_position().ok()?;
+    let size = meta.len().checked_sub(start).filter(|size| *size >= SMALL)?;
+    // SAFETY: as in `map_within`.
+    let map = unsafe { memmap2::MmapOptions::new().offset(start).len(usize::try_from(size).ok()?).map(&*file) }.ok()?;
+    file.seek(SeekFrom::Start(meta.len())).ok()?;
+    Some(Bytes(Arc::new(Store::Mapped(map))))
+}
+
 /// Reads a file that says to have `size` bytes and may have more, up to `limit`.
 fn read_within(path: &Path, size: u64, limit: u64) -> Result<Bytes> {
     let mut bytes = Vec::with_capacity(usize::try_from(size + 1).unwrap_or(0));
@@ -119,6 +131,25 @@ fn read_within(path: &Path, size: u64, limit: u64) -> Result<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rest_of_an_open_file_is_mapped_from_where_it_stands() {
+        let path = std::env::temp_dir().join(format!("kstack-rest-{}", std::process::id()));
+        let text: Vec<u8> = (0..3 * SMALL).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&path, &text).unwrap();
+        let mut file = File::open(&path).unwrap();
+        for start in [0, 1, 4099, 2 * SMALL] {
+            file.seek(SeekFrom::Start(start)).unwrap();
+            assert_eq!(&*map_rest(&mut file).unwrap(), &text[start as usize..], "{start}");
+            assert_eq!(file.stream_position().unwrap(), text.len() as u64);
+        }
+        // At and behind the end nothing is left, and a little is read.
+        for start in [2 * SMALL + 1, 3 * SMALL, 4 * SMALL] {
+            file.seek(SeekFrom::Start(start)).unwrap();
+            assert!(map_rest(&mut file).is_none() && file.stream_position().unwrap() == start);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn a_file_that_grows_under_its_reader_is_read_to_a_limit() {

@@ -44,16 +44,31 @@ pub fn open_within(path: &Path, limit: u64) -> Result<Source> {
     unpack::unpack(path.display().to_string(), map::map_within(path, limit)?)
 }
 
-/// Reads standard input to its end.
+/// Takes standard input to its end; a file is mapped.
 ///
 /// # Errors
 /// When reading fails or there is more than [`MAX_BYTES`].
 pub fn stdin() -> Result<Source> {
     let name = "<stdin>".to_string();
+    if let Some(data) = file_of_stdin().as_mut().and_then(map::map_rest) {
+        return unpack::unpack(name, data);
+    }
     let mut data = Vec::new();
     std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut data).map_err(|cause| Error::io(&name, cause))?;
     if data.len() as u64 > MAX_BYTES {
         return Err(Error::bad(&name, format!("more than {MAX_BYTES} bytes; split the input")));
     }
     unpack::unpack(name, Bytes::from(data))
+}
+
+/// Standard input as a file, with the position that it shares with whoever reads on behind this process.
+#[cfg(unix)]
+fn file_of_stdin() -> Option<std::fs::File> {
+    use std::os::fd::AsFd;
+    std::io::stdin().as_fd().try_clone_to_owned().ok().map(std::fs::File::from)
+}
+
+#[cfg(not(unix))]
+fn file_of_stdin() -> Option<std::fs::File> {
+    None
 }

@@ -62,6 +62,17 @@ pub struct Wait {
     pub line: u32,
 }
 
+/// Who ended the sleep of another.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Waker {
+    /// Command name.
+    pub process: String,
+    /// Id of its process, where the report says it.
+    pub pid: Option<i64>,
+    /// Line at which the stack that did it begins, which stands aside directly before the sleeper's; `None` where the report has none.
+    pub line: Option<u32>,
+}
+
 /// What a report says about the task of a stack beside its frames.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Annotations {
@@ -70,6 +81,8 @@ pub struct Annotations {
     pub held: Option<Vec<Lock>>,
     /// What it waits for.
     pub waits_for: Option<Wait>,
+    /// Who ended its sleep, in profiles of blocked time.
+    pub woken_by: Option<Waker>,
     /// Work queue and function of a kernel worker: `events foo_work [mod]`.
     pub workqueue: Option<String>,
     /// Command line of its process, arguments separated by blanks.

@@ -5,7 +5,7 @@ use super::code::Code;
 use super::crash::Blamed;
 use super::frames::Frames;
 use super::group::Tally;
-use super::lock::Annotations;
+use super::lock::{Annotations, Waker};
 
 /// What a stack is. The names are those of the JSON form.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -95,6 +95,18 @@ pub struct Stack {
     pub annotations: Option<Box<Annotations>>,
     /// Machine code that the report prints with the stack, in its order.
     pub code: Vec<Code>,
+}
+
+impl Stack {
+    /// Who ended the sleep that this stack is of, if the report says so.
+    pub fn waker(&self) -> Option<&Waker> {
+        self.annotations.as_ref()?.woken_by.as_ref()
+    }
+
+    /// Whether this is the stack that woke the task of `next`, which stands directly behind it.
+    pub fn woke(&self, next: &Stack) -> bool {
+        self.aside && next.waker().is_some_and(|waker| waker.line == Some(self.line))
+    }
 }
 
 /// Which byte of code a frame's address stands for.

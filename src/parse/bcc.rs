@@ -13,29 +13,19 @@
 //! demangled name or mark (`-a`: `_[k]`, `[u]`); where the heading says `by user stack`, all are. All others are taken for the kernel's.
 //! Form from bcc's `tools/*_example.txt`.
 //!
-//! ```text
-//!     target:          sshd                 wakeuptime: who was woken, and the stack that did it
-//!     pollwake
-//!     waker:           kworker/u16:2
-//!         4001028
-//!     waker:           swapper/0 0          offwaketime: the waker's stack, outermost first,
-//!     __wake_up
-//!     --               --                   then the blocked one; older versions write `-   -`
-//!     schedule
-//!     target:          cksum 4711
-//!         56529
-//! ```
-//! Source: tools/wakeuptime.py and tools/offwaketime.py (bcc 0.30). In offwaketime the two are stacks of their own, with the same count.
+//! Stacks of sleepers and wakers are read by `bcc_waking.rs`, frames by `bcc_frame.rs`.
 //!
 //! Tools that print one stack for each event are read by `bcc_events.rs`.
 
 use super::bcc_events::{self, Columns, Opens};
-use super::bcc_owner;
+use super::bcc_frame::{frame, is_entry};
+use super::bcc_owner::{self, owner};
+use super::bcc_waking::{self, Waking};
 use super::lex::{self, Line};
-use super::samples::{self, Offset, Samples};
-use super::{Confidence, Format, Holds, atos};
+use super::samples::Samples;
+use super::{Confidence, Format, Holds};
 use crate::model::capture::Capture;
-use crate::model::stack::{RawFrame, Span, Stack};
+use crate::model::stack::{RawFrame, Stack};
 
 /// The format.
 pub struct Bcc;
@@ -51,7 +41,7 @@ impl Format for Bcc {
         Holds::Stacks
     }
     fn marks(&self) -> &'static [&'static [u8]] {
-        &[b"Hit Ctrl-C to end.", b"Tracing blocked time", b"PID     TID", b" outstanding allocations", b"TASK: ", b"waker: "]
+        &[b"Hit Ctrl-C to end.", b"Tracing blocked time", b"PID     TID", b" outstanding allocations", b"TASK: ", b"waker: ", b"TIME(s) "]
     }
     fn reach(&self, rest: &[u8]) -> Option<usize> {
         Some(rest.len())
@@ -73,7 +63,8 @@ impl Format for Bcc {
             if heading && count(line.bytes).is_some() && was > 1 {
                 return Confidence::Certain;
             }
-            let goes_on = owned || role(line.bytes).is_some() || is_between(line.bytes) || frame(line.bytes).is_some();
+            let goes_on =
+                owned || bcc_waking::role(line.bytes).is_some() || bcc_waking::is_between(line.bytes) || frame(line.bytes).is_some();
             frames = if goes_on { frames + 1 } else { 0 };
         }
         Confidence::No
@@ -106,7 +97,8 @@ fn has_event(head: &[u8]) -> bool {
         if bcc_events::opens(&line, columns).is_some() {
             opened = true;
         } else if let Some((frame, _)) = frame(line.bytes).filter(|_| opened) {
-            return frame.offset.is_some() || !frame.module.is_empty() || line.bytes.ends_with(b" [kernel]");
+            let of_table = columns.is_some_and(|columns| columns.certain);
+            return of_table || frame.offset.is_some() || !frame.module.is_empty() || line.bytes.ends_with(b" [kernel]");
         } else {
             opened &= bcc_events::goes_on(line.bytes);
         }
@@ -122,94 +114,9 @@ fn is_heading(line: &[u8]) -> bool {
     starts.iter().any(|start| line.starts_with(start)) && ends.iter().any(|end| line.trim_ascii_end().ends_with(end))
 }
 
-/// `-                COMM (PID)`.
-fn owner(line: &[u8]) -> Option<(&[u8], i64)> {
-    let rest = line.trim_ascii().strip_prefix(b"-")?;
-    let body = rest.trim_ascii_start().strip_suffix(b")")?;
-    let open = memchr::memrchr(b'(', body)?;
-    let pid = std::str::from_utf8(&body[open + 1..]).ok()?.parse().ok()?;
-    Some((body[..open].trim_ascii_end(), pid)).filter(|_| rest.starts_with(b" ") && line.starts_with(b" "))
-}
-
-/// Who a stack of wakeuptime or offwaketime belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Party {
-    /// Who woke another.
-    Waker,
-    /// Who had slept.
-    Target,
-}
-
-/// `waker:           kworker/u16:2` and `target:          cksum 4711`, with the name and what is the process id where the tool prints it.
-fn role(line: &[u8]) -> Option<(Party, &[u8])> {
-    let body = line.trim_ascii();
-    let found = [(&b"waker:"[..], Party::Waker), (b"target:", Party::Target)];
-    let (rest, party) = found.into_iter().find_map(|(word, party)| Some((body.strip_prefix(word)?, party)))?;
-    let name = rest.trim_ascii();
-    (lex::indent(line) >= 4 && rest.starts_with(b" ") && !name.is_empty()).then_some((party, name))
-}
-
-/// What parts the waker's stack from the blocked one.
-fn is_between(line: &[u8]) -> bool {
-    let is = |mark: &[u8]| lex::indent(line) >= 4 && lex::words(line).eq([mark, mark]);
-    is(b"-") || is(b"--")
-}
-
 /// The count of a stack, alone in its line.
 fn count(line: &[u8]) -> Option<u64> {
     lex::decimal(line.trim_ascii()).filter(|_| line.starts_with(b"  "))
-}
-
-/// Reads a frame, and whose it is if it says.
-fn frame(line: &[u8]) -> Option<(RawFrame, Option<bool>)> {
-    if lex::indent(line) < 2 && !line.starts_with(b"\t") {
-        return None;
-    }
-    let (body, place) = samples::location(line.trim_ascii());
-    let body = body.strip_prefix(b"b'").and_then(|body| body.strip_suffix(b"'")).unwrap_or(body);
-    // `-v` puts the address first.
-    let first = lex::words(body).next()?;
-    let long = first.len() == 16 || (first.len() > 5 && memchr::memmem::find(&body[first.len()..], b"+0x").is_some());
-    let value = lex::bare_hex(first).filter(|_| long && first.len() < body.len());
-    let body = if value.is_some() { body[first.len()..].trim_ascii() } else { body };
-    let module = body.strip_suffix(b"]").and_then(|rest| memchr::memmem::rfind(rest, b" [").map(|at| (&rest[..at], &rest[at + 2..])));
-    let (word, module) = module.map_or((body, None), |(word, module)| (word, Some(module)));
-    let mark = |end: &[u8], kernel| word.strip_suffix(end).map(|word| (word, kernel));
-    let marked = mark(b"_[k]", true).or(mark(b" [k]", true)).or(mark(b"_[u]", false)).or(mark(b" [u]", false));
-    let word = marked.map_or(word, |(word, _)| word);
-    if word.contains(&b' ') && !word.contains(&b'(') && !word.contains(&b'<') {
-        return None;
-    }
-    // bpftrace's scripts of the same names write offsets in decimal.
-    let decimal = memchr::memrchr(b'+', word).is_some_and(|at| lex::decimal(&word[at + 1..]).is_some());
-    let mut frame = samples::symbol(line, word, if decimal { Offset::Decimal } else { Offset::Hex })?;
-    let by_address = value.map(|value| value >= samples::KERNEL);
-    let kernel = match module {
-        Some(b"kernel" | b"k") => Some(true),
-        Some(b"u") => Some(false),
-        Some(module) => {
-            frame.module = atos::span(line, module);
-            by_address.or(is_library(module).then_some(false))
-        }
-        None => by_address.or(samples::is_programs(word).then_some(false)),
-    };
-    frame.address = value.map(crate::model::addr::Avma);
-    frame.location = place.map_or(Span::default(), |place| atos::span(line, place));
-    Some((frame, marked.map(|(_, kernel)| kernel).or(kernel)))
-}
-
-/// `libc-2.31.so`, `ld-linux-x86-64.so.2`: modules of the kernel are named without an ending.
-fn is_library(module: &[u8]) -> bool {
-    module.ends_with(b".so") || memchr::memmem::find(module, b".so.").is_some()
-}
-
-/// The functions by which system calls enter the kernel: what follows them called it (arch/x86/entry, arch/arm64/kernel/entry.S,
-/// arch/arm/kernel/entry-common.S; 3.10 to 6.17).
-fn is_entry(function: &[u8]) -> bool {
-    const BEGIN: &[&[u8]] = &[b"entry_SYSCALL_64", b"entry_SYSENTER_", b"entry_INT80_"];
-    const WHOLE: &[&[u8]] =
-        &[b"system_call_fastpath", b"el0t_64_sync", b"el0t_32_sync", b"el0_sync", b"el0_svc_naked", b"ret_fast_syscall"];
-    BEGIN.iter().any(|begin| function.starts_with(begin)) || WHOLE.contains(&function)
 }
 
 #[derive(Default)]
@@ -220,14 +127,8 @@ struct Reader {
     below: bool,
     /// The heading says that there are none.
     user_only: bool,
-    /// Whose stack is being read, where a waker's comes first: outermost frame first.
-    waker: Option<(String, Option<i64>)>,
-    /// What parts the two stacks of offwaketime was seen.
-    parted: bool,
-    /// A waker's stack is over and waits for its count.
-    counted_later: bool,
-    /// Who was woken, where that comes first.
-    target: Option<String>,
+    /// Who woke whom.
+    waking: Waking,
     /// What the heading of a table says of its columns.
     columns: Option<Columns>,
     /// What happened, where the stack of an event is being read.
@@ -241,14 +142,17 @@ impl Reader {
         if self.events(line) {
             return;
         }
-        if let Some((party, name)) = role(line.bytes) {
-            self.party(party, name);
-        } else if self.waker.is_some() && is_between(line.bytes) {
-            self.between();
+        if let Some((party, name)) = bcc_waking::role(line.bytes) {
+            self.owner = self.waking.party(party, name).or(self.owner.take());
+        } else if self.waking.is_outermost_first() && bcc_waking::is_between(line.bytes) {
+            self.waking.between(&mut self.samples);
+            self.below = false;
+        } else if self.waking.is_offwaketime() && bcc_waking::parts_sides(line.bytes) {
+            self.sides();
         } else if let Some((name, pid)) = owner(line.bytes) {
             self.owner = Some((lex::text(name), Some(pid)));
         } else if let Some(count) = count(line.bytes) {
-            self.count(count);
+            self.count(count, line.number);
         } else if is_heading(line.bytes) {
             self.user_only = [&b" by user stack"[..], b" by user off-CPU"].iter().any(|by| memchr::memmem::find(line.bytes, by).is_some());
         } else if matches!(line.bytes.trim_ascii(), b"--") {
@@ -260,7 +164,7 @@ impl Reader {
             if self.event.is_some() && self.user_only && kernel.is_none() {
                 self.below = true;
             }
-            if self.waker.is_some() {
+            if self.waking.is_outermost_first() {
                 return self.outer(line, frame, kernel);
             }
             // Kernel frames come first: behind one that is the program's all are.
@@ -306,15 +210,19 @@ impl Reader {
         }
     }
 
-    /// Takes the count of a stack, and of the waker's before it.
-    fn count(&mut self, count: u64) {
-        if std::mem::take(&mut self.counted_later) {
-            self.samples.recount(count);
+    /// Takes the count of a stack.
+    fn count(&mut self, count: u64, line: u32) {
+        self.waking.count(&mut self.samples, self.owner.take(), count, line);
+        self.below = false;
+    }
+
+    /// What follows in a stack of offwaketime is of the other side.
+    fn sides(&mut self) {
+        if self.waking.is_outermost_first() {
+            self.samples.turn(usize::MAX, false);
+        } else {
+            self.below = true;
         }
-        let (process, pid) = self.owner.take().unzip();
-        let title = self.target.take().map(|target| format!("target: {target}"));
-        self.samples.close(Stack { process, pid: pid.flatten(), title, count, ..Stack::default() });
-        (self.below, self.parted, self.waker) = (false, false, None);
     }
 
     /// A frame of a waker's stack of offwaketime: those before it are farther out.
@@ -324,31 +232,6 @@ impl Reader {
         }
         self.samples.push(line, frame, kernel.unwrap_or(!self.user_only));
     }
-
-    /// Begins or ends a stack of wakeuptime or offwaketime.
-    fn party(&mut self, party: Party, name: &[u8]) {
-        match (party, self.target.is_some()) {
-            (Party::Waker, true) => self.owner = Some((lex::text(name), None)),
-            (Party::Waker, false) => self.waker = Some(with_id(name)),
-            (Party::Target, _) if self.parted || self.waker.is_some() => self.owner = Some(with_id(name)),
-            (Party::Target, _) => self.target = Some(lex::text(name)),
-        }
-    }
-
-    /// Ends a waker's stack.
-    fn between(&mut self) {
-        let Some((process, pid)) = self.waker.take() else { return };
-        self.samples.reverse();
-        self.counted_later = self.samples.is_open();
-        self.samples.close(Stack { process: Some(process), pid, title: Some("waker".to_string()), ..Stack::default() });
-        (self.below, self.parted) = (false, true);
-    }
-}
-
-/// A name with the process id that offwaketime prints behind it since 2019.
-fn with_id(name: &[u8]) -> (String, Option<i64>) {
-    let split = memchr::memrchr(b' ', name).and_then(|at| Some((&name[..at], i64::try_from(lex::decimal(&name[at + 1..])?).ok()?)));
-    split.map_or_else(|| (lex::text(name), None), |(name, pid)| (lex::text(name.trim_ascii_end()), Some(pid)))
 }
 
 #[cfg(test)]
@@ -445,6 +328,8 @@ mod tests {
             let seen: Vec<_> = capture.stacks.iter().map(row).collect();
             assert_eq!(seen, [("swapper/0".into(), pid, 56529), ("cksum".into(), pid, 56529)]);
             assert_eq!(capture.stacks[0].frames[0].lookup, crate::model::stack::Lookup::Exact);
+            // The time is the sleeper's: counted once.
+            assert!(capture.stacks[0].woke(&capture.stacks[1]) && !capture.stacks[1].aside);
         }
         let missed = "    waker:           swapper/0 0\n    [Missed Kernel Stack]\n    --               --\n    schedule\n    target:          a b 12\n        5\n";
         let stacks = Bcc.parse(missed.as_bytes()).stacks;

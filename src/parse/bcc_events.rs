@@ -9,8 +9,14 @@
 //!         b'sk_skb_reason_drop+0x1e4'
 //! TASK: kworker/u16:5 (pid  5903 tid  5903) Total Time: 194.427  us  criticalstat
 //!         248 bytes in 4 allocations from stack                      memleak
+//! TIME(s)            FUNCTION                                        stacksnoop; with -v COMM, PID and CPU too
+//! 0.042229132        submit_bio
+//!         submit_bio
+//! 248 bytes in 4 allocations from stack                              memleak of libbpf-tools
+//!         addr = 0x948cd0 size = 16
+//!         0 [<ffffffff8103ce3b>] kmalloc+0x10
 //! ```
-//! Source: tools/trace.py, tcpdrop.py, criticalstat.py, memleak.py (bcc 0.30). A stack ends with the first line that is no frame.
+//! Source: tools/stacksnoop.py, libbpf-tools/stacksnoop.c and memleak.c, tools/trace.py, tcpdrop.py, criticalstat.py, memleak.py (bcc 0.30). A stack ends with the first line that is no frame.
 
 use super::lex::{self, Line};
 use crate::model::stack::Stack;
@@ -18,10 +24,12 @@ use crate::model::stack::Stack;
 /// Where a table has what says whose an event is: numbers of columns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Columns {
-    pid: usize,
+    pid: Option<usize>,
     tid: Option<usize>,
     command: Option<Column>,
     function: Option<Column>,
+    /// The heading is one that no other tool has.
+    pub(super) certain: bool,
 }
 
 /// A column of text.
@@ -55,10 +63,14 @@ impl Columns {
     /// Reads the heading of a table with processes in it.
     pub(super) fn of(line: &[u8]) -> Option<Columns> {
         let place = |name: &[u8]| lex::words(line).position(|word| word == name);
-        let pid = place(b"PID")?;
+        let pid = place(b"PID");
         let known = line.starts_with(b"PID ") || line.starts_with(b"TIME");
-        let own = place(b"COMM").is_some() || place(b"SADDR:SPORT").is_some();
-        (known && own).then(|| Columns { pid, tid: place(b"TID"), command: Column::of(line, b"COMM"), function: Column::of(line, b"FUNC") })
+        let own = pid.is_some() && (place(b"COMM").is_some() || place(b"SADDR:SPORT").is_some());
+        let alone = lex::words(line).eq([&b"TIME(s)"[..], b"FUNCTION"]);
+        let snooped = Column::of(line, b"FUNCTION");
+        let certain = alone || snooped.is_some();
+        let function = Column::of(line, b"FUNC").or(snooped);
+        (known && (own || alone)).then(|| Columns { pid, tid: place(b"TID"), command: Column::of(line, b"COMM"), function, certain })
     }
 
     /// Reads a row.
@@ -68,10 +80,13 @@ impl Columns {
         }
         let word = |at: usize| lex::words(line.bytes).nth(at);
         let number = |at: usize| word(at).filter(|word| lex::decimal(word).is_some());
-        let pid = number(self.pid).and_then(lex::decimal)?;
+        let pid = match self.pid {
+            Some(at) => Some(number(at).and_then(lex::decimal)?),
+            None => seconds(word(0)?).then_some(None)?,
+        };
         let text = |column: Option<Column>| column.and_then(|column| column.text(line.bytes)).map(lex::text);
         Some(Stack {
-            pid: i64::try_from(pid).ok(),
+            pid: pid.and_then(|pid| i64::try_from(pid).ok()),
             tid: self.tid.and_then(number).map(lex::text),
             process: text(self.command),
             title: text(self.function),
@@ -98,13 +113,22 @@ pub(super) fn opens(line: &Line<'_>, columns: Option<Columns>) -> Option<Opens> 
     if let Some(to) = line.bytes.strip_prefix(b"Attaching to ") {
         return Some(Opens::Side { user: to.starts_with(b"pid ") || to.starts_with(b"command ") });
     }
+    if let Some(of_kernel) = line.bytes.strip_prefix(b"tracing kernel: ") {
+        return Some(Opens::Side { user: of_kernel == b"false" });
+    }
     let event = section(line).or_else(|| leak(line)).or_else(|| columns?.row(line));
     event.map(|stack| Opens::Event(Box::new(stack)))
 }
 
 /// Whether a line can stand between the beginning of an event and its first frame.
 pub(super) fn goes_on(line: &[u8]) -> bool {
-    line.trim_ascii().is_empty() || line.starts_with(b"Section ")
+    line.trim_ascii().is_empty() || line.starts_with(b"Section ") || line.starts_with(b"\taddr = ")
+}
+
+/// `0.042229132`.
+fn seconds(word: &[u8]) -> bool {
+    let point = memchr::memchr(b'.', word);
+    point.is_some_and(|at| lex::decimal(&word[..at]).is_some() && lex::decimal(&word[at + 1..]).is_some())
 }
 
 /// `TASK: NAME (pid N tid N) Total Time: N  us`.

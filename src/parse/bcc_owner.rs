@@ -29,6 +29,15 @@ pub(super) fn unmarked(text: &[u8], is_count: impl Fn(&[u8]) -> bool, is_marked:
     found
 }
 
+/// `-                COMM (PID)`.
+pub(super) fn owner(line: &[u8]) -> Option<(&[u8], i64)> {
+    let rest = line.trim_ascii().strip_prefix(b"-")?;
+    let body = rest.trim_ascii_start().strip_suffix(b")")?;
+    let open = memchr::memrchr(b'(', body)?;
+    let pid = std::str::from_utf8(&body[open + 1..]).ok()?.parse().ok()?;
+    Some((body[..open].trim_ascii_end(), pid)).filter(|_| rest.starts_with(b" ") && line.starts_with(b" "))
+}
+
 /// The name that the last line of a stack is.
 pub(super) fn name(line: &[u8]) -> Option<&[u8]> {
     let name = line.trim_ascii();

@@ -143,6 +143,7 @@ impl Mover<'_> {
     fn annotations(&self, annotations: &mut Annotations) {
         annotations.held.iter_mut().flatten().for_each(|lock| self.lock(lock));
         annotations.waits_for.iter_mut().for_each(|wait| self.wait(wait));
+        annotations.woken_by.iter_mut().flat_map(|waker| &mut waker.line).for_each(|line| self.number(line));
     }
 
     fn lock(&self, lock: &mut Lock) {

@@ -47,6 +47,8 @@ pub struct Found {
     pub style: Style,
     /// The number before it.
     pub number: Option<u64>,
+    /// The function that was called from there, where the line names it and its place stands elsewhere.
+    pub inner: Option<RawFrame>,
 }
 
 /// The longest line that is looked at: names of C++ are long, and no line of a kernel is longer.
@@ -69,11 +71,12 @@ pub fn read(record: &Record<'_>, form: impl Fn(&[u8]) -> Option<Found>) -> Optio
             *span = Span { start: span.start + at, end: span.end + at };
         }
     };
-    let frame = &mut found.frame;
-    for span in [&mut frame.text, &mut frame.symbol, &mut frame.module, &mut frame.location] {
-        shift(span);
+    for frame in std::iter::once(&mut found.frame).chain(&mut found.inner) {
+        for span in [&mut frame.text, &mut frame.symbol, &mut frame.module, &mut frame.location] {
+            shift(span);
+        }
+        (frame.line, frame.line_start, frame.reliable) = (record.line, record.line_start, true);
     }
-    (frame.line, frame.line_start, frame.reliable) = (record.line, record.line_start, true);
     Some(found)
 }
 
@@ -96,11 +99,11 @@ fn numbered(body: &[u8]) -> Option<Found> {
         }
         let mut frame = target(body, name)?;
         frame.address = Some(Avma(address));
-        return Some(Found { frame, style: Style::Numbered, number: Some(number) });
+        return Some(Found { frame, style: Style::Numbered, number: Some(number), inner: None });
     }
     // Without an offset it could be anything: gdb numbers its frames like this.
     let frame = target(body, at).filter(|_| word.contains(&b'+'))?;
-    Some(Found { frame: inlined(body, at, frame), style: Style::Short, number: Some(number) })
+    Some(Found { frame: inlined(body, at, frame), style: Style::Short, number: Some(number), inner: None })
 }
 
 /// `NAME(ARGUMENTS) at PLACE`.
@@ -125,7 +128,7 @@ fn called(body: &[u8]) -> Option<Found> {
     if frame.role != Role::Inline {
         frame.symbol = if named.is_empty() { Span::default() } else { span(0, open) };
     }
-    Some(Found { frame: inlined(body, place, frame), style, number: None })
+    Some(Found { frame: inlined(body, place, frame), style, number: None, inner: None })
 }
 
 fn has_frame_pointer(body: &[u8], place: usize) -> bool {

@@ -20,7 +20,7 @@ use memchr::memmem;
 use super::bsd_frame::{self, Found, Style};
 use super::lex;
 use crate::model::addr::Avma;
-use crate::model::stack::{Lookup, RawFrame, Role};
+use crate::model::stack::{Lookup, RawFrame, Role, Span};
 
 /// The frame that `body`, a line without blanks around it, is. Spans are relative to its start.
 pub fn frame(body: &[u8]) -> Option<Found> {
@@ -116,21 +116,35 @@ fn nameless(body: &[u8]) -> Option<Found> {
 }
 
 fn found(frame: RawFrame) -> Found {
-    Found { frame, style: Style::Port, number: None }
+    Found { frame, style: Style::Port, number: None, inner: None }
 }
 
-/// `f() at g+0xH`, where a line of registers follows: `f` returns to that place in `g`, which is the frame. Of the innermost function
-/// no place is printed.
+/// `f() at g+0xH`, where a line of registers follows: `f` returns to that place in `g`, which is the frame. Where in `f` that was says
+/// the `pc` below; an earlier run may have written the line of it behind `f()`.
 pub fn returning(body: &[u8]) -> Option<Found> {
     let open = body.iter().position(|b| *b == b'(')?;
-    let place = open + b"() at ".len();
-    if !bsd_frame::is_name(&body[..open]) || body.get(open..place)? != b"() at " {
+    let at = open + memmem::find(&body[open..], b" at ")?;
+    let place = at + b" at ".len();
+    let source = body[..at].strip_prefix(&body[..open]).and_then(|rest| rest.strip_prefix(b"()"))?;
+    if !bsd_frame::is_name(&body[..open]) || !(source.is_empty() || source.starts_with(b" ") && bsd_frame::is_place(&source[1..])) {
         return None;
     }
     let mut frame = bsd_frame::target(body, place)?;
     // What stands before is another function and stays.
     frame.text.start = place as u32;
-    Some(found(frame))
+    let location = if source.is_empty() { Span::default() } else { bsd_frame::span(open + 3, at) };
+    // It begins with its own address (`db_trace_self` in the same file); what other stacks begin with is where a thread was switched away.
+    let lookup = if &body[..open] == b"db_trace_self" { Lookup::Exact } else { Lookup::Return };
+    let (symbol, text) = (bsd_frame::span(0, open), bsd_frame::span(0, open + 2));
+    let inner = RawFrame { symbol, text, location, lookup, ..RawFrame::default() };
+    Some(Found { inner: Some(inner), ..found(frame) })
+}
+
+/// The `pc` of the line of registers below a frame of arm64, `pc = 0x…  lr = 0x…`; 32-bit arm names the function of `lr` behind it, and
+/// has the place of `pc` above already.
+pub fn pc(text: &[u8]) -> Option<Option<Avma>> {
+    let word = text.strip_prefix(b"pc = ")?.split(|b| *b == b' ').next()?;
+    lex::hex(word).map(|pc| Some(Avma(pc)).filter(|_| !text.ends_with(b")")))
 }
 
 /// Whether a line says what registers held below a frame: `pc = 0x…  lr = 0x…`, `r4 = 0x…`, `r1=0x… cr=0x…`.

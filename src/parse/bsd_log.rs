@@ -13,18 +13,13 @@
 use super::bsd_frame::{self, Found, Style};
 use super::bsd_frame_ports;
 use super::bsd_heading::{self, Heading};
+use super::bsd_joined;
 use super::lex::{self, Line};
 use super::linux_prefix::{self, Record};
 use crate::model::addr::Arch;
 use crate::model::capture::{Capture, Headline, Os};
 use crate::model::image::Basis;
 use crate::model::stack::{Lookup, RawFrame, Role, Span, Stack, StackKind};
-
-/// How many lines below its first a frame can go on: arguments of a call fill at most that.
-const MOST_CONTINUED: usize = 4;
-
-/// The width at which debuggers break their lines, in columns. Consoles and tools can take one for themselves.
-const WIDTH: std::ops::RangeInclusive<usize> = 78..=81;
 
 /// How many lines can stand between what begins a stack and its first frame.
 const HEADING_LINES: u32 = 12;
@@ -42,7 +37,7 @@ pub fn parse(text: &[u8], format: &'static str, os: Os) -> Capture {
     let mut lines = lex::lines(text).peekable();
     let mut ahead: std::collections::VecDeque<Line<'_>> = std::collections::VecDeque::new();
     loop {
-        while ahead.len() <= MOST_CONTINUED {
+        while ahead.len() <= bsd_joined::MOST_CONTINUED {
             match lines.next() {
                 Some(line) => ahead.push_back(line),
                 None => break,
@@ -65,81 +60,6 @@ pub fn styles(text: &[u8]) -> Vec<Style> {
         });
     }
     styles
-}
-
-/// What a line holds behind its stamps, and where that begins in the text.
-struct Piece<'t> {
-    text: &'t [u8],
-    start: u64,
-}
-
-impl<'t> Piece<'t> {
-    fn of(line: &Line<'t>) -> Piece<'t> {
-        let mut piece = Piece { text: b"", start: line.start };
-        linux_prefix::records(line, |record| piece = Piece { text: record.text, start: record.line_start + u64::from(record.at) });
-        Piece { text: piece.text.trim_ascii_end(), ..piece }
-    }
-
-    /// Whether this can be the rest of a line that looks whole: `at f+0x1` and `f3`, with the place that an earlier run wrote behind it.
-    fn is_rest(&self) -> bool {
-        let word = self.text.split(|b| *b == b' ').next().unwrap_or_default();
-        let place = self.text[word.len()..].trim_ascii();
-        let digits = |word: &[u8]| !word.is_empty() && word.len() <= 8 && word.iter().all(u8::is_ascii_hexdigit);
-        let offset = word.strip_prefix(b"+0x").or_else(|| word.strip_prefix(b"x")).is_some_and(digits);
-        (offset || digits(word)) && (place.is_empty() || bsd_frame::is_place(place))
-    }
-}
-
-/// A frame that begins in `record`, and how many of the lines of `rest` it goes on in.
-fn joined(record: &Record<'_>, rest: &[Line<'_>]) -> Option<(Found, usize)> {
-    let whole = bsd_frame::frame(record).or_else(|| returning(record, rest));
-    if whole.is_none() && !bsd_frame::is_cut(record.text) {
-        return None;
-    }
-    if let Some(whole) = whole {
-        let full = WIDTH.contains(&record.text.trim_ascii_end().len());
-        let next = rest.first().filter(|_| full).map(Piece::of).filter(Piece::is_rest);
-        let longer = next.and_then(|piece| glued(record, &[piece]));
-        return Some(longer.map_or((whole, 0), |longer| (longer, 1)));
-    }
-    let mut pieces: Vec<Piece<'_>> = Vec::new();
-    for line in rest.iter().take(MOST_CONTINUED) {
-        pieces.push(Piece::of(line));
-        if let Some(found) = glued(record, &pieces) {
-            return Some((found, pieces.len()));
-        }
-    }
-    None
-}
-
-/// A frame whose line is told from prose by the registers below.
-fn returning(record: &Record<'_>, rest: &[Line<'_>]) -> Option<Found> {
-    let found = bsd_frame::read(record, bsd_frame_ports::returning)?;
-    let mut below = rest.iter().take(MOST_CONTINUED).map(Piece::of).skip_while(|piece| piece.text.ends_with(b" [inline]"));
-    below.next().is_some_and(|piece| piece.text.trim_ascii().starts_with(b"pc = 0x")).then_some(found)
-}
-
-/// The frame that a line and the pieces behind it make together. Its spans reach over the ends of lines.
-fn glued(record: &Record<'_>, pieces: &[Piece<'_>]) -> Option<Found> {
-    let mut text = record.text.to_vec();
-    // Where each piece begins in the joined text, and in the report behind the start of the first line.
-    let mut starts = vec![(0, u64::from(record.at))];
-    for piece in pieces {
-        starts.push((text.len(), piece.start - record.line_start));
-        text.extend_from_slice(piece.text);
-    }
-    let mut found = bsd_frame::frame(&Record { text: &text, at: 0, ..*record })?;
-    let place = |at: u32| {
-        let (from, start) = starts.iter().rev().find(|(from, _)| *from <= at as usize).copied().unwrap_or_default();
-        u32::try_from(start + (at as usize - from) as u64).unwrap_or(u32::MAX)
-    };
-    let frame = &mut found.frame;
-    for span in [&mut frame.symbol, &mut frame.module, &mut frame.location, &mut frame.text] {
-        if !span.is_empty() {
-            *span = Span { start: place(span.start), end: place(span.end - 1).saturating_add(1) };
-        }
-    }
-    Some(found)
 }
 
 struct Log<'t> {
@@ -201,7 +121,7 @@ impl<'t> Log<'t> {
     /// Takes a line in; gives back how many of the next ones belong to it.
     fn line(&mut self, line: &Line<'t>, rest: &[Line<'t>]) -> usize {
         let mut taken = 0;
-        linux_prefix::records(line, |record| match joined(record, rest) {
+        linux_prefix::records(line, |record| match bsd_joined::joined(record, rest) {
             Some((found, lines)) => {
                 taken = lines;
                 self.frame(found);
@@ -212,7 +132,7 @@ impl<'t> Log<'t> {
     }
 
     fn frame(&mut self, found: Found) {
-        let Found { mut frame, number, .. } = found;
+        let Found { mut frame, number, inner, .. } = found;
         if number.is_some_and(|number| self.number.is_some_and(|last| number < last)) || number.is_some() != self.number.is_some() {
             self.close();
         }
@@ -220,6 +140,8 @@ impl<'t> Log<'t> {
         let first = self.current.is_none();
         if first {
             self.current = Some(self.stack(frame.line));
+            // The place of every other function is in the line above its own.
+            self.frames.extend(inner);
         }
         let interrupted = std::mem::take(&mut self.trapped) || self.is_pc(&frame);
         if interrupted && frame.role == Role::Call {

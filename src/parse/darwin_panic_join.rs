@@ -26,26 +26,6 @@ impl Joined {
     }
 }
 
-/// The first line of a panic, until it is whole.
-#[derive(Debug)]
-pub struct Head<'t> {
-    /// Its lines, and whether a blank was lost before each.
-    pub views: Vec<(View<'t>, bool)>,
-    /// Where remarks about it go.
-    pub line: (u32, u64),
-    /// How many more lines it can have.
-    pub left: u8,
-}
-
-impl Head<'_> {
-    /// Its lines in one, with a blank between them unless an address was torn, or with none.
-    pub fn joined(&self, blanks: bool) -> Joined {
-        let mut joined = Joined::default();
-        self.views.iter().for_each(|(view, blank)| joined.push(view, blanks && *blank));
-        joined
-    }
-}
-
 /// A line, and perhaps the next one.
 pub fn joined(view: &View<'_>, next: Option<&View<'_>>, blank: bool) -> Joined {
     let mut joined = Joined::default();

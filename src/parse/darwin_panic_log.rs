@@ -4,26 +4,21 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::darwin_panic_explain as explain;
 use super::darwin_panic_fields::{self as fields, Facts, Field};
-use super::darwin_panic_join::Head;
+use super::darwin_panic_head::Head;
 use super::darwin_panic_lines::{after, digits, is_register_line, note, number, panic_of};
 use super::darwin_panic_stack::{self as stacks, Panic, Who};
-use super::darwin_panic_view::{Shape, View, hex_run, unescaped};
+use super::darwin_panic_view::{Shape, View, unescaped};
 use super::darwin_panic_words::{self as words, Said, What};
 use super::{atos, lex};
 use crate::model::addr::{Arch, Avma};
-use crate::model::capture::{Capture, Headline, Os, Remark};
+use crate::model::capture::{Capture, Os, Remark};
 use crate::model::image::Basis;
 use crate::model::stack::{RawFrame, Span};
 use crate::note::Note;
 
-/// Lines that a panic's first line can be wrapped into.
-const HEAD_LINES: u8 = 5;
 /// Longest title of a stack, in bytes.
-const TITLE: usize = 400;
-/// What stands before frames of xnu's `panic` that the debugger prints first.
-const DEBUGGER: &[u8] = b"Debugger: Unexpected kernel trap number: ";
+pub(super) const TITLE: usize = 400;
 
 /// Which lines come next.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -206,47 +201,7 @@ impl<'t> Log<'t> {
         true
     }
 
-    /// `panic(cpu N caller 0x…): …`, or what a debugger says before it.
-    fn panic_line(&mut self, view: &View<'t>) -> bool {
-        let cpu = panic_of(view.body);
-        if cpu.is_none() && !view.body.starts_with(DEBUGGER) {
-            return false;
-        }
-        self.close_head();
-        let (from, to) = (view.at as u32, (view.at + view.body.len()) as u32);
-        self.capture.headlines.push(Headline { line: view.number, line_start: view.start, text: Span { start: from, end: to } });
-        if cpu.is_none() {
-            return self.words(view);
-        }
-        if !self.lines.is_empty() || self.panic.has_backtrace() {
-            self.close_panic();
-        }
-        self.lines.push(view.number);
-        let title = lex::text(&unescaped(&view.body[..view.body.len().min(TITLE)]));
-        let before = std::mem::replace(&mut self.panic, Panic::new(view.number, cpu.flatten(), Some(title)));
-        self.panic.adopt(before);
-        (self.trap, self.cr2, self.section) = (None, None, Section::Any);
-        self.head = Some(Head { views: vec![(*view, false)], line: (view.number, view.start), left: HEAD_LINES });
-        true
-    }
-
-    /// Reads the first line of a panic once it is whole.
-    pub(super) fn close_head(&mut self) {
-        let Some(head) = self.head.take() else { return };
-        // Wrapped at blanks, or anywhere: the way that tells more counts.
-        let ways = [head.joined(true), head.joined(false)].map(|joined| (words::said(&joined.bytes, &self.shape), joined));
-        let [blanks, anywhere] = ways;
-        let (all, joined) = if anywhere.0.len() > blanks.0.len() { anywhere } else { blanks };
-        for said in all {
-            self.say(&said, |at| joined.place(at));
-        }
-        self.trap = words::trap_number(&joined.bytes);
-        if let Some((number, words)) = self.trap.and_then(|number| Some((number, explain::trap(number)?))) {
-            self.remark(head.line, format!("trap {number}: {words}"));
-        }
-    }
-
-    fn say(&mut self, said: &Said, at: impl Fn(usize) -> usize) {
+    pub(super) fn say(&mut self, said: &Said, at: impl Fn(usize) -> usize) {
         let frame = self.frame_of(said, at);
         self.panic.said(said.what, frame);
     }
@@ -304,7 +259,7 @@ impl<'t> Log<'t> {
     }
 
     /// Registers, cores, and whatever else has addresses in words.
-    fn words(&mut self, view: &View<'t>) -> bool {
+    pub(super) fn words(&mut self, view: &View<'t>) -> bool {
         let at = |n: usize| view.start as usize + view.at + n;
         if let Some((cpu, said)) = words::core(view.body, &self.shape) {
             self.close_head();
@@ -325,26 +280,6 @@ impl<'t> Log<'t> {
         }
         all.iter().for_each(|said| self.say(said, at));
         known || !all.is_empty()
-    }
-
-    /// A line that no other reader knows, behind a panic's first: the rest of it.
-    fn more_head(&mut self, view: &View<'t>) -> bool {
-        if fields::field(view.body).is_some() || view.body.starts_with(b"Debugger message:") || view.body.starts_with(b"Memory ID:") {
-            self.close_head();
-            return false;
-        }
-        // What an earlier run of kstack explained.
-        if [&b"trap "[..], b"error code 0", b"esr 0x"].iter().any(|start| view.body.starts_with(start)) {
-            return true;
-        }
-        let Some(head) = self.head.as_mut().filter(|head| head.left > 0) else { return false };
-        let bytes = head.joined(true).bytes;
-        let open = memmem::rfind(&bytes, b"0x").filter(|at| hex_run(&bytes[at + 2..]).len() + at + 2 == bytes.len());
-        let torn = open.is_some_and(|at| bytes.len() - at < 18) && self.shape.wide;
-        head.views.push((*view, !torn));
-        head.left -= 1;
-        head.line = (view.number, view.start);
-        true
     }
 
     /// A field, with its value here, on the next line, or broken onto it.
@@ -370,7 +305,7 @@ impl<'t> Log<'t> {
         Some(false)
     }
 
-    fn close_panic(&mut self) {
+    pub(super) fn close_panic(&mut self) {
         self.close_head();
         let mut panic = std::mem::replace(&mut self.panic, Panic::new(1, None, None));
         for (label, frame) in std::mem::take(&mut self.notes) {

@@ -21,7 +21,12 @@
 //! FUNCTION                             COUNT   PCNT
 //! unix`swtch                               1   0.1%       hotkernel: a function is a stack of its own
 //! ```
-//! Source: `dt_print_quantize` and `dt_print_stack` in lib/libdtrace/common/dt_consume.c (illumos-gate); hotkernel of the DTrace toolkit.
+//! With `-q` stacks of probes have no rows: each begins behind an empty line, those of `ustack()` too, which follow their kernel's.
+//!
+//! What `sum`, `min`, `max`, `avg` and `stddev` say of a stack stands where its count would, in the same columns: nothing in the text
+//! tells them apart, so all are taken for counts.
+//!
+//! Source: `dt_print_quantize`, `dt_print_average` and `dt_print_stack` in lib/libdtrace/common/dt_consume.c (illumos-gate); hotkernel of the DTrace toolkit.
 
 use super::lex::{self, Line};
 use super::{Confidence, Format, Holds, atos};
@@ -37,8 +42,11 @@ pub struct Dtrace;
 /// The heading that dtrace writes without `-q`.
 const HEADING: &[u8] = b"FUNCTION:NAME";
 
-/// The heading of a histogram.
-const DISTRIBUTION: &[u8] = b" Distribution ---";
+/// Blanks before each frame (`dt_options.c`, `stackindent`).
+const INDENT: usize = 14;
+
+/// What the heading of a histogram has.
+pub const DISTRIBUTION: &[u8] = b" Distribution ---";
 
 impl Format for Dtrace {
     fn id(&self) -> &'static str {
@@ -86,11 +94,11 @@ impl Format for Dtrace {
             }
             (named, raw) = (0, 0);
         }
-        Confidence::No
+        if is_quiet(head) { Confidence::Likely } else { Confidence::No }
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader = Reader { text, ..Reader::default() };
+        let mut reader = Reader { text, quiet: is_quiet(text), ..Reader::default() };
         for line in lex::lines(text) {
             reader.line(&line);
         }
@@ -116,7 +124,7 @@ fn bar(line: &[u8]) -> Option<u64> {
 }
 
 /// Whether a line says that a probe fired: `  3  60123     f:entry`, CPU, id and the probe's function and name.
-fn is_row(line: &[u8]) -> bool {
+pub fn is_row(line: &[u8]) -> bool {
     let mut words = lex::words(line);
     let numbers = words.by_ref().take(2).filter(|word| lex::decimal(word).is_some()).count();
     numbers == 2 && words.next().is_some_and(|probe| probe.contains(&b':') && !probe.contains(&b'`')) && words.next().is_none()
@@ -179,6 +187,31 @@ fn rewritten(line: &[u8], body: &[u8]) -> Option<RawFrame> {
     Some(RawFrame { text: atos::span(line, body), ..frame })
 }
 
+/// Whether a frame lies in a library, or where no kernel does.
+fn is_programs(line: &Line<'_>, frame: &RawFrame) -> bool {
+    let module = frame.module.of(line.bytes, 0);
+    let library = [&b".so"[..], b".dylib"].iter().any(|end| memchr::memmem::find(module, end).is_some());
+    library || module.is_empty() && frame.symbol.is_empty() && frame.address.is_some_and(|address| address.0 >> 47 == 0)
+}
+
+/// Whether `text` has stacks of probes without rows: lists of frames where `-q` writes them, each behind an empty line, and no count.
+fn is_quiet(text: &[u8]) -> bool {
+    let (mut frames, mut empty, mut found) = (0, true, false);
+    for line in lex::lines(text) {
+        let ends = frames > 0 && (count(line.bytes).is_some() || is_distribution(line.bytes));
+        if ends || line.bytes.trim_ascii_end().ends_with(HEADING) || table(line.bytes).is_some() {
+            return false;
+        }
+        if lex::indent(line.bytes) == INDENT && (empty || frames > 0) && frame(line.bytes).is_some() {
+            frames += 1;
+            found |= frames > 1;
+        } else if frames == 0 || !atos::is_location(line.bytes) {
+            (frames, empty) = (0, line.bytes.trim_ascii().is_empty());
+        }
+    }
+    found
+}
+
 /// Modules whose names say which system it is.
 const KERNELS: &[(&[u8], Os)] = &[(b"mach_kernel", Os::Darwin), (b"unix", Os::Illumos), (b"genunix", Os::Illumos)];
 
@@ -191,6 +224,8 @@ struct Reader<'t> {
     frame_line: u32,
     /// What the rows of a histogram come to so far.
     sum: Option<u64>,
+    /// Stacks of probes without rows: an empty line begins one.
+    quiet: bool,
     /// Line of the row of a probe. Right below it stands what the probe printed itself, which no count follows.
     event: Option<u32>,
 }
@@ -223,11 +258,19 @@ impl Reader<'_> {
         if alone.is_some() {
             self.event();
         }
+        self.next(line, &frame);
         self.frame_line = line.number;
         self.event = self.event.filter(|row| !self.frames.is_empty() || row + 1 == line.number);
         let lookup = if self.frames.is_empty() { Lookup::Exact } else { Lookup::Return };
         self.frames.push(RawFrame { line: line.number, line_start: line.start, lookup, ..frame });
         alone.into_iter().for_each(|count| self.close(count));
+    }
+
+    /// Ends the stack of a probe without a row where another begins. One of a program is the rest of it.
+    fn next(&mut self, line: &Line<'_>, frame: &RawFrame) {
+        if self.quiet && line.number != self.frame_line + 1 && !is_programs(line, frame) {
+            self.close(1);
+        }
     }
 
     /// Ends a stack that a probe printed, once. The program's frames follow the kernel's behind an empty line, so that ends nothing.
@@ -247,6 +290,9 @@ impl Reader<'_> {
 
     fn finish(mut self) -> Capture {
         self.event();
+        if self.quiet {
+            self.close(1);
+        }
         if let Some(sum) = self.sum {
             self.close(sum);
         }

@@ -146,11 +146,13 @@ KDB: stack backtrace:
         let arm64 = "db_trace_self() at db_trace_self_wrapper+0x30\n\t pc = 0xffffff80003c41a8  lr = 0xffffff8000014b08\n\
                      \t sp = 0xffffff8056fc14e0  fp = 0xffffff8056fc1610\n\n\
                      pause_sig() at 0xfffc\n\t pc = 0xffffff80003c41a8  lr = 0x0000fffc\n\t sp = 0x0041f8a0  fp = 0x00000000\n\n";
-        assert_eq!(frames(arm64), ["db_trace_self_wrapper+30", "0xfffc+0"]);
+        assert_eq!(frames(arm64), ["!0xffffff80003c41a8+0", "db_trace_self_wrapper+30", "0xfffc+0"]);
         let arm = "vpanic() at vpanic+0x140\n\t pc = 0xc0312f20  lr = 0xc0312d00 (doadump)\n\t sp = 0xd4ba8c20  fp = 0xd4ba8c24\n\
                    \t r4 = 0x00000100  r5 = 0x00000000\n\tr10 = 0x00000001\npause_sig() at pause_sig+0x9\n\
                    \t pc = 0xc0312f20  lr = 0xc0312d00 (doadump)\n";
         assert_eq!(frames(arm), ["vpanic+140", "pause_sig+9"]);
+        // Names by two strategies: arm prints the place of the function itself all the same.
+        assert_eq!(frames(&arm.replacen("at vpanic", "at panic", 1)), ["panic+140", "pause_sig+9"]);
         let powerpc = "0xc00800001c1b1250: at vpanic+0x1d8\n\
                        0xc00800001c1b14f0: kernel DSI write trap @ 0xdeadc0dedeadc0de by kslab_wait+0x14: srr1=0x9000000000009032\n\
                        \x20           r1=0xc00800001c1b17a0 cr=0x24002088 xer=0x20040000\n0xc00800001c1b17a0: at pause_sig+0x8\n\

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::kstack_code::JsonCode;
-use super::kstack_locks::{JsonLock, JsonTask, JsonWait};
+use super::kstack_locks::{JsonLock, JsonTask, JsonWait, JsonWaker};
 use super::kstack_zones::JsonZone;
 
 pub type Counts = BTreeMap<String, u64>;
@@ -109,6 +109,8 @@ pub struct JsonGuilty {
     pub file: Option<String>,
     pub file_of: Option<String>,
     pub reason: Option<String>,
+    pub stack: Option<usize>,
+    pub frame: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -162,6 +164,7 @@ pub struct JsonStack<'t> {
     pub cgroup: Option<String>,
     pub held_locks: Option<Vec<JsonLock>>,
     pub waits_for: Option<JsonWait>,
+    pub woken_by: Option<JsonWaker>,
     #[serde(default)]
     pub code: Vec<JsonCode>,
     #[serde(default, borrow)]

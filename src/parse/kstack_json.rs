@@ -14,15 +14,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::value::RawValue;
 
 use super::kstack_code;
-use super::kstack_document::{
-    Counts, Document, Group, Head, Image, JsonBlamed, JsonFrame, JsonGuilty, JsonLocation, JsonMember, JsonStack,
-};
+use super::kstack_crash::{blamed, crash};
+use super::kstack_document::{Counts, Document, Group, Head, Image, JsonFrame, JsonLocation, JsonMember, JsonStack};
 use super::kstack_locks::{annotations, task};
 use super::kstack_zones::{JsonZone, zone};
 use super::{Confidence, Format, Holds, Part, lex};
 use crate::model::addr::{Arch, Avma, Slide, Svma, parse_hex};
 use crate::model::capture::{Capture, Os};
-use crate::model::crash::{Blamed, Crash, Guilty};
 use crate::model::frame::{Answer, Location, SymbolHit, Trust};
 use crate::model::group::{Member, Tally};
 use crate::model::image::{Basis, ImageClaim, ImageId};
@@ -210,7 +208,7 @@ impl<'t> Reader<'t> {
         capture.slide = capture.slide.or(slide.map(Slide).filter(|_| capture.basis == Some(Basis::Runtime)));
         capture.arch = capture.arch.or(head.arch.as_deref().and_then(Arch::by_name));
         capture.kernel_version = capture.kernel_version.take().or(head.kernel_version);
-        capture.crash = capture.crash.take().or(crash(head.title, head.guilty));
+        capture.crash = capture.crash.take().or(crash(head.title, head.guilty, capture.stacks.len()));
         capture.tasks_with_locks.extend(head.tasks_with_locks.into_iter().map(task));
         for image in head.images {
             if !capture.images.iter().any(|known| known.name == image.name) {
@@ -225,6 +223,11 @@ impl<'t> Reader<'t> {
     }
 
     fn stack(&mut self, part: usize, stack: JsonStack<'t>) -> Stack {
+        let told = annotations(stack.held_locks, stack.waits_for, [stack.workqueue, stack.command_line, stack.cgroup]);
+        let told = match stack.woken_by {
+            Some(waker) => waker.woke(told),
+            None => told,
+        };
         Stack {
             kind: stack.kind.as_deref().and_then(StackKind::by_name).unwrap_or_default(),
             title: stack.title,
@@ -241,7 +244,7 @@ impl<'t> Reader<'t> {
             bytes: stack.bytes,
             blamed: stack.blamed.map(blamed),
             code: stack.code.into_iter().filter_map(kstack_code::code).collect(),
-            annotations: annotations(stack.held_locks, stack.waits_for, [stack.workqueue, stack.command_line, stack.cgroup]),
+            annotations: told,
             frames: stack.frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             user_frames: stack.user_frames.into_iter().map(|frame| self.frame(part, frame)).collect(),
             ..Stack::default()
@@ -330,23 +333,6 @@ impl<'t> Reader<'t> {
 }
 
 /// The crash of a report. Where its stack is, the stacks themselves tell.
-fn crash(title: Option<String>, guilty: Option<JsonGuilty>) -> Option<Crash> {
-    let one = |guilty: JsonGuilty| Guilty {
-        function: guilty.function,
-        module: guilty.module,
-        file: guilty.file,
-        file_of: guilty.file_of,
-        reason: guilty.reason.unwrap_or_default(),
-        stack: None,
-        frame: None,
-    };
-    Some(Crash { title: title?, guilty: guilty.map(one), line: 1, later: Vec::new() })
-}
-
-fn blamed(blamed: JsonBlamed) -> Box<Blamed> {
-    Box::new(Blamed { title: blamed.title, frame: blamed.frame })
-}
-
 fn answer((symbol, offset, size, trust, locations): &Fact) -> Answer {
     let location = |location: &JsonLocation| Location {
         function: location.function.as_deref().map(Into::into),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::model::addr::{Avma, parse_hex};
-use crate::model::lock::{Annotations, Lock, Owner, TaskLocks, Wait};
+use crate::model::lock::{Annotations, Lock, Owner, TaskLocks, Wait, Waker};
 
 #[derive(Deserialize)]
 pub struct JsonLock {
@@ -32,6 +32,23 @@ pub struct JsonOwner {
     pid: Option<i64>,
     tid: Option<String>,
     held_as: Option<String>,
+}
+
+/// Who ended a sleep.
+#[derive(Deserialize)]
+pub struct JsonWaker {
+    process: String,
+    pid: Option<i64>,
+    line: Option<u32>,
+}
+
+impl JsonWaker {
+    /// Adds it to what is said about its task.
+    pub fn woke(self, annotations: Option<Box<Annotations>>) -> Option<Box<Annotations>> {
+        let mut annotations = annotations.unwrap_or_default();
+        annotations.woken_by = Some(Waker { process: self.process, pid: self.pid, line: self.line });
+        Some(annotations)
+    }
 }
 
 #[derive(Deserialize)]
@@ -64,7 +81,7 @@ pub fn annotations(held: Option<Vec<JsonLock>>, waits_for: Option<JsonWait>, wor
     }
     let [workqueue, command_line, cgroup] = words;
     let held = held.map(|held| held.into_iter().map(lock).collect());
-    Some(Box::new(Annotations { held, waits_for: waits_for.map(wait), workqueue, command_line, cgroup }))
+    Some(Box::new(Annotations { held, waits_for: waits_for.map(wait), workqueue, command_line, cgroup, ..Annotations::default() }))
 }
 
 /// Locks of a task that has no stack.

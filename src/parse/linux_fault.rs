@@ -90,3 +90,29 @@ impl Reader {
 pub(super) fn is_code(pc: &RawFrame, innermost: &RawFrame) -> bool {
     !pc.symbol.is_empty() || (innermost.symbol.is_empty() && innermost.address != pc.address)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::{Format, lex, linux_log::LinuxLog};
+
+    /// The functions of each stack.
+    fn read(text: &str) -> Vec<Vec<String>> {
+        let name = |frame: &RawFrame| lex::text(frame.symbol.of(text.as_bytes(), frame.line_start));
+        LinuxLog.parse(text.as_bytes()).stacks.iter().map(|stack| stack.frames.iter().map(name).collect()).collect()
+    }
+
+    #[test]
+    fn a_fault_without_a_trace_is_a_stack_of_one_frame() {
+        let cut = "BUG: kernel NULL pointer dereference, address: 0000000000000000\n\
+            CPU: 1 PID: 300 Comm: sh Tainted: G           OE      6.1.0-56-amd64 #1\nRIP: 0010:write_null+0x5/0x20 [kslab]\nCode: 90 c7 04 25\n";
+        assert_eq!(read(cut), [["write_null"]]);
+        let stack = &LinuxLog.parse(cut.as_bytes()).stacks[0];
+        assert_eq!((stack.line, stack.process.as_deref(), stack.frames[0].role), (1, Some("sh"), Role::Fault));
+        let end = "RIP: 0033:0x7f00\n </TASK>\n---[ end trace 0000000000000000 ]---\nRIP: 0010:write_null+0x5/0x20 [kslab]\n";
+        let (empty, whole) = (format!("{cut}Call Trace:\n <TASK>\n{end}"), format!("{cut}Call Trace:\n <TASK>\n vfs_write+0x1/0x2\n{end}"));
+        assert_eq!(read(&format!("{empty}{whole}")), [&["write_null"][..], &["write_null", "vfs_write"]], "what is said again is no other");
+        assert_eq!(read("[    1.000000] RIP: 0010:f+0x5/0x20\n"), [["f"]], "somebody asks about this line");
+        assert!(read("[    1.000000] RIP: 0033:0x7f00\n[    1.000000] RIP: 0010:0x0\n").is_empty());
+    }
+}

@@ -281,20 +281,6 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_without_a_trace_is_a_stack_of_one_frame() {
-        let cut = &OOPS[..OOPS.find("Call Trace:").unwrap()];
-        assert_eq!(read(cut), ["crash sh 300: write_null(fault)"]);
-        assert_eq!(LinuxLog.parse(cut.as_bytes()).stacks[0].line, 1);
-        let empty = format!("{cut}Call Trace:\n <TASK>\nRIP: 0033:0x7f00\n </TASK>\n---[ end trace 0000000000000000 ]---\n{OOPS}");
-        assert_eq!(
-            read(&empty),
-            ["crash sh 300: write_null(fault)", "crash sh 300: write_null(fault) chain_host native_safe_halt(regs) do_idle"]
-        );
-        assert_eq!(read("[    1.000000] RIP: 0010:f+0x5/0x20\n"), ["crash - -: f(fault)"], "somebody asks about this line");
-        assert!(read("[    1.000000] RIP: 0033:0x7f00\n[    1.000000] RIP: 0010:0x0\n").is_empty());
-    }
-
-    #[test]
     fn contexts_that_alternate_come_apart() {
         let text = "[    1.000001][   T12] Call Trace:\n[    1.000002][    C1] Call Trace:\n[    1.000003][   T12]  a+0x1/0x2\n\
             [    1.000004][    C1]  x+0x1/0x2\nuser space\n z+0x1/0x2\n[    1.000005][   T12]  b+0x1/0x2\n[    1.000006][    C1]  y+0x1/0x2\n";

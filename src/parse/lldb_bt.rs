@@ -7,6 +7,9 @@
 //!     frame #2: 0xffffff80002e0000
 //!   1 mach_kernel   0xffffff800350475c panic + 0xec        rows, read by `atos::row`
 //! ```
+//!
+//! The reason for which a thread stopped is the title of a crash, unless it says no more than that somebody wanted to look.
+//!
 //! Source: `frame-format` and `thread-stop-format` in lldb/source/Core/CoreProperties.td (LLVM 17); names of FreeBSD's threads are put
 //! together in lldb/source/Plugins/Process/FreeBSDKernel/ProcessFreeBSDKernel.cpp. Without debug info an offset in decimal follows the
 //! name. The frames of inlined calls have the address of the function that they are in.
@@ -18,14 +21,17 @@ use super::lex::{self, Line};
 use super::linux_symbol::place_len;
 use super::{Confidence, Format, Holds, atos};
 use crate::model::addr::{Arch, Avma};
-use crate::model::capture::{Capture, Os};
-use crate::model::stack::{Lookup, RawFrame, Role, Stack};
+use crate::model::capture::{Capture, Headline, Os};
+use crate::model::stack::{Lookup, RawFrame, Role, Stack, StackKind};
 
 /// The format.
 pub struct LldbBt;
 
 /// Below this lies user space on every 64-bit architecture.
 const LOWEST: u64 = 0xffff_0000_0000_0000;
+
+/// What stands before the reason for which a thread stopped.
+const REASON: &[u8] = b"stop reason = ";
 
 /// What lldb calls functions for which it has no name.
 const UNNAMED: &[u8] = b"___lldb_unnamed_symbol";
@@ -73,15 +79,19 @@ impl Format for LldbBt {
     }
 
     fn parse(&self, text: &[u8]) -> Capture {
-        let mut reader = Reader { text, stacks: Collector::default(), number: 0, exact: false, latest: 0, os: None, arch: None };
+        let mut reader =
+            Reader { text, stacks: Collector::default(), headlines: Vec::new(), number: 0, exact: false, latest: 0, os: None, arch: None };
         lex::lines(text).for_each(|line| reader.line(&line));
-        debugger_parts::capture(self.id(), reader.os, reader.arch, reader.stacks)
+        let headlines = reader.headlines;
+        Capture { headlines, ..debugger_parts::capture(self.id(), reader.os, reader.arch, reader.stacks) }
     }
 }
 
 struct Reader<'t> {
     text: &'t [u8],
     stacks: Collector,
+    /// Why threads stopped that crashed.
+    headlines: Vec<Headline>,
     /// Of the latest frame.
     number: u32,
     /// Whether the next frame that is not inlined stands where execution was.
@@ -101,6 +111,9 @@ impl Reader<'_> {
             self.latest = line.number;
             self.stacks.frames().iter_mut().last().into_iter().for_each(|frame| frame.notes += 1);
         } else if let Some(stack) = thread(line) {
+            let reason = stack.title.is_some().then(|| value(line.bytes, REASON, b"\n")).flatten();
+            let text = reason.map(|reason| atos::span(line.bytes, reason));
+            self.headlines.extend(text.map(|text| Headline { line: line.number, line_start: line.start, text }));
             self.stacks.open(stack);
         } else if line.bytes.trim_ascii().is_empty() || line.bytes.starts_with(b"(lldb)") {
             self.stacks.close();
@@ -151,11 +164,21 @@ fn thread(line: &Line<'_>) -> Option<Stack> {
     }
     let tid = value(behind, b"tid = ", b",").unwrap_or(&rest[..digits]);
     let mut stack = Stack { line: line.number, count: 1, tid: Some(lex::text(tid)), ..Stack::default() };
-    stack.state = value(behind, b"stop reason = ", b"\n").map(lex::text);
+    let reason = value(behind, REASON, b"\n");
+    stack.state = reason.map(lex::text);
+    stack.title = reason.filter(|reason| is_crash(reason)).map(lex::text);
+    stack.kind = if stack.title.is_some() { StackKind::Crash } else { StackKind::Thread };
     if let Some(name) = value(behind, b"name = '", b"'") {
         named(name, &mut stack);
     }
     Some(stack)
+}
+
+/// Whether that is why a thread stops that has crashed, and not one at a breakpoint or one that was asked to.
+fn is_crash(reason: &[u8]) -> bool {
+    const SIGNALS: [&[u8]; 6] = [b"SIGSEGV", b"SIGBUS", b"SIGABRT", b"SIGILL", b"SIGFPE", b"SIGSYS"];
+    let signal = reason.strip_prefix(b"signal ").is_some_and(|name| SIGNALS.iter().any(|known| name.starts_with(known)));
+    signal || reason == b"kernel panic" || reason.starts_with(b"EXC_") || reason.starts_with(b"ESR_EC_")
 }
 
 /// What stands between `key` and `end`, or the end of the line.

@@ -86,14 +86,26 @@ impl Samples {
         note
     }
 
-    /// Ends the sample, if it has frames; `stack` says whose it is and how often it was seen.
-    pub fn close(&mut self, stack: Stack) {
-        let (kernel, user) = (std::mem::take(&mut self.kernel), std::mem::take(&mut self.user));
-        let first = kernel.iter().chain(&user).map(|frame| frame.line).min();
-        if let Some(first) = first {
-            let line = if stack.line == 0 { first } else { stack.line };
-            self.stacks.push(Stack { kind: StackKind::Sample, frames: kernel.into(), user_frames: user.into(), line, ..stack });
+    /// Ends the sample, if it has frames; `stack` says whose it is and how often it was seen. Gives back the line where it begins.
+    pub fn close(&mut self, stack: Stack) -> Option<u32> {
+        let first = self.kernel.iter().chain(&self.user).map(|frame| frame.line).min()?;
+        let line = if stack.line == 0 { first } else { stack.line };
+        self.push_stack(Stack { line, ..stack });
+        Some(line)
+    }
+
+    /// As [`Samples::close`], for a stack that counts even without frames where it says its line.
+    pub fn end(&mut self, stack: Stack) {
+        if self.is_open() || stack.line == 0 {
+            self.close(stack);
+        } else {
+            self.push_stack(stack);
         }
+    }
+
+    fn push_stack(&mut self, stack: Stack) {
+        let (kernel, user) = (std::mem::take(&mut self.kernel), std::mem::take(&mut self.user));
+        self.stacks.push(Stack { kind: StackKind::Sample, frames: kernel.into(), user_frames: user.into(), ..stack });
     }
 
     /// Everything that was read. Frames without a count at the end are a cut sample.

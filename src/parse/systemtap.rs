@@ -30,6 +30,10 @@ impl Format for SystemTap {
     fn marks(&self) -> &'static [&'static [u8]] {
         &[b"[kernel]"]
     }
+    /// Frames of other tools have the mark too.
+    fn begins(&self, _: &[u8], rest: &[u8]) -> bool {
+        frame(super::first_line(rest)).is_some() && self.sniff(rest) == Confidence::Certain
+    }
 
     fn sniff(&self, head: &[u8]) -> Confidence {
         // Panics of macOS pair two addresses in this way, without a name and a module in brackets.

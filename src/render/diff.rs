@@ -8,22 +8,27 @@ use serde::Serialize;
 use super::groups::{heading, ranked};
 use super::json::SCHEMA;
 use super::sanitize::visible_line;
+use super::wrap::wrapped;
 use super::zones::{JsonZoneGrowth, grown};
 use crate::group::diff::{Change, Diff, Thread};
 use crate::group::zones::ZoneGrowth;
 use crate::group::{Groups, StackRef};
+use crate::model::stack::StackKind;
 
 /// Names of functions or processes shown of one change.
 const FEW: usize = 12;
 
-/// For people: one line that answers whether it is slow or stuck, groups that grew, then who did what.
+/// For people: one line that answers whether it is slow or stuck, groups that grew, then who did what. `width` is that of the terminal,
+/// if there is one.
 ///
 /// # Errors
 /// When writing fails.
-pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "{}", answer(groups, diff))?;
-    let counts: Vec<String> = Change::ALL.iter().map(|change| format!("{} {}", of(diff, *change).count(), change.name())).collect();
-    writeln!(out, "{}", counts.join(", "))?;
+pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", wrapped(&answer(groups, diff), 4, width))?;
+    if !are_profiles(groups, diff) {
+        let counts: Vec<String> = Change::ALL.iter().map(|change| format!("{} {}", of(diff, *change).count(), change.name())).collect();
+        writeln!(out, "{}", counts.join(", "))?;
+    }
     let changed: Vec<_> = diff.groups.iter().filter(|growth| growth.old != growth.new).collect();
     if !changed.is_empty() {
         writeln!(out, "\ngroups (change, before → now)")?;
@@ -32,16 +37,23 @@ pub fn text(groups: &Groups<'_, '_>, diff: &Diff, all: bool, out: &mut dyn Write
         let group = &groups.list[growth.group];
         let name = heading(groups, group).unwrap_or("no kernel frames".to_string());
         let change = growth.new as i128 - growth.old as i128;
-        writeln!(out, "{change:+6}  {} → {}  {}  {}", growth.old, growth.new, visible_line(&name), group.fingerprint)?;
+        let line = format!("{change:+6}  {} → {}  {}  {}", growth.old, growth.new, visible_line(&name), group.fingerprint);
+        writeln!(out, "{}", wrapped(&line, 8, width))?;
     }
     for change in Change::ALL {
-        who(groups, diff, change, all, out)?;
+        who(groups, diff, change, all, width, out)?;
     }
     Ok(())
 }
 
 fn of(diff: &Diff, change: Change) -> impl Iterator<Item = &Thread> {
     diff.threads.iter().filter(move |thread| thread.change == change)
+}
+
+/// Whether both captures have samples and nothing else, which are of no thread that could be followed.
+fn are_profiles(groups: &Groups<'_, '_>, diff: &Diff) -> bool {
+    let sampled = |at: &StackRef| groups.stack(*at).kind == StackKind::Sample;
+    diff.threads.is_empty() && !groups.list.is_empty() && groups.list.iter().flat_map(|group| &group.members).all(sampled)
 }
 
 /// Slow or stuck, in a sentence.
@@ -54,6 +66,10 @@ fn answer(groups: &Groups<'_, '_>, diff: &Diff) -> String {
     let count = |change| of(diff, change).count();
     let (stuck, going) = (count(Change::Stuck), count(Change::Moving) + count(Change::Changed));
     match (stuck, going) {
+        _ if are_profiles(groups, diff) => {
+            let changed = diff.groups.iter().filter(|growth| growth.old != growth.new).count();
+            format!("profiles: {changed} of {} groups of stacks were seen more or less often", diff.groups.len())
+        }
         _ if diff.threads.iter().all(|thread| thread.old.is_none() || thread.new.is_none()) => {
             "no thread is in both captures: ids are missing, or they are of different machines".to_string()
         }
@@ -65,7 +81,7 @@ fn answer(groups: &Groups<'_, '_>, diff: &Diff) -> String {
 }
 
 /// The threads of one change by the function that they stand in now, or stood in.
-fn who(groups: &Groups<'_, '_>, diff: &Diff, change: Change, all: bool, out: &mut dyn Write) -> io::Result<()> {
+fn who(groups: &Groups<'_, '_>, diff: &Diff, change: Change, all: bool, width: Option<u16>, out: &mut dyn Write) -> io::Result<()> {
     let mut places: BTreeMap<String, u64> = BTreeMap::new();
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for thread in of(diff, change) {
@@ -85,7 +101,8 @@ fn who(groups: &Groups<'_, '_>, diff: &Diff, change: Change, all: bool, out: &mu
         let names = &names[place];
         let shown = names[..names.len().min(if all { usize::MAX } else { 4 })].join(", ");
         let more = if all || names.len() <= 4 { String::new() } else { format!(" and {} more", names.len() - 4) };
-        writeln!(out, "{count:6}  {}: {}{more}", visible_line(place), visible_line(&shown))?;
+        let line = format!("{count:6}  {}: {}{more}", visible_line(place), visible_line(&shown));
+        writeln!(out, "{}", wrapped(&line, 8, width))?;
     }
     if places.len() > limit {
         writeln!(out, "        and {} more places (--all-members)", places.len() - limit)?;

@@ -171,8 +171,8 @@ impl<'r, 'a> Folder<'r, 'a> {
             let frame = |(frame, answer): (&crate::model::stack::RawFrame, &u32)| {
                 u64::from(*answer) << 2 | u64::from(frame.reliable) << 1 | u64::from(frame.role == Role::Inline)
             };
-            // Frames of programs have no answers to be compared by.
-            let own = Some(at as u64 | 1 << 63).filter(|_| has_user(stack));
+            // Frames of programs have no answers to be compared by, and who woke another has a stack of its own.
+            let own = Some(at as u64 | 1 << 63).filter(|_| has_user(stack) || stack.waker().is_some());
             let key: Box<[u64]> = std::iter::once(root).chain(own).chain(frames.map(frame)).collect();
             let known = *found.entry(key).or_insert_with(|| {
                 list.push((at, 0));
@@ -186,26 +186,42 @@ impl<'r, 'a> Folder<'r, 'a> {
     fn fold(&self, at: usize, count: u64, folded: &mut Folded) {
         let stack = &self.report.capture.stacks[at];
         let calls = self.calls(at);
-        if calls.is_empty() {
+        let woken = self.woken(at, folded);
+        if calls.is_empty() && woken.is_empty() {
             folded.without_frames = folded.without_frames.saturating_add(count);
         }
         let wanted = |name: &String| calls.iter().any(|call| call.function == base_name(name));
-        if count == 0 || calls.is_empty() || !(self.folding.only.is_empty() || self.folding.only.iter().any(wanted)) {
+        if count == 0 || calls.is_empty() && woken.is_empty() || !(self.folding.only.is_empty() || self.folding.only.iter().any(wanted)) {
             return;
         }
         // Samples of a whole system can be of no process.
         let nobody = stack.kind == StackKind::Sample && thread(stack).is_empty();
         let root = (self.folding.by_thread && !nobody).then(|| harmless(thread(stack)).into_owned());
         let mut frames: Vec<String> = root.into_iter().collect();
-        for call in calls.iter().rev() {
-            let text = call.written(self.folding.style);
-            if !folded.modules.contains_key(&text) {
-                folded.modules.insert(text.clone(), call.module.to_string());
-            }
-            frames.push(text);
-        }
+        frames.extend(calls.iter().rev().map(|call| self.written(call, folded)));
+        frames.extend(woken);
         let sum = folded.stacks.entry(frames.join(";")).or_default();
         *sum = sum.saturating_add(count);
+    }
+
+    /// What stands above a stack that another ended, as bcc's `offwaketime -f` writes it: `--`, the stack of who did it, innermost frame
+    /// first, and its name.
+    fn woken(&self, at: usize, folded: &mut Folded) -> Vec<String> {
+        let stacks = &self.report.capture.stacks;
+        let Some(waker) = stacks[at].waker() else { return Vec::new() };
+        let beside = at.checked_sub(1).filter(|before| stacks[*before].woke(&stacks[at]));
+        let calls = beside.map(|before| self.calls(before)).unwrap_or_default();
+        let name = Some(harmless(&waker.process).into_owned()).filter(|_| self.folding.by_thread);
+        let calls = calls.iter().map(|call| self.written(call, folded));
+        std::iter::once("--".to_string()).chain(calls).chain(name).collect()
+    }
+
+    fn written(&self, call: &Call<'_>, folded: &mut Folded) -> String {
+        let text = call.written(self.folding.style);
+        if !folded.modules.contains_key(&text) {
+            folded.modules.insert(text.clone(), call.module.to_string());
+        }
+        text
     }
 
     /// The levels of a stack, innermost first.

@@ -9,7 +9,7 @@ use serde::ser::SerializeSeq;
 use super::code::JsonCode;
 pub use super::json_frame::{JsonFrame, JsonLocation};
 use super::json_frame::{UserFrame, hex};
-use super::locks::{JsonLock, JsonTask, JsonWait};
+use super::locks::{JsonLock, JsonTask, JsonWait, JsonWaker};
 use super::zones::{self, JsonZone};
 use super::{Output, Report, Style};
 use crate::group::zones::ranked;
@@ -343,6 +343,8 @@ struct JsonStack<'a> {
     held_locks: Option<Vec<JsonLock<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     waits_for: Option<JsonWait<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    woken_by: Option<JsonWaker<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     code: Vec<JsonCode<'a>>,
     frames: Vec<JsonFrame<'a>>,
@@ -370,6 +372,7 @@ impl<'a> JsonStack<'a> {
             cgroup: stack.annotations.as_ref().and_then(|told| told.cgroup.as_deref()),
             held_locks: JsonLock::held(&stack.annotations),
             waits_for: JsonWait::waiting(&stack.annotations),
+            woken_by: JsonWaker::of(stack),
             code: stack.code.iter().map(JsonCode::of).collect(),
             frames: stack.frames.iter().enumerate().map(|(n, frame)| JsonFrame::of(report, at, n, frame)).collect(),
             user_frames: UserFrame::all(report, stack),

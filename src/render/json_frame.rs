@@ -8,6 +8,7 @@ use super::Report;
 use crate::model::addr::Avma;
 use crate::model::frame::{Answer, Excerpt, Location};
 use crate::model::stack::{Lookup, RawFrame, Role, Stack};
+use crate::parse::kstack_json::ID as JSON;
 
 /// An address as the JSON form has it.
 pub(super) fn hex(address: Avma) -> String {
@@ -61,7 +62,9 @@ impl<'a> JsonFrame<'a> {
         let answer = report.resolved.answer(stack, n);
         let named = report.name_of(frame, answer);
         let image = answer.image.map(|image| &report.layout.images[image]).filter(|_| named.symbol.is_none());
-        let image_offset = image.and_then(|image| image.offset_of(frame.address?));
+        // What an earlier run knew of an image that this one does not have.
+        let told = frame.offset.filter(|_| named.symbol.is_none() && report.capture.format == JSON);
+        let image_offset = told.or_else(|| image.and_then(|image| image.offset_of(frame.address?)));
         let underscored = named.symbol.is_some() && report.keeps_underscore(frame, answer);
         JsonFrame {
             line: frame.line,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::model::capture::Capture;
 use crate::model::lock::{Annotations, Lock, Owner, TaskLocks, Wait};
+use crate::model::stack::Stack;
 
 /// A held lock.
 #[derive(Serialize)]
@@ -90,6 +91,22 @@ struct JsonOwner<'a> {
 impl<'a> JsonOwner<'a> {
     fn of(owner: &'a Owner) -> JsonOwner<'a> {
         JsonOwner { process: &owner.process, pid: owner.pid, tid: owner.tid.as_deref(), held_as: owner.held_as.as_deref() }
+    }
+}
+
+/// Who ended a sleep.
+#[derive(Serialize)]
+pub(super) struct JsonWaker<'a> {
+    process: &'a str,
+    pid: Option<i64>,
+    /// Where the stack that did it begins, which stands before the sleeper's.
+    line: Option<u32>,
+}
+
+impl<'a> JsonWaker<'a> {
+    /// Who woke the task of `stack`, if the report says so.
+    pub(super) fn of(stack: &'a Stack) -> Option<JsonWaker<'a>> {
+        stack.waker().map(|waker| JsonWaker { process: &waker.process, pid: waker.pid, line: waker.line })
     }
 }
 

@@ -22,6 +22,7 @@ pub mod summary;
 pub mod svg;
 pub mod table;
 pub mod text;
+pub mod wrap;
 pub mod zones;
 
 use std::io::{self, Write};

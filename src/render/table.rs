@@ -66,6 +66,7 @@ fn widest(head: &[&str], rows: &[Vec<String>], at: usize) -> usize {
 /// Each row as lines of name and cell, without those that have nothing; a blank line between rows. `width` says to how many characters
 /// a column is broken between words; others are left to the terminal, which copies what it breaks as one.
 fn write_records(head: &[&str], rows: &[Vec<String>], width: impl Fn(usize) -> Option<usize>, out: &mut dyn Write) -> io::Result<()> {
+    let head = &told_apart(head);
     let names = head.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for (n, row) in rows.iter().enumerate() {
         if n > 0 {
@@ -79,6 +80,18 @@ fn write_records(head: &[&str], rows: &[Vec<String>], width: impl Fn(usize) -> O
         }
     }
     Ok(())
+}
+
+/// The names of columns, each once. One that several columns have belongs to the column before them that has its name alone.
+fn told_apart(head: &[&str]) -> Vec<String> {
+    let mut of = "";
+    let mut told = Vec::new();
+    for name in head {
+        let alone = head.iter().filter(|other| *other == name).count() == 1;
+        told.push(if alone { (*name).to_string() } else { format!("{of} {}", name.to_lowercase()).trim_start().to_string() });
+        of = if alone { name } else { of };
+    }
+    told
 }
 
 /// `text` as lines of at most `room` characters, where its words are not longer.
@@ -184,6 +197,16 @@ mod tests {
         }
         assert_eq!(cell("`a` \\| b"), "`'a' \\ \\| b`");
         assert_eq!((cell("txg_wait_synced ×3, dd ×1"), cell("")), ("txg_wait_synced ×3, dd ×1".to_string(), String::new()));
+    }
+
+    #[test]
+    fn a_name_of_two_columns_is_told_apart_where_each_stands_alone() {
+        let head = ["Size", "Before", "Now", "Elements", "Before", "Now", "Zone"];
+        let rows = [["+1", "2", "3", "+4", "5", "6", "kalloc.16"].map(str::to_string).to_vec()];
+        let mut out = Vec::new();
+        write_table(&head, &rows, &[], Some(20), &mut out).unwrap();
+        let names: Vec<String> = String::from_utf8(out).unwrap().lines().map(|line| line[..15].trim_end().to_string()).collect();
+        assert_eq!(names, ["Size", "Size before", "Size now", "Elements", "Elements before", "Elements now", "Zone"]);
     }
 
     #[test]

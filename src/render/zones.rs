@@ -149,7 +149,7 @@ pub fn growth_text(zones: &[ZoneGrowth], width: Option<u16>, out: &mut dyn Write
         return Ok(());
     }
     let right: Vec<(usize, Align)> = (0..6).map(|column| (column, Align::Right)).collect();
-    write_table(&["Growth", "Before", "Now", "Elements", "Before", "Now", "Zone"], &rows, &right, width, out)
+    write_table(&["Size", "Before", "Now", "Elements", "Before", "Now", "Zone"], &rows, &right, width, out)
 }
 
 /// What became of a zone, in JSON.

@@ -88,11 +88,22 @@ impl Walk<'_, '_, '_> {
     fn guilty(&self) -> Option<Guilty> {
         let judge = |frames: &[_]| self.blamed(frames).or_else(|| self.innermost_of_work(frames)).or_else(|| self.first(frames));
         // What was inlined depends on the build; it counts where nothing else does.
-        let (n, function, reason) = judge(&self.frames(self.scene.names_inlined())).or_else(|| judge(&self.frames(true)))?;
+        let (n, function, mut reason) = judge(&self.frames(self.scene.names_inlined())).or_else(|| judge(&self.frames(true)))?;
+        reason.push_str(&self.nameless(n));
         let named = self.scene.report.named(self.stack, n).module.filter(|_| !self.scene.report.is_in_kernel(self.stack, n));
         let module = named.map(|module| module.into_owned());
         let (file, file_of) = self.file(n).unzip();
         Some(Guilty { function, module, file, file_of: file_of.flatten(), reason, stack: Some(self.stack), frame: Some(n) })
+    }
+
+    /// What is to be said of frames before number `n` that nobody could name: one of them may be the guilty one.
+    fn nameless(&self, n: usize) -> String {
+        let frames = &self.scene.report.capture.stacks[self.stack].frames;
+        match (self.start..n).filter(|n| frames[*n].reliable && self.scene.function(self.stack, *n).is_none()).count() {
+            0 => String::new(),
+            1 => "; 1 frame before it has no name".to_string(),
+            count => format!("; {count} frames before it have no name"),
+        }
     }
 
     /// The frames whose place in the chain is certain.

@@ -1,4 +1,6 @@
-//! The kinds of crashes of systems whose reports are no kernel log of Linux, macOS or a BSD: Go programs with gVisor, and Fuchsia.
+//! The kinds of crashes of reports that are no kernel log of Linux, macOS or a BSD: Go programs with gVisor, Fuchsia, lldb.
+//!
+//! Why a thread of lldb stopped: lldb/source/Plugins/Process/Utility/StopInfoMachException.cpp and FreeBSDKernel/ThreadFreeBSDKernel.cpp (LLVM 17).
 //!
 //! Sources of the headlines: runtime/panic.go and runtime/signal_unix.go of Go, pkg/sentry/watchdog and runsc of gVisor, the race detector;
 //! zircon/kernel/lib/debuglog, zircon/kernel/arch/x86/faults.cc and src/starnix of Fuchsia; pkg/log of syzkaller.
@@ -16,9 +18,21 @@ pub fn of(format: &str) -> Option<&'static [Kind]> {
     match format {
         "go-trace" => Some(GO),
         "fuchsia" => Some(FUCHSIA),
+        "lldb-bt" => Some(LLDB),
         _ => None,
     }
 }
+
+/// Why lldb says that a thread stopped, where that is a crash. In brackets stand codes and addresses.
+pub static LLDB: &[Kind] = &[
+    kind("kernel panic", "kernel panic in {}", Trace, ""),
+    kind("EXC_* (", "EXC_{1} in {}", Trace, ""),
+    kind("EXC_*", "EXC_{1} in {}", Trace, ""),
+    kind("ESR_EC_* (", "ESR_EC_{1} in {}", Trace, ""),
+    kind("ESR_EC_*", "ESR_EC_{1} in {}", Trace, ""),
+    kind("signal *: ", "signal {1} in {}", Trace, ""),
+    kind("signal *", "signal {1} in {}", Trace, ""),
+];
 
 /// What Go programs say, gVisor's sentry among them.
 pub static GO: &[Kind] = &[

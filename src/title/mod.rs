@@ -15,6 +15,7 @@ pub mod kind;
 mod kind_others;
 pub mod scene;
 pub mod skip;
+mod words;
 
 use rustc_hash::FxHashSet;
 

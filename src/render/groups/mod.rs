@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::frames::Rewritten;
+use super::wrap::wrapped;
 use super::{Style, listing};
 use crate::group::{Group, Groups, StackRef};
 use crate::model::stack::StackKind;
@@ -31,6 +32,13 @@ pub struct View {
     pub similar: bool,
     /// Whether the frames below the interesting one are shown one by one, and unreliable ones too.
     pub all_frames: bool,
+}
+
+impl View {
+    /// A sentence, broken between words where it goes to a terminal.
+    fn wrapped(&self, text: &str) -> String {
+        wrapped(text, 4, self.style.terminal.then_some(self.width))
+    }
 }
 
 /// One output format of `group`.

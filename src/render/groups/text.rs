@@ -29,7 +29,7 @@ impl GroupOutput for Text {
         "each group with its members and frames"
     }
     fn write(&self, groups: &Groups<'_, '_>, _: &[Note], view: View, out: &mut dyn Write) -> io::Result<()> {
-        header(groups, out)?;
+        header(groups, view, out)?;
         if view.triage {
             verdicts(groups, view, out)?;
         }
@@ -68,26 +68,30 @@ fn near(groups: &Groups<'_, '_>, cluster: &Cluster, view: View, out: &mut dyn Wr
 }
 
 /// What was read, and what stands out in it.
-pub fn header(groups: &Groups<'_, '_>, out: &mut dyn Write) -> io::Result<()> {
+fn header(groups: &Groups<'_, '_>, view: View, out: &mut dyn Write) -> io::Result<()> {
     const SOURCES: usize = 8;
+    let plural = |count: u64| if count == 1 { "" } else { "s" };
     for report in groups.reports.iter().take(SOURCES) {
-        let facts =
-            [report.capture.os.map(|os| os.name()), report.capture.kernel_version.as_deref(), report.capture.arch.map(|arch| arch.name())];
+        let version = report.capture.kernel_version.as_deref();
+        // Some versions begin with the system's name.
+        let named = |os: &str| version.and_then(|version| version.get(..os.len())).is_some_and(|begins| begins.eq_ignore_ascii_case(os));
+        let os = report.capture.os.map(|os| os.name()).filter(|os| !named(os));
+        let facts = [os, version, report.capture.arch.map(|arch| arch.name())];
         let facts: Vec<&str> = facts.into_iter().flatten().collect();
         let stacks: u64 = report.capture.stacks.iter().filter(|stack| !stack.aside).map(|stack| stack.count).fold(0, u64::saturating_add);
-        let text = format!("{}: {} {}, {stacks} stacks", report.source, report.capture.format, facts.join(" "));
-        writeln!(out, "{}", visible_line(&text))?;
+        let text = format!("{}: {} {}, {stacks} stack{}", report.source, report.capture.format, facts.join(" "), plural(stacks));
+        writeln!(out, "{}", view.wrapped(&visible_line(&text)))?;
         if let Some(crash) = report.crash {
-            writeln!(out, "    {}", visible_line(&title::sentence(crash)))?;
+            writeln!(out, "{}", view.wrapped(&format!("    {}", visible_line(&title::sentence(crash)))))?;
         }
     }
     if groups.reports.len() > SOURCES {
         writeln!(out, "and {} more reports", groups.reports.len() - SOURCES)?;
     }
     let all: u64 = groups.list.iter().map(|group| group.count).fold(0, u64::saturating_add);
-    let plural = |count: u64| if count == 1 { "" } else { "s" };
     let count = groups.list.len();
-    writeln!(out, "{all} stack{} in {count} group{}{}", plural(all), plural(count as u64), standing_out(groups, all))
+    let text = format!("{all} stack{} in {count} group{}{}", plural(all), plural(count as u64), standing_out(groups, all));
+    writeln!(out, "{}", view.wrapped(&text))
 }
 
 /// The verdicts, each with its reason and evidence.
@@ -100,9 +104,9 @@ fn verdicts(groups: &Groups<'_, '_>, view: View, out: &mut dyn Write) -> io::Res
     for verdict in &found {
         let source = if groups.reports.len() > 1 { format!("{}: ", verdict.source) } else { String::new() };
         writeln!(out, "\n{}verdict: {}{}{}", visible_line(&source), paint.symbol, verdict.verdict, paint.reset)?;
-        writeln!(out, "    {}", visible_line(&verdict.why))?;
+        writeln!(out, "{}", view.wrapped(&format!("    {}", visible_line(&verdict.why))))?;
         for evidence in &verdict.evidence {
-            writeln!(out, "    line {}: {}", evidence.line, visible_line(&evidence.text))?;
+            writeln!(out, "{}", view.wrapped(&format!("    line {}: {}", evidence.line, visible_line(&evidence.text))))?;
         }
     }
     Ok(())
@@ -140,10 +144,14 @@ fn one(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Write) 
     let bytes = group.bytes.map(|bytes| format!(", {}", size(bytes))).unwrap_or_default();
     let place = place(groups, group);
     let (word, name) = place.as_deref().and_then(|place| place.split_once(' ')).unwrap_or(("without", "kernel frames"));
-    let name = format!("{word} {}{}{}", paint.symbol, visible_line(name), paint.reset);
-    writeln!(out, "{} {what}{bytes}{states} {name}  {}{}{}", group.count, paint.location, group.fingerprint, paint.reset)?;
+    let (begins, name) = (format!("{} {what}{bytes}{states} {word} ", group.count), visible_line(name));
+    // What tells the group from others is to be copied whole.
+    let fits = begins.chars().count() + name.chars().count() + 2 + group.fingerprint.len() <= usize::from(view.width);
+    let between = if fits || !view.style.terminal { "  " } else { "\n    " };
+    let fingerprint = format!("{}{}{}", paint.location, group.fingerprint, paint.reset);
+    writeln!(out, "{begins}{}{name}{}{between}{fingerprint}", paint.symbol, paint.reset)?;
     if let Some(blamed) = groups.blamed(group) {
-        writeln!(out, "    {}", visible_line(&blamed.title))?;
+        writeln!(out, "{}", view.wrapped(&format!("    {}", visible_line(&blamed.title))))?;
     }
     members(&tally, view, out)?;
     frames(groups, group, view, out)
@@ -172,24 +180,24 @@ fn count_of(name: &str, count: u64, all: u64) -> String {
 fn members(tally: &Tally, view: View, out: &mut dyn Write) -> io::Result<()> {
     let limit = if view.all_members { usize::MAX } else { FEW };
     let processes = if view.all_members { tally.processes.clone() } else { numbered(&tally.processes) };
-    list(out, "", &counted(&processes), limit)?;
-    list(out, "waiting on ", &counted(&tally.wait_channels), limit)?;
+    list(out, view, "", &counted(&processes), limit)?;
+    list(out, view, "waiting on ", &counted(&tally.wait_channels), limit)?;
     let mut seen = rustc_hash::FxHashSet::default();
     let ids: Vec<String> = tally.members.iter().filter_map(thread_id).filter(|id| seen.insert(id.clone())).collect();
-    list(out, if ids.len() == 1 { "thread " } else { "threads " }, &ids, limit)
+    list(out, view, if ids.len() == 1 { "thread " } else { "threads " }, &ids, limit)
 }
 
 fn counted(counts: &std::collections::BTreeMap<String, u64>) -> Vec<String> {
     ranked(counts).iter().map(|(name, count)| if *count == 1 { (*name).to_string() } else { format!("{name} ×{count}") }).collect()
 }
 
-fn list(out: &mut dyn Write, what: &str, items: &[String], limit: usize) -> io::Result<()> {
+fn list(out: &mut dyn Write, view: View, what: &str, items: &[String], limit: usize) -> io::Result<()> {
     if items.is_empty() {
         return Ok(());
     }
     let more = if items.len() > limit { format!(" and {} more", items.len() - limit) } else { String::new() };
     let shown = items[..items.len().min(limit)].join(", ");
-    writeln!(out, "    {what}{}{more}", visible_line(&shown))
+    writeln!(out, "{}", view.wrapped(&format!("    {what}{}{more}", visible_line(&shown))))
 }
 
 /// The frames; those below the interesting one in one line, unless all are wanted.
@@ -202,7 +210,7 @@ fn frames(groups: &Groups<'_, '_>, group: &Group, view: View, out: &mut dyn Writ
     let from = if view.all_frames { 0 } else { group.interesting.unwrap_or(0) };
     let folded: Vec<&str> = (0..from).filter(|n| stack.frames[*n].reliable).map(|n| &*groups.name(at, n).function).collect();
     if !folded.is_empty() {
-        writeln!(out, "        ({})", visible_line(&folded.join(", ")))?;
+        writeln!(out, "{}", view.wrapped(&format!("        ({})", visible_line(&folded.join(", ")))))?;
     }
     for (n, raw) in stack.frames.iter().enumerate().skip(from).filter(|(_, raw)| raw.reliable || view.all_frames) {
         let written = frame(groups, at, n, view.style);
