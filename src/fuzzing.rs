@@ -165,7 +165,7 @@ pub fn symbol_file(data: &[u8]) {
                 let _ = (file.table().at(*probe), locations, file.debug_function(*probe));
                 let _ = file.code(Svma(probe.0.wrapping_sub(8)), *probe);
             }
-            let _ = (file.table().named("main"), file.release(), file.banners(), file.kernel_sizes(), file.bug_line(Svma(0)));
+            let _ = (file.table().named("main"), file.release(), file.banners(), file.kernel_sizes(), file.bug_lines(&[Svma(0)]));
             for segment in file.info().segments.iter().take(8) {
                 let end = Svma(segment.svma.0.saturating_add(segment.size));
                 let _ = (file.patched(segment.svma, end), file.callee(Svma(segment.svma.0.wrapping_add(5))));

@@ -13,6 +13,8 @@ use crate::symbols::kernel_sizes::{KernelSizes, PARTS};
 const MEMORY: &[u8] = b"Memory: ";
 /// Boots in one log beyond these are not read.
 const MOST: usize = 64;
+/// The part of the line that is read, in bytes.
+const LONGEST: usize = 512;
 
 impl Placer<'_> {
     /// Puts a kernel file aside whose parts have other sizes than those that the report's kernel printed when it booted.
@@ -32,7 +34,8 @@ impl Placer<'_> {
 
 /// What each whole line of a log says.
 fn stated(text: &[u8]) -> Vec<[u64; PARTS.len()]> {
-    let line = |at: usize| text[at + MEMORY.len()..].split(|b| matches!(b, b'\n' | b'\r')).next().and_then(memory_line);
+    let rest = |at: usize| &text[at + MEMORY.len()..text.len().min(at + LONGEST)];
+    let line = |at: usize| rest(at).split(|b| matches!(b, b'\n' | b'\r')).next().and_then(memory_line);
     memchr::memmem::find_iter(text, MEMORY).filter_map(line).take(MOST).collect()
 }
 

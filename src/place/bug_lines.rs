@@ -11,14 +11,19 @@
 use super::code_bytes::{is_in, places};
 use super::proof::{Evidence, EvidenceKind};
 use super::{Image, Placer};
+use crate::model::addr::Svma;
 use crate::model::capture::Os;
-use crate::model::stack::{RawFrame, Role};
+use crate::model::stack::Role;
 use crate::parse::lex;
 
 /// Lines of the report between such a line and the frame where it happened: registers, modules, what other CPUs print.
 const NEAR: u32 = 60;
 /// Places beyond these prove nothing more.
 const MOST: usize = 1_000;
+/// Lines beyond these are not read.
+const MOST_SAID: usize = 10_000;
+/// The part of a line that is read, in bytes.
+const LONGEST: usize = 512;
 
 /// A line of the report that names a place in the source.
 struct Said<'t> {
@@ -42,11 +47,10 @@ impl Placer<'_> {
         let (Some(program), Some(Os::Linux), false) = (image.program.clone(), self.capture.os, image.matched) else { return };
         let frames = self.capture.stacks.iter().filter_map(|stack| stack.frames.first());
         let faults = frames.filter(|frame| frame.role == Role::Fault && is_in(image, frame, self.text)).take(MOST);
-        let built = |frame: &RawFrame| {
-            let built = places(image, &program, frame, self.text).into_iter().filter_map(|place| program.bug_line(place));
-            (frame.line, built.collect::<Vec<_>>())
-        };
-        let stopped: Vec<Stopped> = faults.map(built).filter(|(_, built)| !built.is_empty()).collect();
+        let faults: Vec<(u32, Vec<Svma>)> = faults.map(|frame| (frame.line, places(image, &program, frame, self.text))).collect();
+        let lines = program.bug_lines(&faults.iter().flat_map(|(_, places)| places).copied().collect::<Vec<_>>());
+        let built = |(line, places): &(u32, Vec<Svma>)| (*line, places.iter().filter_map(|place| lines.get(place).cloned()).collect());
+        let stopped: Vec<Stopped> = faults.iter().map(built).filter(|(_, built): &Stopped| !built.is_empty()).collect();
         if stopped.is_empty() {
             return;
         }
@@ -67,14 +71,15 @@ fn compared(stopped: &[Stopped], said: &[Said<'_>]) -> Option<Evidence> {
         let Some(latest) = latest else { continue };
         if built.iter().any(|built| said.iter().any(|said| said.is(built))) {
             agree += 1;
-        } else if let [(file, line)] = &built[..] {
+        } else if let Some((file, line)) = built.first().filter(|(file, _)| built.len() == 1 && file.as_bytes() == latest.file) {
             wrong += 1;
             first.get_or_insert_with(|| format!("; {}:{} in the report, {file}:{line} in the file", lex::text(latest.file), latest.line));
         }
     }
     let evidence = Evidence::counted(EvidenceKind::Lines, "source lines of BUG and WARN", agree, agree + wrong);
     let text = evidence.text.clone() + &first.unwrap_or_default();
-    // As with sizes: one line that another CPU tore is no other build.
+    // Its own line may be lost, and the latest another's: only one of the same source file speaks against it, and as with sizes a torn
+    // digit in a long report does not.
     (agree + wrong > 0).then_some(Evidence { contradicts: wrong * 10 > agree, text, ..evidence })
 }
 
@@ -82,8 +87,9 @@ fn compared(stopped: &[Stopped], said: &[Said<'_>]) -> Option<Evidence> {
 fn said(text: &[u8]) -> Vec<Said<'_>> {
     let mut found: Vec<(usize, &[u8])> = Vec::new();
     for mark in [&b"ernel BUG at "[..], b"WARNING: "] {
-        let place = |at: usize| Some((at, source(text[at + mark.len()..].split(|b| matches!(b, b'\n' | b'\r')).next()?)?));
-        found.extend(memchr::memmem::find_iter(text, mark).filter_map(place).take(MOST));
+        let rest = |at: usize| &text[at + mark.len()..text.len().min(at + LONGEST)];
+        let place = |at: usize| Some((at, source(rest(at).split(|b| matches!(b, b'\n' | b'\r' | 0x1b)).next()?)?));
+        found.extend(memchr::memmem::find_iter(text, mark).filter_map(place).take(MOST_SAID));
     }
     found.sort_unstable();
     // Counting lines from the last one on: a report can have many.
@@ -112,8 +118,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_line_of_the_same_source_file_speaks_against_a_file() {
+        let said = |file: &'static str, line| Said { number: 5, file: file.as_bytes(), line };
+        let ask = |said: &[Said<'_>]| compared(&[(9, vec![("mm/slub.c".to_string(), 305)])], said).map(|evidence| evidence.contradicts);
+        assert_eq!(ask(&[said("mm/slub.c", 305)]), Some(false));
+        assert_eq!(ask(&[said("mm/slub.c", 304)]), Some(true));
+        assert_eq!(ask(&[said("fs/dcache.c", 365)]), None, "its own line is lost");
+        assert_eq!(ask(&[]), None);
+        assert_eq!(compared(&[(90, vec![("mm/slub.c".to_string(), 305)])], &[said("mm/slub.c", 304)]), None, "far above");
+    }
+
+    #[test]
     fn every_form_of_the_line_is_read() {
-        let text = b"x\n[ 1.0] kernel BUG at mm/slub.c:305!\r\n[ 2.0] WARNING: CPU: 1 PID: 941 at fs/dcache.c:365 dentry_free+0x7a/0xa0\n\
+        let text = b"x\n[ 1.0] kernel BUG at mm/slub.c:305!\x1b[0m\r\n[ 2.0] WARNING: CPU: 1 PID: 941 at fs/dcache.c:365 dentry_free+0x7a/0xa0\n\
             WARNING: fs/super.c:7 at f+0x1/0x2, CPU#1: cat/941\nWARNING: possible circular locking\nkernel BUG at mm/slu.c:3\nKernel BUG at c0100000 [verbose debug info unavailable]\n";
         let found: Vec<_> = said(text).iter().map(|said| (said.number, lex::text(said.file), said.line)).collect();
         assert_eq!(found, [(2, "mm/slub.c".into(), 305), (3, "fs/dcache.c".into(), 365), (4, "fs/super.c".into(), 7)]);

@@ -147,9 +147,14 @@ fn banners(text: &[u8]) -> Vec<String> {
 /// of the package that Debian prints behind it (`dump_stack_print_info` in lib/dump_stack.c, 3.10 to 6.12).
 fn builds(text: &[u8], release: &str) -> Vec<String> {
     const MOST: usize = 256;
+    const LONGEST: usize = 512;
     let named = format!(" {release} #");
     let build = |at: usize| {
-        let line = text[at + named.len() - 1..].split(|b| matches!(b, b'\n' | b'\r')).next()?;
+        // Other lines name a build more briefly: what `uname -a` says fits every one of a distribution's.
+        let start = memchr::memrchr(b'\n', &text[at.saturating_sub(LONGEST)..at]).map_or(0, |line| at.saturating_sub(LONGEST) + line);
+        memchr::memmem::find(&text[start..at], b"Comm: ").or_else(|| memchr::memmem::find(&text[start..at], b"Pid: "))?;
+        let rest = &text[at + named.len() - 1..text.len().min(at + named.len() + LONGEST)];
+        let line = rest.split(|b| matches!(b, b'\n' | b'\r')).next()?;
         let mut words = lex::words(line).map(lex::text);
         let number = words.next()?;
         let package = words.next().filter(|word| word == "Debian").and_then(|_| words.next());
@@ -233,6 +238,8 @@ mod tests {
             [ 2.0] CPU: 1 UID: 0 PID: 8 Comm: ls Tainted: G   OE  6.1.0-56-amd64 #1  Debian 6.1.192-2\n[ 3.0] Linux version 6.13.0-rc1+ (me)\n";
         assert_eq!((builds(text, "6.13.0-rc1+"), builds(text, "6.13")), (vec!["#57".to_string()], vec![]));
         assert_eq!(builds(text, "6.1.0-56-amd64"), ["#1 Debian 6.1.192-2"]);
+        let uname = b"Linux lab 6.1.0-56-amd64 #1 SMP PREEMPT_DYNAMIC Debian 6.1.192-2 x86_64\n";
+        assert!(builds(uname, "6.1.0-56-amd64").is_empty(), "no heading of a trace");
         let ask = |release: &str, builds: &[&str], built: &str| {
             let builds: Vec<String> = builds.iter().map(ToString::to_string).collect();
             kernel(Some(release), &[], &builds, &[format!("Linux version {release} (me@here) (gcc 12.2) {built}")]).unwrap()

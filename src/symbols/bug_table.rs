@@ -7,7 +7,10 @@
 //! have addresses in place of distances, are not read.
 
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionIndex};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::BugLines;
+use crate::model::addr::Svma;
 
 /// Entries by which the form of a table is told.
 const PROBED: usize = 64;
@@ -29,17 +32,24 @@ const FORMS: [Form; 3] = [
     Form { size: 16, file: 8, from: 8, line: 12 },
 ];
 
-/// The source line that the code at link-time address `at` prints when it stops there.
-pub fn line_of(file: &object::File<'_>, base: &dyn Fn(SectionIndex) -> Option<u64>, at: u64) -> Option<(String, u32)> {
-    let section = file.section_by_name("__bug_table").filter(|_| file.is_64())?;
-    let data = section.data().ok()?;
+/// The source lines that code at link-time addresses `at` prints when it stops there; none for what is in no table.
+pub fn lines(file: &object::File<'_>, base: &dyn Fn(SectionIndex) -> Option<u64>, at: &[Svma]) -> BugLines {
+    let mut found = BugLines::default();
+    let Some(section) = file.section_by_name("__bug_table").filter(|_| file.is_64() && !at.is_empty()) else { return found };
+    let Ok(data) = section.data() else { return found };
     let table = match file.kind() {
         object::ObjectKind::Relocatable => Table::unlinked(file, &section, data, base),
         _ => Table { file, data, start: section.address(), targets: None },
     };
-    let form = FORMS.into_iter().find(|form| table.has(*form))?;
-    let entry = (0..data.len() / form.size).find(|n| table.code(form, *n) == Some(at))?;
-    table.source(form, entry)
+    let Some(form) = FORMS.into_iter().find(|form| table.has(*form)) else { return found };
+    let wanted: FxHashSet<u64> = at.iter().map(|at| at.0).collect();
+    for n in 0..data.len() / form.size {
+        let Some(code) = table.code(form, n).filter(|code| wanted.contains(code)) else { continue };
+        if let Some(source) = table.source(form, n) {
+            found.entry(Svma(code)).or_insert(source);
+        }
+    }
+    found
 }
 
 struct Table<'t, 'f> {

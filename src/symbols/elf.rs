@@ -24,7 +24,7 @@ use super::reloc;
 use super::split::{Finder, Splits};
 use super::symtab::{Near, RawSymbol, SymbolTable};
 use super::units::UnitIndex;
-use super::{Callee, DebugLink, FileInfo, FileKind, Opener, Segment, Symbols};
+use super::{BugLines, Callee, DebugLink, FileInfo, FileKind, Opener, Segment, Symbols};
 use crate::error::Error;
 use crate::input::Bytes;
 use crate::model::addr::{Arch, Svma};
@@ -338,9 +338,9 @@ impl Symbols for Elf {
         self.file().map_or_else(Vec::new, |file| patched::banners(&file))
     }
 
-    fn bug_line(&self, at: Svma) -> Option<(String, u32)> {
+    fn bug_lines(&self, at: &[Svma]) -> BugLines {
         let base = |section| Some(self.place(section)?.base);
-        bug_table::line_of(&self.file()?, &base, at.0)
+        self.file().map_or_else(BugLines::default, |file| bug_table::lines(&file, &base, at))
     }
 
     fn kernel_sizes(&self) -> KernelSizes {

@@ -45,7 +45,7 @@ fn printed([text, data, rodata, init, code, bss]: [Option<Span>; BOUNDS.len()]) 
         let init = init.zip(init_data).map(|((from, _), size)| (from, from + size));
         without(data, without(data, size(data), init), rodata)
     });
-    let init = init_data.zip(code).map(|(data, code)| data + size(code));
+    let init = init_data.zip(code).and_then(|(data, code)| data.checked_add(size(code)));
     [text, data, rodata.map(size), init, bss.map(size)].map(|bytes| Some(bytes? / 1024))
 }
 

@@ -43,6 +43,8 @@ pub mod units;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::error::{Error, Result};
 use crate::input::{self, Bytes};
 use crate::model::addr::{Arch, Svma};
@@ -153,6 +155,9 @@ impl FileInfo {
     }
 }
 
+/// Source files and lines that code prints when it stops with BUG or WARN, by its link-time address.
+pub type BugLines = FxHashMap<Svma, (String, u32)>;
+
 /// Where a direct call goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Callee {
@@ -214,9 +219,9 @@ pub trait Symbols: Send + Sync {
     fn release(&self) -> Option<String> {
         None
     }
-    /// The source line that Linux's code at a link-time address prints when it stops there with BUG or WARN.
-    fn bug_line(&self, _at: Svma) -> Option<(String, u32)> {
-        None
+    /// The source lines that Linux's code at link-time addresses prints when it stops there with BUG or WARN.
+    fn bug_lines(&self, _at: &[Svma]) -> BugLines {
+        BugLines::default()
     }
     /// How large the parts of a Linux kernel are, as it says when it boots.
     fn kernel_sizes(&self) -> kernel_sizes::KernelSizes {

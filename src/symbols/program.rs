@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use super::parts::{self, Missing, PartKind};
-use super::{FileInfo, FileKind, Segment, Symbols};
+use super::{BugLines, FileInfo, FileKind, Segment, Symbols};
 use crate::model::addr::Svma;
 use crate::model::frame::Location;
 use crate::model::image::ImageId;
@@ -106,9 +106,9 @@ impl Program {
         self.binary().map_or_else(Vec::new, |binary| binary.banners())
     }
 
-    /// As [`Symbols::bug_line`], for addresses of [`Program::info`]'s file.
-    pub fn bug_line(&self, at: Svma) -> Option<(String, u32)> {
-        self.binary()?.bug_line(at)
+    /// As [`Symbols::bug_lines`], for addresses of [`Program::info`]'s file.
+    pub fn bug_lines(&self, at: &[Svma]) -> BugLines {
+        self.binary().map_or_else(BugLines::default, |binary| binary.bug_lines(at))
     }
 
     /// As [`Symbols::kernel_sizes`].
