@@ -93,6 +93,35 @@ fn calls_nested_deeper_than_any_are_refused_with_words() {
     }
 }
 
+/// Entries whose siblings are said to begin right behind them look like short ones beside one another; they are read as what they are.
+#[test]
+fn siblings_that_lie_hide_nothing() {
+    let sibling = (0x01, 0x13);
+    let function = abbreviation(2, 0x2e, 1, &[&[sibling, (0x03, 0x08)], &LOW_AND_HIGH[..]].concat());
+    let others = [abbreviation(3, 0x1d, 1, &[sibling]), abbreviation(4, 0x2e, 0, &[]), vec![0]].concat();
+    let abbreviations = [abbreviation(1, 0x11, 1, &[&[(0x13, 0x0b)], &LOW_AND_HIGH[..]].concat()), function, others].concat();
+    let rest = |depth: u32| {
+        let mut rest = [&4u16.to_le_bytes()[..], &0u32.to_le_bytes(), &[8, 1, C], &range(), &[2]].concat();
+        // Offsets count from the length in front.
+        let next = |rest: &[u8], more: usize| ((4 + rest.len() + 4 + more) as u32).to_le_bytes();
+        rest.extend([&next(&rest, 21)[..], b"deep\0", &range()].concat());
+        for level in 0..depth {
+            rest.push(3);
+            rest.extend(next(&rest, 0));
+            rest.extend((level % 12 == 11).then_some(4));
+        }
+        rest.extend(vec![0; depth as usize + 2]);
+        rest
+    };
+    for (depth, refused) in [(400, false), (501, true), (100_000, true)] {
+        let rest = rest(depth);
+        let info = [&(rest.len() as u32).to_le_bytes()[..], &rest].concat();
+        let path = write("vmlinux-siblings", &[(".debug_info", info), (".debug_abbrev", abbreviations.clone())]);
+        let (symbol, _, complaints) = told(&path);
+        assert_eq!((symbol.as_str(), complaints.contains("deep in one another")), ("deep", refused), "{depth} {complaints}");
+    }
+}
+
 #[test]
 fn what_nests_less_is_read() {
     for language in [C, RUST] {
@@ -162,18 +191,24 @@ fn cut(unit: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_section_that_claims_to_be_huge_takes_no_memory() {
+fn a_packed_section_that_cannot_be_read_is_named_and_takes_no_memory() {
     let folder = Folder::new("deep-packed");
     let mut bytes = std::fs::read(common::fixtures().join("symbols/linux/unit-zlib.ko")).unwrap();
     let start = {
         let file = object::File::parse(&bytes[..]).unwrap();
         file.section_by_name(".debug_info").unwrap().compressed_file_range().unwrap().offset as usize
     };
+    // The bytes themselves, in a section that lines need.
+    let mut damaged = bytes.clone();
+    damaged[start + 40..start + 60].fill(0xff);
+    let module = folder.write("damaged/unit.ko", damaged);
+    let report = folder.write("stack.txt", "[<0>] first_entry+0x14/0x50 [unit]\n[<0>] tail_caller+0x5/0x20 [unit]\n");
+    let said = stderr(&common::run(&["symbolicate", &report, "-m", &module]));
+    assert!(said.contains("unit.ko") && said.contains(".debug_info cannot be read"), "{said}");
     // `ch_size` stands 16 bytes before what is packed.
     bytes[start - 16..start - 8].copy_from_slice(&(1u64 << 40).to_le_bytes());
     let module = folder.write("unit.ko", bytes);
-    let report = folder.write("stack.txt", "[<0>] first_entry+0x14/0x50 [unit]\n[<0>] tail_caller+0x5/0x20 [unit]\n");
     let shown = common::run(&["symbolicate", &report, "-m", &module]);
     let said = common::stderr(&shown);
-    assert!(said.contains("unit.ko") && said.contains(".debug_info is damaged") && said.contains("to 1099511627776"), "{said}");
+    assert!(said.contains("unit.ko") && said.contains(".debug_info cannot be read") && said.contains("to 1099511627776"), "{said}");
 }

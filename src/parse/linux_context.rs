@@ -6,7 +6,7 @@
 
 use super::lex;
 use super::linux_code;
-use super::linux_fault::{Subject, is_code};
+use super::linux_fault::{Place, Subject, is_code};
 use super::linux_frame::{self, Trace};
 use super::linux_headings::{Heading, heading, headline, is_cpu};
 use super::linux_locks::{self, LockReader, Told};
@@ -72,6 +72,8 @@ pub struct Reader {
     begins: Option<u32>,
     /// Where execution was, until a stack takes it.
     pub(super) pc: Option<RawFrame>,
+    /// The place that led the latest stack which had one.
+    pub(super) led: Option<Place>,
     /// The code around `pc`.
     pub(super) code: Option<Code>,
     /// What a `Code:` line would be about.
@@ -101,6 +103,7 @@ impl Reader {
             who: Who::default(),
             begins: None,
             pc: None,
+            led: None,
             code: None,
             subject: Subject::Nothing,
             over: false,
@@ -304,6 +307,7 @@ impl Reader {
             annotations: workqueue.map(|queue| Box::new(Annotations { workqueue: Some(queue), ..Annotations::default() })),
             ..Stack::default()
         });
+        self.led = pc.as_ref().map(Place::of).or(self.led);
         self.frames.extend(pc);
         self.announced = self.patience > 0;
     }

@@ -6,7 +6,7 @@ use super::linux_context::{Found, PATIENCE, Reader};
 use super::linux_pc::Pc;
 use super::linux_prefix::Record;
 use crate::model::code::Code;
-use crate::model::stack::{RawFrame, Role};
+use crate::model::stack::{RawFrame, Role, Span};
 
 /// Which place the latest program counter of a context named.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -18,6 +18,20 @@ pub(super) enum Subject {
     Fault,
     /// That frame of the current stack.
     Frame(usize),
+}
+
+/// By what a place that is said again is known, without its letters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    numbers: [Option<u64>; 3],
+    lengths: [u32; 2],
+}
+
+impl Place {
+    pub(super) fn of(frame: &RawFrame) -> Place {
+        let length = |span: Span| span.end - span.start;
+        Place { numbers: [frame.address.map(|at| at.0), frame.offset, frame.size], lengths: [length(frame.symbol), length(frame.module)] }
+    }
 }
 
 impl Reader {
@@ -67,7 +81,9 @@ impl Reader {
 
     /// Gives up waiting for a trace: a report that was cut, or has none, says all the same where execution was.
     pub(super) fn alone(&mut self, found: &mut Found) {
-        if let Some(pc) = self.pc.filter(|pc| self.stack.is_none() && !pc.symbol.is_empty()) {
+        // x86 says it again below the report, and the line that ends that may be lost.
+        let again = |pc: &RawFrame| self.led == Some(Place::of(pc));
+        if let Some(pc) = self.pc.filter(|pc| self.stack.is_none() && !pc.symbol.is_empty() && !again(pc)) {
             self.patience = PATIENCE;
             self.open(&pc, found);
             self.close(found);
@@ -112,6 +128,8 @@ mod tests {
         let end = "RIP: 0033:0x7f00\n </TASK>\n---[ end trace 0000000000000000 ]---\nRIP: 0010:write_null+0x5/0x20 [kslab]\n";
         let (empty, whole) = (format!("{cut}Call Trace:\n <TASK>\n{end}"), format!("{cut}Call Trace:\n <TASK>\n vfs_write+0x1/0x2\n{end}"));
         assert_eq!(read(&format!("{empty}{whole}")), [&["write_null"][..], &["write_null", "vfs_write"]], "what is said again is no other");
+        let endless = whole.replace("---[ end trace 0000000000000000 ]---\n", "");
+        assert_eq!(read(&endless), [["write_null", "vfs_write"]], "nor where the line that ends the report is lost");
         assert_eq!(read("[    1.000000] RIP: 0010:f+0x5/0x20\n"), [["f"]], "somebody asks about this line");
         assert!(read("[    1.000000] RIP: 0033:0x7f00\n[    1.000000] RIP: 0010:0x0\n").is_empty());
     }

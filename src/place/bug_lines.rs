@@ -8,16 +8,16 @@
 //! Source: `report_bug` in lib/bug.c and `__warn` in kernel/panic.c, 6.1 to 6.18. A line that was added anywhere above in the same source file
 //! makes another number, so that even builds whose functions are all the same are told apart.
 
+use std::ops::RangeInclusive;
+
 use super::code_bytes::{is_in, places};
 use super::proof::{Evidence, EvidenceKind};
 use super::{Image, Placer};
 use crate::model::addr::Svma;
 use crate::model::capture::Os;
-use crate::model::stack::Role;
+use crate::model::stack::{RawFrame, Role};
 use crate::parse::lex;
 
-/// Lines of the report between such a line and the frame where it happened: registers, modules, what other CPUs print.
-const NEAR: u32 = 60;
 /// Places beyond these prove nothing more.
 const MOST: usize = 1_000;
 /// Lines beyond these are not read.
@@ -38,19 +38,29 @@ impl Said<'_> {
     }
 }
 
-/// A place where the report's kernel stopped: the frame's line in the report, and what the file prints there.
-type Stopped = (u32, Vec<(String, u32)>);
+/// A place where the report's kernel stopped.
+struct Stopped<B> {
+    /// Lines of the report from the beginning of the stack's text to the frame.
+    lines: RangeInclusive<u32>,
+    /// Where that may be in the file; then what the file prints there.
+    built: Vec<B>,
+}
 
 impl Placer<'_> {
     /// Puts a file aside whose code stops with other source lines than the report says.
     pub(super) fn check_bug_lines(&mut self, image: &mut Image) {
         let (Some(program), Some(Os::Linux), false) = (image.program.clone(), self.capture.os, image.matched) else { return };
-        let frames = self.capture.stacks.iter().filter_map(|stack| stack.frames.first());
-        let faults = frames.filter(|frame| frame.role == Role::Fault && is_in(image, frame, self.text)).take(MOST);
-        let faults: Vec<(u32, Vec<Svma>)> = faults.map(|frame| (frame.line, places(image, &program, frame, self.text))).collect();
-        let lines = program.bug_lines(&faults.iter().flat_map(|(_, places)| places).copied().collect::<Vec<_>>());
-        let built = |(line, places): &(u32, Vec<Svma>)| (*line, places.iter().filter_map(|place| lines.get(place).cloned()).collect());
-        let stopped: Vec<Stopped> = faults.iter().map(built).filter(|(_, built): &Stopped| !built.is_empty()).collect();
+        let frames = self.capture.stacks.iter().filter_map(|stack| Some((stack.line, stack.frames.first()?)));
+        let faults = frames.filter(|(_, frame)| frame.role == Role::Fault && is_in(image, frame, self.text)).take(MOST);
+        let place =
+            |(from, frame): (u32, &RawFrame)| Stopped { lines: from..=frame.line, built: places(image, &program, frame, self.text) };
+        let faults: Vec<Stopped<Svma>> = faults.map(place).collect();
+        let printed = program.bug_lines(&faults.iter().flat_map(|fault| &fault.built).copied().collect::<Vec<_>>());
+        let built = |fault: Stopped<Svma>| Stopped {
+            lines: fault.lines,
+            built: fault.built.iter().filter_map(|place| printed.get(place).cloned()).collect(),
+        };
+        let stopped: Vec<Stopped<(String, u32)>> = faults.into_iter().map(built).filter(|fault| !fault.built.is_empty()).collect();
         if stopped.is_empty() {
             return;
         }
@@ -64,11 +74,12 @@ impl Placer<'_> {
 }
 
 /// What the places say for or against the file; `None` where the report has no line for any of them.
-fn compared(stopped: &[Stopped], said: &[Said<'_>]) -> Option<Evidence> {
+fn compared(stopped: &[Stopped<(String, u32)>], said: &[Said<'_>]) -> Option<Evidence> {
     let (mut agree, mut wrong, mut first) = (0, 0, None);
-    for (line, built) in stopped {
-        let latest = said[..said.partition_point(|said| said.number <= *line)].last().filter(|said| said.number + NEAR >= *line);
-        let Some(latest) = latest else { continue };
+    for Stopped { lines, built } in stopped {
+        // A stack whose own line is lost is not judged by another's.
+        let latest = said[..said.partition_point(|said| said.number <= *lines.end())].last();
+        let Some(latest) = latest.filter(|said| lines.contains(&said.number)) else { continue };
         if built.iter().any(|built| said.iter().any(|said| said.is(built))) {
             agree += 1;
         } else if let Some((file, line)) = built.first().filter(|(file, _)| built.len() == 1 && file.as_bytes() == latest.file) {
@@ -78,8 +89,7 @@ fn compared(stopped: &[Stopped], said: &[Said<'_>]) -> Option<Evidence> {
     }
     let evidence = Evidence::counted(EvidenceKind::Lines, "source lines of BUG and WARN", agree, agree + wrong);
     let text = evidence.text.clone() + &first.unwrap_or_default();
-    // Its own line may be lost, and the latest another's: only one of the same source file speaks against it, and as with sizes a torn
-    // digit in a long report does not.
+    // As with sizes: one torn digit in a long report is no other build.
     (agree + wrong > 0).then_some(Evidence { contradicts: wrong * 10 > agree, text, ..evidence })
 }
 
@@ -120,12 +130,13 @@ mod tests {
     #[test]
     fn only_a_line_of_the_same_source_file_speaks_against_a_file() {
         let said = |file: &'static str, line| Said { number: 5, file: file.as_bytes(), line };
-        let ask = |said: &[Said<'_>]| compared(&[(9, vec![("mm/slub.c".to_string(), 305)])], said).map(|evidence| evidence.contradicts);
+        let stopped = |lines| [Stopped { lines, built: vec![("mm/slub.c".to_string(), 305)] }];
+        let ask = |said: &[Said<'_>]| compared(&stopped(4..=9), said).map(|evidence| evidence.contradicts);
         assert_eq!(ask(&[said("mm/slub.c", 305)]), Some(false));
         assert_eq!(ask(&[said("mm/slub.c", 304)]), Some(true));
         assert_eq!(ask(&[said("fs/dcache.c", 365)]), None, "its own line is lost");
         assert_eq!(ask(&[]), None);
-        assert_eq!(compared(&[(90, vec![("mm/slub.c".to_string(), 305)])], &[said("mm/slub.c", 304)]), None, "far above");
+        assert_eq!(compared(&stopped(6..=9), &[said("mm/slub.c", 304)]), None, "of the stack above");
     }
 
     #[test]

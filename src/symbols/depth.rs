@@ -3,7 +3,7 @@
 //! addr2line 0.27 reads a function with a call of itself for each level (`InlinedFunction::parse` in its function.rs), and a stack that is
 //! used up ends the program. Compilers nest some thirty levels; a damaged or hostile file has as many as it has bytes.
 
-use gimli::{Abbreviations, EndianSlice, RunTimeEndian, Section, UnitHeader, UnitOffset};
+use gimli::{Abbreviations, EndianSlice, RunTimeEndian, Section, UnitHeader};
 
 use super::dwarf::Dwarf;
 
@@ -51,12 +51,11 @@ fn shortest(form: gimli::DwForm, address_size: u8) -> usize {
     }
 }
 
-/// Whether inlined calls lie too deep in one another between two offsets of a unit, of which the first is that of an entry. `None` when
-/// that cannot be read.
-pub fn too_deep(header: &Header<'_>, abbreviations: &Abbreviations, from: Option<UnitOffset>, end: usize) -> Option<bool> {
-    let mut entries = header.entries_raw(abbreviations, from).ok()?;
+/// Whether inlined calls lie too deep in one another in a unit, which is read entry by entry. `None` when it cannot be read.
+pub fn too_deep(header: &Header<'_>, abbreviations: &Abbreviations) -> Option<bool> {
+    let mut entries = header.entries_raw(abbreviations, None).ok()?;
     let mut open: Vec<isize> = Vec::new();
-    while !entries.is_empty() && entries.next_offset().0 < end {
+    while !entries.is_empty() {
         let depth = entries.next_depth();
         let Some(abbreviation) = entries.read_abbreviation().ok()? else { continue };
         while open.last().is_some_and(|last| *last >= depth) {
@@ -79,7 +78,7 @@ pub fn unit_too_deep(dwarf: &Dwarf<'_>, header: &Header<'_>) -> Option<bool> {
     let table = table_of(dwarf, header)?;
     let length = header.length_including_self();
     match least(header.address_size(), &abbreviations, table) {
-        Some(least) if length >= least => too_deep(header, &abbreviations, None, length),
+        Some(least) if length >= least => too_deep(header, &abbreviations),
         _ => Some(false),
     }
 }

@@ -25,10 +25,12 @@ pub struct Sections<'d> {
     endian: RunTimeEndian,
     /// The supplementary file, where there is one.
     sup: Option<&'d PartFile>,
+    /// Sections that cannot be read, and why.
+    unread: Vec<String>,
 }
 
 impl<'d> Sections<'d> {
-    /// Finds the debug sections of `file`; one that cannot be read counts as absent.
+    /// Finds the debug sections of `file`; one that cannot be read counts as absent, and [`Sections::unread`] says so.
     pub fn load(file: &object::File<'d>) -> Sections<'d> {
         Sections::load_with(file, |_| None)
     }
@@ -40,12 +42,21 @@ impl<'d> Sections<'d> {
 
     fn load_with(file: &object::File<'d>, instead: impl Fn(&str) -> Option<Cow<'d, [u8]>>) -> Sections<'d> {
         let endian = if file.is_little_endian() { RunTimeEndian::Little } else { RunTimeEndian::Big };
-        let in_file = |name: &str| file.section_by_name(name).and_then(|section| packed::data(&section).ok());
+        let mut unread = Vec::new();
+        let mut in_file = |name: &str| {
+            let data = packed::data(&file.section_by_name(name)?);
+            data.map_err(|why| unread.push(format!("its section {name} cannot be read ({why}); lines or inlined calls are missing"))).ok()
+        };
         let section = |id: gimli::SectionId| -> Result<Cow<'d, [u8]>, std::convert::Infallible> {
             Ok(instead(id.name()).or_else(|| in_file(id.name())).unwrap_or_default())
         };
         let Ok(sections) = gimli::DwarfSections::load(section);
-        Sections { sections, endian, sup: None }
+        Sections { sections, endian, sup: None, unread }
+    }
+
+    /// The sections that cannot be read, each with the reason, in words.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// The same with what a supplementary file has.
@@ -61,6 +72,13 @@ impl<'d> Sections<'d> {
             let section = |id: gimli::SectionId| Ok::<_, std::convert::Infallible>(sup.reader(id.name()));
             let Ok(()) = dwarf.load_sup(section);
         }
+        dwarf
+    }
+
+    /// The same for who reads many units: abbreviations that several of them share are read once.
+    pub(super) fn of_many_units(&self) -> Dwarf<'_> {
+        let mut dwarf = self.whole();
+        dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
         dwarf
     }
 

@@ -17,7 +17,6 @@ use super::elf_kind::{GAP, arch, is_bsd_kernel, is_kld};
 use super::kernel_sizes::{self, KernelSizes};
 use super::locate::locate;
 use super::opd::Descriptors;
-use super::packed;
 use super::parts::{Missing, PartFile, Places};
 use super::patched;
 use super::reloc;
@@ -73,6 +72,8 @@ struct Elf {
     descriptors: Option<Descriptors>,
     table: OnceLock<SymbolTable>,
     units: UnitIndex,
+    /// Debug sections that cannot be read, in words.
+    unread: OnceLock<Vec<String>>,
     /// Debug sections with relocations applied.
     relocated: OnceLock<reloc::Patched>,
     elsewhere: Elsewhere,
@@ -148,7 +149,18 @@ impl Elf {
         let descriptors = if arch == Arch::Ppc64 { Descriptors::read(&file, base) } else { None };
         let (table, units, relocated) = (OnceLock::new(), UnitIndex::default(), OnceLock::new());
         let elsewhere = Elsewhere::default();
-        Ok(Elf { bytes: bytes.clone(), info, sections, relocatable, descriptors, table, units, relocated, elsewhere })
+        Ok(Elf {
+            bytes: bytes.clone(),
+            info,
+            sections,
+            relocatable,
+            descriptors,
+            table,
+            units,
+            unread: OnceLock::new(),
+            relocated,
+            elsewhere,
+        })
     }
 
     fn file(&self) -> Option<object::File<'_>> {
@@ -207,14 +219,20 @@ impl Elf {
         let file = self.file().filter(|_| self.info.has_debug_info)?;
         self.bytes.read_along();
         if !self.relocatable {
-            return Some(Sections::load(&file).with_sup(self.sup(&file)));
+            return Some(self.remark(Sections::load(&file)).with_sup(self.sup(&file)));
         }
         let bases = |section: usize| self.place(object::SectionIndex(section)).map(|place| place.base);
         if self.relocated.get().is_none() {
             // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
             let _ = self.relocated.set(reloc::apply(&file, bases));
         }
-        Some(Sections::patched(&file, self.relocated.get()?).with_sup(self.sup(&file)))
+        Some(self.remark(Sections::patched(&file, self.relocated.get()?)).with_sup(self.sup(&file)))
+    }
+
+    /// Keeps what cannot be read, which is the same every time.
+    fn remark<'d>(&self, sections: Sections<'d>) -> Sections<'d> {
+        self.unread.get_or_init(|| sections.unread().to_vec());
+        sections
     }
 
     fn places(&self) -> &Places {
@@ -307,8 +325,7 @@ impl Symbols for Elf {
     }
 
     fn damage(&self) -> Vec<String> {
-        let sections = self.file().map_or_else(Vec::new, |file| packed::damage(&file));
-        self.units.damage().into_iter().chain(sections).collect()
+        self.units.damage().into_iter().chain(self.unread.get().cloned().unwrap_or_default()).collect()
     }
 
     fn debug_function(&self, at: Svma) -> Option<(String, Svma)> {

@@ -85,7 +85,7 @@ fn neighbourly<'u>(
         return Vec::new();
     }
     let refused = index.refused_at(sections, asked);
-    let context = Context::from_dwarf(sections.whole()).ok();
+    let context = Context::from_dwarf(sections.of_many_units()).ok();
     // A split part that could be read would have answered.
     let (nothing, mut names) = (OnceCell::new(), Names::default());
     let mut answers = Vec::new();

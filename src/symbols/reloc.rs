@@ -3,8 +3,6 @@
 //! Only `ET_REL` needs this. A linked kernel may carry relocation records as well (`--emit-relocs`); they are already applied,
 //! and some distributions' are wrong.
 
-use std::borrow::Cow;
-
 use object::{Object, ObjectSection, ObjectSymbol, RelocationKind, RelocationTarget};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -40,11 +38,12 @@ pub fn apply(file: &object::File<'_>, base: impl Fn(usize) -> Option<u64>) -> Pa
     let sections: Vec<(&str, object::Section<'_, '_>)> =
         NEEDED.iter().filter_map(|name| Some((*name, file.section_by_name(name)?))).collect();
     let patch = |(name, section): &(&str, object::Section<'_, '_>)| {
-        let mut data = packed::data(section).unwrap_or(Cow::Borrowed(&[])).into_owned();
+        // One that cannot be read is left to who reads the others.
+        let mut data = packed::data(section).ok()?.into_owned();
         patch(&mut data, section, &values, file);
-        (name.to_string(), data)
+        Some((name.to_string(), data))
     };
-    sections.par_iter().map(patch).collect()
+    sections.par_iter().filter_map(patch).collect()
 }
 
 fn patch(data: &mut [u8], section: &object::Section<'_, '_>, values: &FxHashMap<usize, u64>, file: &object::File<'_>) {

@@ -50,10 +50,9 @@ pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<
     info[..place.header.len()].copy_from_slice(place.header);
     info[place.abbreviations..place.abbreviations + 4].fill(0);
     let mut from = place.header.len();
-    let (runs, functions) = runs(&header, &abbreviations, depth::least(header.address_size(), &abbreviations, known))?;
-    let deep = |(start, end): &(usize, usize)| depth::too_deep(&header, &abbreviations, Some(UnitOffset(*start)), *end);
-    let too_deep = functions.iter().map(deep).try_fold(false, |any, deep| Some(any || deep?))?;
-    for (start, end) in runs {
+    let mut read = unit.len();
+    for (start, end) in runs(&header, &abbreviations)? {
+        read -= end - start;
         info.get_mut(from..start)?.copy_from_slice(unit.get(from..start)?);
         info.get_mut(start..start + code.len())?.copy_from_slice(&code);
         let length = word(end - start - code.len() - 4, endian)?;
@@ -61,6 +60,12 @@ pub fn skim(unit: &[u8], abbreviations: &[u8], endian: RunTimeEndian) -> Option<
         from = end;
     }
     info.get_mut(from..)?.copy_from_slice(unit.get(from..)?);
+    // Of the copy, entry by entry, as it will be read: what entries say of their siblings need not be true.
+    let least = depth::least(header.address_size(), &abbreviations, known);
+    let too_deep = match least.is_some_and(|least| read >= least) {
+        true => depth::too_deep(&DebugInfo::new(&info, endian).header_from_offset(DebugInfoOffset(0)).ok()?, &abbreviations)?,
+        false => false,
+    };
     // Read once, for this and for who reads the copy.
     let mut cache = AbbreviationsCache::new();
     cache.set::<Reader<'_>>(DebugAbbrevOffset(0), abbreviations);
@@ -103,11 +108,8 @@ fn word(value: usize, endian: RunTimeEndian) -> Option<[u8; 4]> {
     Some(if endian == RunTimeEndian::Little { value.to_le_bytes() } else { value.to_be_bytes() })
 }
 
-/// Half-open ranges of offsets in a unit.
-type Ranges = Vec<(usize, usize)>;
-
-/// The ranges of the unit that hold entries between functions, without their last ends, and the functions of `long` bytes and more.
-fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations, long: Option<usize>) -> Option<(Ranges, Ranges)> {
+/// The ranges of the unit that hold entries between functions, without their last ends.
+fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations) -> Option<Vec<(usize, usize)>> {
     let mut entries = header.entries_raw(abbreviations, None).ok()?;
     let root = entries.read_abbreviation().ok()??;
     let mut is_c = false;
@@ -119,19 +121,12 @@ fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations, long: Op
     if !is_c || !root.has_children() {
         return None;
     }
-    let (mut runs, mut functions) = (Vec::new(), Vec::new());
-    let (mut from, mut function) = (None, None);
+    let (mut runs, mut from) = (Vec::new(), None);
     let mut close = |from: &mut Option<usize>, at: usize| runs.extend(from.take().filter(|from| at - from >= WORTH).map(|from| (from, at)));
-    let mut end = |function: &mut Option<usize>, at: usize| {
-        functions.extend(function.take().filter(|from| long.is_some_and(|long| at - from >= long)).map(|from| (from, at)));
-    };
     // Depth below the root's children, for entries that do not tell their sibling.
     let mut depth = 0;
     while !entries.is_empty() {
         let at = entries.next_offset().0;
-        if depth == 0 {
-            end(&mut function, at);
-        }
         let Some(abbreviation) = entries.read_abbreviation().ok()? else {
             if depth == 0 {
                 close(&mut from, at);
@@ -142,7 +137,6 @@ fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations, long: Op
         };
         if depth == 0 && abbreviation.tag() == gimli::DW_TAG_subprogram {
             close(&mut from, at);
-            function = Some(at);
         } else if depth == 0 {
             from = from.or(Some(at));
         }
@@ -160,8 +154,7 @@ fn runs(header: &UnitHeader<Reader<'_>>, abbreviations: &Abbreviations, long: Op
         }
         entries = header.entries_raw(abbreviations, Some(UnitOffset(next.0))).ok()?;
     }
-    end(&mut function, entries.next_offset().0);
-    Some((runs, functions))
+    Some(runs)
 }
 
 /// Languages in which functions stand beside types, not in them.

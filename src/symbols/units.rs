@@ -62,7 +62,7 @@ impl UnitIndex {
     /// Those of `probes` that may lie in a unit that nests inlined calls too deep, or that cannot be measured, when all units are read as one.
     pub(super) fn refused_at(&self, sections: &Sections<'_>, mut probes: Vec<u64>) -> FxHashSet<u64> {
         probes.sort_unstable();
-        let dwarf = sections.whole();
+        let dwarf = sections.of_many_units();
         if self.everywhere.get().is_none() {
             // Not inside `get_or_init`: a thread that waits there for parallel work may be handed work that waits for it.
             let _ = self.everywhere.set(everywhere(&dwarf));
@@ -126,7 +126,7 @@ impl UnitIndex {
     pub(super) fn units_of(&self, sections: &Sections<'_>, probes: &[Svma]) -> Vec<Option<usize>> {
         let mut units = self.listed(sections, probes);
         for (probe, unit) in probes.iter().zip(&mut units).filter(|(_, unit)| unit.is_none()) {
-            *unit = find(self.scanned.get_or_init(|| sorted(unlisted_ranges(&sections.whole()))), probe.0);
+            *unit = find(self.scanned.get_or_init(|| sorted(unlisted_ranges(&sections.of_many_units()))), probe.0);
         }
         units
     }
