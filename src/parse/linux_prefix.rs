@@ -179,7 +179,8 @@ fn colour(rest: &[u8]) -> Option<usize> {
 
 /// `** 2499 printk messages dropped ** `, on the line of the next message up to 4.14.
 fn dropped(rest: &[u8]) -> Option<usize> {
-    let end = memmem::find(rest.strip_prefix(b"** ")?, b" printk messages dropped **")?;
+    let near = &rest[..rest.len().min(60)];
+    let end = memmem::find(near.strip_prefix(b"** ")?, b" printk messages dropped **")?;
     (digits(&rest[3..]) == end).then(|| blank(rest, 3 + end + 27))
 }
 
@@ -260,6 +261,16 @@ mod tests {
         ] {
             assert_eq!(all(line), [(context, " a+0x1/0x2".to_string())], "{line}");
         }
+    }
+
+    #[test]
+    fn no_prefix_is_searched_for_in_the_whole_line() {
+        let zone = |len: usize| format!("2026-11-20T19:45:56{} f", "0".repeat(len));
+        assert_eq!([iso(zone(13).as_bytes()), iso(zone(50).as_bytes())], [Some(33), None]);
+        let data = |len: usize| format!("1 2026-11-20T19:45:56Z labvm kernel - - [x k=\"{}\"] f", "v".repeat(len));
+        assert_eq!([100, 1000].map(|len| rfc5424(data(len).as_bytes()).is_some()), [true, false]);
+        let lost = |len: usize| format!("** {} printk messages dropped ** f", "2".repeat(len));
+        assert_eq!([dropped(lost(20).as_bytes()), dropped(lost(40).as_bytes())], [Some(51), None]);
     }
 
     #[test]
