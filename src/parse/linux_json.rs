@@ -5,6 +5,8 @@
 //! {"_TRANSPORT":"kernel","MESSAGE":" schedule+0x5a/0xd0",…}            journalctl -o json
 //! {"log":"[   12.345678]  schedule+0x5a/0xd0\n","stream":"stdout",…}    what a container's log keeps of a console
 //! ```
+//! Docker escapes `<`, `>` and `&`, too (`\u003c`, `\u003e`, `\u0026`): around addresses, in marks and in `Code:` lines that is read, names
+//! of locks and other words are left as they stand.
 //! Sources: util-linux 2.38.1, systemd 252 (`output_json` in src/shared/logs-show.c), Docker's json-file driver.
 
 use memchr::memmem;
