@@ -120,15 +120,23 @@ impl<'t> Log<'t> {
 
     /// Takes a line in; gives back how many of the next ones belong to it.
     fn line(&mut self, line: &Line<'t>, rest: &[Line<'t>]) -> usize {
-        let mut taken = 0;
-        linux_prefix::records(line, |record| match bsd_joined::joined(record, rest) {
-            Some((found, lines)) => {
-                taken = lines;
-                self.frame(found);
+        let mut latest = None;
+        linux_prefix::records(line, |record| {
+            if let Some(before) = latest.replace(*record) {
+                self.record(&before, &[]);
             }
-            None => self.other(record),
         });
-        taken
+        latest.map_or(0, |last| self.record(&last, rest))
+    }
+
+    /// Takes a record in; only the last of a line goes on in the lines of `rest`.
+    fn record(&mut self, record: &Record<'t>, rest: &[Line<'t>]) -> usize {
+        let Some((found, lines)) = bsd_joined::joined(record, rest) else {
+            self.other(record);
+            return 0;
+        };
+        self.frame(found);
+        lines
     }
 
     fn frame(&mut self, found: Found) {
@@ -318,4 +326,20 @@ fn arch(stacks: &[Stack], text: &[u8]) -> Option<Arch> {
         b"do_el0_sync" | b"handle_el0_sync" | b"el0_sync" => Some(Arch::Arm64),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_last_record_of_a_line_goes_on_below_it() {
+        let text = format!("{}\n{}\n", "[1.000000]vpanic() at vpa ".repeat(2_000), "[1.000000]x ".repeat(5_000));
+        let begin = std::time::Instant::now();
+        assert!(parse(text.as_bytes(), "netbsd-log", Os::NetBsd).stacks.is_empty());
+        assert!(begin.elapsed().as_secs() < 10);
+        let cut = "[1.000000]vpanic() at vpa [1.000000]vpanic() at vpa\n[1.000000]nic+0x1\n";
+        let stacks = parse(cut.as_bytes(), "netbsd-log", Os::NetBsd).stacks;
+        assert_eq!(stacks.iter().map(|stack| stack.frames.len()).sum::<usize>(), 1);
+    }
 }

@@ -13,6 +13,7 @@
 
 use super::lex;
 use super::linux_prefix::Record;
+use super::linux_symbol::angled;
 use crate::model::code::Code;
 
 /// Kernels print 64 bytes on x86 and at most 20 elsewhere; more is some other text.
@@ -49,8 +50,7 @@ pub fn is_listing(line: &[u8]) -> bool {
 
 /// The digits of a word, and whether they are marked.
 fn unmarked(word: &[u8]) -> (&[u8], bool) {
-    let between = |open: &[u8], close: &[u8]| word.strip_prefix(open).and_then(|rest| rest.strip_suffix(close));
-    match between(b"<", b">").or_else(|| between(b"(", b")")) {
+    match angled(word).or_else(|| word.strip_prefix(b"(")?.strip_suffix(b")")) {
         Some(digits) => (digits, true),
         None => (word, false),
     }
@@ -69,6 +69,7 @@ mod tests {
     #[test]
     fn bytes_words_and_halfwords_come_in_the_order_of_memory() {
         assert_eq!(read("Code: 90 <0f> 0b c3"), Some((vec![0x90, 0x0f, 0x0b, 0xc3], Some(1), 1)));
+        assert_eq!(read(r"Code: 90 \u003c0f\u003e 0b"), Some((vec![0x90, 0x0f, 0x0b], Some(1), 1)));
         assert_eq!(read("  Code: 910003fd (d4210000) "), Some((vec![0xfd, 3, 0, 0x91, 0, 0, 0x21, 0xd4], Some(4), 4)));
         assert_eq!(read("Code: 4605 (6828)"), Some((vec![5, 0x46, 0x28, 0x68], Some(2), 2)));
         assert_eq!(read("Code: 00000000  00000000 <8c430000>").map(|(_, marker, unit)| (marker, unit)), Some((Some(8), 4)));

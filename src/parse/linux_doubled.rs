@@ -10,7 +10,7 @@
 
 use super::lex::Line;
 use super::linux_headings::{Heading, heading};
-use super::linux_prefix;
+use super::linux_prefix::{self, Context};
 
 /// So many lines in a row that stand there once end it; single ones are torn.
 const MOST_ALONE: u8 = 3;
@@ -36,11 +36,18 @@ impl<'t> Doubled<'t> {
             return false;
         }
         self.paired = true;
-        let at = linux_prefix::message(line.bytes);
-        let announces = || matches!(heading(line.bytes[at..].trim_ascii()), Some(Heading::Trace | Heading::Report(_)));
-        self.on = at > 0 && (self.on || announces());
+        self.on = stamped(line).is_some_and(|text| self.on || matches!(heading(text), Some(Heading::Trace | Heading::Report(_))));
         self.on
     }
+}
+
+/// What the first record of a line says, if it has a stamp.
+fn stamped<'t>(line: &Line<'t>) -> Option<&'t [u8]> {
+    let mut first = None;
+    linux_prefix::records(line, |record| {
+        first.get_or_insert(*record);
+    });
+    first.filter(|record| record.context != Context::Bare).map(|record| record.text.trim_ascii())
 }
 
 #[cfg(test)]
@@ -64,6 +71,9 @@ mod tests {
         assert_eq!(kept(&over).len(), 10);
         let once = [line("Call Trace:"), twice("f+0x1/0x2")].concat();
         assert_eq!(kept(&once).len(), 3);
-        assert_eq!(kept("Call Trace:\nCall Trace:\n f+0x1/0x2\n f+0x1/0x2\n").len(), 4, "without a time nothing proves it");
+        for indent in ["", " ", "> "] {
+            let bare = ["Call Trace:", " f+0x1/0x2"].map(|text| format!("{indent}{text}\n").repeat(2)).concat();
+            assert_eq!(kept(&bare).len(), 4, "without a time nothing proves it");
+        }
     }
 }

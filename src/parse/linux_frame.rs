@@ -304,6 +304,12 @@ mod tests {
                 Some(0xffff_ffff_8b25_2e2a),
                 false,
             ),
+            (
+                r" \u003cIRQ\u003e  [\u003cffffffff8b252e2a\u003e] f+0x1/0x2 [zfs] \u003c\u003cEOE\u003e\u003e",
+                r"[\u003cffffffff8b252e2a\u003e] f+0x1/0x2 [zfs]",
+                Some(0xffff_ffff_8b25_2e2a),
+                true,
+            ),
             (" [<00000000b2f91fff>] f+0x1/0x2 [zfs]", "[<00000000b2f91fff>] f+0x1/0x2 [zfs]", None, true),
             ("[<0>] f+0x1/0x2 [zfs]", "[<0>] f+0x1/0x2 [zfs]", None, true),
             (

@@ -5,12 +5,14 @@
 //! {"_TRANSPORT":"kernel","MESSAGE":" schedule+0x5a/0xd0",…}            journalctl -o json
 //! {"log":"[   12.345678]  schedule+0x5a/0xd0\n","stream":"stdout",…}    what a container's log keeps of a console
 //! ```
+//! Docker escapes `<`, `>` and `&`, too (`\u003c`, `\u003e`, `\u0026`): around addresses, in marks and in `Code:` lines that is read, names
+//! of locks and other words are left as they stand.
 //! Sources: util-linux 2.38.1, systemd 252 (`output_json` in src/shared/logs-show.c), Docker's json-file driver.
 
 use memchr::memmem;
 
 use super::lex::{self, Line};
-use super::linux_prefix::{Context, Record, peel};
+use super::linux_prefix::{self, Context, Record, peel};
 
 /// Where the message begins in the first line of `text`, if it is one of these.
 pub fn json_message(text: &[u8]) -> Option<usize> {
@@ -57,19 +59,31 @@ pub fn json_line_end(rest: &[u8]) -> usize {
 /// The lines of text in a message that begins at `at`.
 pub(super) fn records<'t>(line: &Line<'t>, mut at: usize, mut each: impl FnMut(&Record<'t>)) {
     loop {
-        while line.bytes[at..].starts_with(b"\\t") {
+        while let Some(b"\\t" | b"\\r") = line.bytes.get(at..at + 2) {
             at += 2;
         }
         let end = at + json_line_end(&line.bytes[at..]);
         let (from, context) = peel(&line.bytes[..end], at);
         let context = if context == Context::Bare { Context::Stamped } else { context };
-        let text = line.bytes[from..end].trim_ascii_end();
+        let text = trim_end(&line.bytes[from..end]);
         each(&Record { context, line: line.number, line_start: line.start, at: from as u32, text });
         // A line feed at the end begins no other line.
         if line.bytes.get(end) != Some(&b'\\') || line.bytes.get(end + 2) == Some(&b'"') {
             return;
         }
         at = (end + 2).min(line.bytes.len());
+    }
+}
+
+/// `text` without blanks, carriage returns and colours at its end: consoles end their lines with them.
+fn trim_end(mut text: &[u8]) -> &[u8] {
+    loop {
+        text = linux_prefix::trim_end(text);
+        // Behind another backslash it is an `r`.
+        match text.strip_suffix(b"\\r").filter(|rest| !rest.ends_with(b"\\")) {
+            Some(rest) => text = rest,
+            None => return text,
+        }
     }
 }
 
@@ -96,6 +110,10 @@ mod tests {
         assert_eq!(all(r#"{ "__CURSOR" : "s=1", "MESSAGE" : " f+0x1/0x2" }"#), stamped);
         assert_eq!(all(r#"{"log":"[   12.345678]  f+0x1/0x2\n","stream":"stdout"}"#), stamped);
         assert_eq!(all(r#"{"log":"[   12.345678][    T1]  f+0x1/0x2\n"}"#), [(Context::Task(1), frame)]);
+        for log in [r" f+0x1/0x2\r", r"\u001b[0;32m f+0x1/0x2\u001b[0m", r"\r\u001b[1m[   12.345678] \u001b[0m f+0x1/0x2 \r\u001b[0m\r"] {
+            assert_eq!(all(&format!(r#"{{"log":"{log}\n","stream":"stdout"}}"#)), stamped, "{log}");
+        }
+        assert_eq!(all(r#"{"log":"C:\\r\n"}"#)[0].1, r"C:\\r");
         // What a program wrote stays a line of its own.
         let program = r#"{"_TRANSPORT":"stdout","MESSAGE":" f+0x1/0x2"}"#;
         assert_eq!(all(program), [(Context::Bare, program.to_string())]);

@@ -203,6 +203,7 @@ mod tests {
             "RIP: 0010:[<ffffffff8123487f>]  [<ffffffff8123487f>] f+0x61f/0x4b50",
             "RIP: e030:[<ffffffff8123487f>]  [<ffffffff8123487f>] f+0x61f/0x4b50",
             "IP: [<ffffffff8148e81d>] f+0x2bd/0x3410",
+            r"RIP: 0010:[\u003cffffffff8123487f\u003e]  [\u003cffffffff8123487f\u003e] f+0x61f/0x4b50",
             "EIP: f+0x1/0x2",
             "EIP is at f+0x1/0x2",
             "pc : f+0x1/0x2",

@@ -87,18 +87,23 @@ pub fn message(line: &[u8]) -> usize {
 }
 
 /// `bytes` without blanks, carriage returns and colour sequences at its end, and without the signs `␍␊` that terminal programs record.
-fn trim_end(bytes: &[u8]) -> &[u8] {
+pub(super) fn trim_end(bytes: &[u8]) -> &[u8] {
     let mut bytes = bytes.trim_ascii_end();
     while let Some(rest) = bytes.strip_suffix("\u{240a}".as_bytes()).or_else(|| bytes.strip_suffix("\u{240d}".as_bytes())) {
         bytes = rest.trim_ascii_end();
     }
-    while let Some(at) = bytes.ends_with(b"m").then(|| memchr::memrchr(0x1b, bytes).or_else(|| memmem::rfind(bytes, ESCAPED))).flatten() {
-        if colour(&bytes[at..]) != Some(bytes.len() - at) {
-            break;
-        }
-        bytes = bytes[..at].trim_ascii_end();
+    while let Some(rest) = without_colour(bytes) {
+        bytes = rest.trim_ascii_end();
     }
     bytes
+}
+
+/// `bytes` without the colour sequence at its end.
+fn without_colour(bytes: &[u8]) -> Option<&[u8]> {
+    let parameters = bytes.strip_suffix(b"m")?;
+    let len = parameters.iter().rev().take_while(|b| matches!(b, b'0'..=b'9' | b';')).count();
+    let start = parameters[..parameters.len() - len].strip_suffix(b"[")?;
+    ESCAPES.iter().find_map(|escape| start.strip_suffix(*escape))
 }
 
 /// Takes every prefix off, from `from` on.
@@ -132,7 +137,7 @@ fn step(rest: &[u8], stamped: bool) -> Option<(usize, Context)> {
         b'>' if !stamped => Some(bare(blank(rest, 1))),
         b'<' => level(rest).map(stamps),
         b'\r' => Some(bare(1)),
-        0x1b | b'#' => colour(rest).map(bare),
+        0x1b | b'#' | b'\\' => colour(rest).map(bare),
         b'M' | b' ' if !stamped && rest.trim_ascii_start().starts_with(EXPORTED) => Some(stamps(lex::indent(rest) + EXPORTED.len())),
         b'*' => dropped(rest).map(bare),
         b'A'..=b'Z' if rest.get(1) == Some(&b'/') && !stamped => linux_vendor::brief(rest).map(stamps),
@@ -162,19 +167,20 @@ fn embedded_stamp(line: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// How rsyslog writes ESC.
-const ESCAPED: &[u8] = b"#033";
+/// ESC, as rsyslog writes it, and as JSON does.
+const ESCAPES: [&[u8]; 3] = [b"\x1b", b"#033", b"\\u001b"];
 
 /// `ESC [ … m`.
 fn colour(rest: &[u8]) -> Option<usize> {
-    let parameters = rest.strip_prefix(b"\x1b").or_else(|| rest.strip_prefix(ESCAPED))?.strip_prefix(b"[")?;
+    let parameters = ESCAPES.iter().find_map(|escape| rest.strip_prefix(*escape))?.strip_prefix(b"[")?;
     let len = parameters.iter().take_while(|b| matches!(b, b'0'..=b'9' | b';')).count();
     (parameters.get(len) == Some(&b'm')).then(|| rest.len() - parameters.len() + len + 1)
 }
 
 /// `** 2499 printk messages dropped ** `, on the line of the next message up to 4.14.
 fn dropped(rest: &[u8]) -> Option<usize> {
-    let end = memmem::find(rest.strip_prefix(b"** ")?, b" printk messages dropped **")?;
+    let near = &rest[..rest.len().min(60)];
+    let end = memmem::find(near.strip_prefix(b"** ")?, b" printk messages dropped **")?;
     (digits(&rest[3..]) == end).then(|| blank(rest, 3 + end + 27))
 }
 
@@ -255,6 +261,16 @@ mod tests {
         ] {
             assert_eq!(all(line), [(context, " a+0x1/0x2".to_string())], "{line}");
         }
+    }
+
+    #[test]
+    fn no_prefix_is_searched_for_in_the_whole_line() {
+        let zone = |len: usize| format!("2026-11-20T19:45:56{} f", "0".repeat(len));
+        assert_eq!([iso(zone(13).as_bytes()), iso(zone(50).as_bytes())], [Some(33), None]);
+        let data = |len: usize| format!("1 2026-11-20T19:45:56Z labvm kernel - - [x k=\"{}\"] f", "v".repeat(len));
+        assert_eq!([100, 1000].map(|len| rfc5424(data(len).as_bytes()).is_some()), [true, false]);
+        let lost = |len: usize| format!("** {} printk messages dropped ** f", "2".repeat(len));
+        assert_eq!([dropped(lost(20).as_bytes()), dropped(lost(40).as_bytes())], [Some(51), None]);
     }
 
     #[test]

@@ -52,10 +52,20 @@ pub fn is_mark(text: &[u8]) -> bool {
     words.peek().is_some() && words.all(mark)
 }
 
+/// What stands between `<` and `>`, whole. Docker escapes both, see [`super::linux_json`].
+pub(super) fn angled(word: &[u8]) -> Option<&[u8]> {
+    let inside = opened(word)?;
+    inside.strip_suffix(b">").or_else(|| inside.strip_suffix(b"\\u003e"))
+}
+
+/// What stands behind `<`.
+fn opened(text: &[u8]) -> Option<&[u8]> {
+    text.strip_prefix(b"<").or_else(|| text.strip_prefix(b"\\u003c"))
+}
+
 fn mark(word: &[u8]) -> bool {
-    let inside = word.strip_prefix(b"<").and_then(|word| word.strip_suffix(b">"));
-    inside.is_some_and(|inside| {
-        let name = inside.strip_prefix(b"<").and_then(|inside| inside.strip_suffix(b">")).unwrap_or(inside);
+    angled(word).is_some_and(|inside| {
+        let name = angled(inside).unwrap_or(inside);
         let name = name.strip_prefix(b"/").unwrap_or(name);
         !name.is_empty()
             && name.iter().all(|b| b.is_ascii_uppercase() || matches!(b, b'_' | b'#' | b'0'..=b'9' | b'-'))
@@ -97,7 +107,7 @@ impl<'t> Cursor<'_, 't> {
 
     /// Takes marks such as `<IRQ> ` off the front.
     pub(super) fn mark(&mut self) {
-        while self.peek() == Some(b'<') {
+        while opened(self.rest()).is_some() {
             let len = self.rest().iter().position(|b| *b == b' ').unwrap_or(0);
             if len == 0 || !mark(&self.rest()[..len]) {
                 return;
@@ -126,19 +136,18 @@ impl<'t> Cursor<'_, 't> {
 
     /// `[<ffffffff8168b899>]`, `[<0>]`, `[<(ptrval)>]`, `[<          (null)>]`.
     pub(super) fn address(&mut self) -> Option<Printed> {
-        let inside = self.rest().strip_prefix(b"[<")?;
-        let end = inside.iter().take(24).position(|b| *b == b'>')?;
-        if inside.get(end + 1) != Some(&b']') {
-            return None;
-        }
-        let word = &inside[..end];
+        let inside = opened(self.rest().strip_prefix(b"[")?)?;
+        let end = inside.iter().take(24).position(|b| matches!(b, b'>' | b'\\'))?;
+        let (word, behind) = inside.split_at(end);
+        let behind = behind.strip_prefix(b">]").or_else(|| behind.strip_prefix(b"\\u003e]"))?;
+        let len = self.rest().len() - behind.len();
         let value = lex::bare_hex(word);
         if value.is_none() && !word.ends_with(b")") {
             return None;
         }
-        self.at += end + 4;
+        self.at += len;
         let value = value.filter(|value| !is_hash(*value, word.len())).map(Avma);
-        Some(Printed { value, len: end + 4 })
+        Some(Printed { value, len })
     }
 
     /// `[c0000000000286fc]` and a bare `80208160`.

@@ -42,7 +42,7 @@ pub(super) fn iso(rest: &[u8]) -> Option<usize> {
     if !dashes {
         return None;
     }
-    let zone = 19 + memchr(b' ', &rest[19..])?;
+    let zone = 19 + memchr(b' ', &rest[19..rest.len().min(59)])?;
     tag(rest, zone).or(Some(zone + 1))
 }
 
@@ -63,7 +63,7 @@ pub(super) fn rfc5424(rest: &[u8]) -> Option<usize> {
     }
     at += match near.get(at)? {
         b'-' => 1,
-        _ => memmem::find(&rest[at..], b"] ")? + 1,
+        _ => memmem::find(&rest[at..rest.len().min(at + 512)], b"] ")? + 1,
     };
     let mark = rest.get(at..at + 4).is_some_and(|next| next == b" \xef\xbb\xbf");
     Some(if mark { at + 4 } else { blank(rest, at) })
