@@ -91,6 +91,20 @@ fn standard_input_that_is_a_file_is_taken_from_its_position_on() {
     assert!(!seen.contains("f99 ") && seen.contains("main;f100 1\n"));
 }
 
+/// `kstack < f 1<> f`: the output grows faster than the input is used up.
+#[test]
+fn standard_input_that_the_output_goes_to_is_read_before_it_is_written() {
+    let text = fs::read_to_string(Path::new("fixtures").join(REPORT)).unwrap().repeat(40);
+    let folder = Folder::new("stdin-output");
+    let path = folder.write("report", &text);
+    let args = ["symbolicate", "-q", "--format", "json", "-"];
+    let apart = kstack(&args).stdin(fs::File::open(&path).unwrap()).output().unwrap();
+    assert!(apart.stdout.len() > text.len() && text.len() > 64 << 10, "{} {}", apart.stdout.len(), text.len());
+    let output = fs::File::options().write(true).open(&path).unwrap();
+    kstack(&args).stdin(fs::File::open(&path).unwrap()).stdout(output).status().unwrap();
+    assert!(fs::read(&path).unwrap() == apart.stdout, "the output differs");
+}
+
 /// What could not be read is said, and the exit status is the same, whether or not somebody reads the result.
 #[test]
 fn a_reader_that_goes_away_takes_no_error_with_it() {

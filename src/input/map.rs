@@ -105,16 +105,36 @@ pub fn map_within(path: &Path, limit: u64) -> Result<Bytes> {
     Ok(Bytes(Arc::new(Store::Mapped(map))))
 }
 
-/// Maps what an open regular file has from its position on, and moves that to its end, as reading would; `None` for what is better read:
-/// pipes, terminals, the small, and whatever cannot be mapped.
-pub fn map_rest(file: &mut File) -> Option<Bytes> {
+/// Below this reading is about as fast, and takes no harm from whoever truncates or writes the file during the run.
+pub const LARGE: u64 = 32 << 20;
+
+/// Maps what an open regular file has from its position on, if that is at least `least` bytes, and moves that to its end, as reading would;
+/// `None` for what is better read: pipes, terminals, the small, whatever cannot be mapped, and the file that is `output` too, as in
+/// `kstack < f 1<> f`: what is written there would be seen as input.
+pub fn map_rest(file: &mut File, least: u64, output: Option<&File>) -> Option<Bytes> {
     let meta = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    if output.is_some_and(|output| output.metadata().map_or(true, |output| is_same(&meta, &output))) {
+        return None;
+    }
     let start = file.stream_position().ok()?;
-    let size = meta.len().checked_sub(start).filter(|size| *size >= SMALL)?;
+    let size = meta.len().checked_sub(start).filter(|size| *size >= least)?;
     // SAFETY: as in `map_within`.
     let map = unsafe { memmap2::MmapOptions::new().offset(start).len(usize::try_from(size).ok()?).map(&*file) }.ok()?;
     file.seek(SeekFrom::Start(meta.len())).ok()?;
     Some(Bytes(Arc::new(Store::Mapped(map))))
+}
+
+/// Whether two open files are one.
+#[cfg(unix)]
+fn is_same(one: &std::fs::Metadata, other: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Whether two open files are one; where that cannot be asked, they are taken for one.
+#[cfg(not(unix))]
+fn is_same(_: &std::fs::Metadata, _: &std::fs::Metadata) -> bool {
+    true
 }
 
 /// Reads a file that says to have `size` bytes and may have more, up to `limit`.
@@ -140,15 +160,32 @@ mod tests {
         let mut file = File::open(&path).unwrap();
         for start in [0, 1, 4099, 2 * SMALL] {
             file.seek(SeekFrom::Start(start)).unwrap();
-            assert_eq!(&*map_rest(&mut file).unwrap(), &text[start as usize..], "{start}");
+            assert_eq!(&*map_rest(&mut file, SMALL, None).unwrap(), &text[start as usize..], "{start}");
             assert_eq!(file.stream_position().unwrap(), text.len() as u64);
         }
         // At and behind the end nothing is left, and a little is read.
         for start in [2 * SMALL + 1, 3 * SMALL, 4 * SMALL] {
             file.seek(SeekFrom::Start(start)).unwrap();
-            assert!(map_rest(&mut file).is_none() && file.stream_position().unwrap() == start);
+            assert!(map_rest(&mut file, SMALL, None).is_none() && file.stream_position().unwrap() == start);
         }
         std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn the_file_that_the_output_goes_to_is_not_mapped() {
+        let path = std::env::temp_dir().join(format!("kstack-same-{}", std::process::id()));
+        let (same, link) = (path.with_extension("in"), path.with_extension("link"));
+        std::fs::write(&path, vec![b'x'; 100]).unwrap();
+        std::fs::write(&same, vec![b'x'; 100]).unwrap();
+        std::fs::hard_link(&same, &link).unwrap();
+        let mut file = File::open(&same).unwrap();
+        for (output, mapped) in [(&path, true), (&same, false), (&link, false)] {
+            file.seek(SeekFrom::Start(0)).unwrap();
+            let output = File::options().write(true).open(output).unwrap();
+            assert_eq!(map_rest(&mut file, 1, Some(&output)).is_some(), mapped, "{output:?}");
+            assert_eq!(file.stream_position().unwrap(), if mapped { 100 } else { 0 });
+        }
+        [path, same, link].iter().for_each(|path| std::fs::remove_file(path).unwrap());
     }
 
     #[test]

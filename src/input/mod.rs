@@ -44,13 +44,15 @@ pub fn open_within(path: &Path, limit: u64) -> Result<Source> {
     unpack::unpack(path.display().to_string(), map::map_within(path, limit)?)
 }
 
-/// Takes standard input to its end; a file is mapped.
+/// Takes standard input to its end; a large file is mapped.
 ///
 /// # Errors
 /// When reading fails or there is more than [`MAX_BYTES`].
 pub fn stdin() -> Result<Source> {
     let name = "<stdin>".to_string();
-    if let Some(data) = file_of_stdin().as_mut().and_then(map::map_rest) {
+    if let Some(data) =
+        file_of(&std::io::stdin()).and_then(|mut file| map::map_rest(&mut file, map::LARGE, file_of(&std::io::stdout()).as_ref()))
+    {
         return unpack::unpack(name, data);
     }
     let mut data = Vec::new();
@@ -61,14 +63,13 @@ pub fn stdin() -> Result<Source> {
     unpack::unpack(name, Bytes::from(data))
 }
 
-/// Standard input as a file, with the position that it shares with whoever reads on behind this process.
+/// Standard input or output as a file, with the position that it shares with whoever reads or writes on behind this process.
 #[cfg(unix)]
-fn file_of_stdin() -> Option<std::fs::File> {
-    use std::os::fd::AsFd;
-    std::io::stdin().as_fd().try_clone_to_owned().ok().map(std::fs::File::from)
+fn file_of(stream: &impl std::os::fd::AsFd) -> Option<std::fs::File> {
+    stream.as_fd().try_clone_to_owned().ok().map(std::fs::File::from)
 }
 
 #[cfg(not(unix))]
-fn file_of_stdin() -> Option<std::fs::File> {
+fn file_of<T>(_: &T) -> Option<std::fs::File> {
     None
 }

@@ -145,7 +145,7 @@ impl Reader {
         if let Some((party, name)) = bcc_waking::role(line.bytes) {
             self.owner = self.waking.party(party, name).or(self.owner.take());
         } else if self.waking.is_outermost_first() && bcc_waking::is_between(line.bytes) {
-            self.waking.between(&mut self.samples);
+            self.waking.between(&mut self.samples, line.bytes);
             self.below = false;
         } else if self.waking.is_offwaketime() && bcc_waking::parts_sides(line.bytes) {
             self.sides();

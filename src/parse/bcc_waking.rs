@@ -12,7 +12,9 @@
 //!     target:          cksum 4711
 //!         56529
 //! ```
-//! Source: tools/wakeuptime.py and tools/offwaketime.py (bcc 0.30). The count of offwaketime is of both together: it belongs to the task
+//! Source: tools/wakeuptime.py and tools/offwaketime.py (bcc 0.30). `--   --` came into offwaketime together with the process ids (November
+//! 2016): below `-   -` a number at the end of a line is a part of the name. Until August 2019 it printed each of the two ids in the other's
+//! line, which nothing in the text tells. The count of offwaketime is of both together: it belongs to the task
 //! that slept, and its waker's stack stands aside before it, uncounted. Folded they are one stack again.
 
 use super::lex;
@@ -40,8 +42,12 @@ pub(super) fn role(line: &[u8]) -> Option<(Party, &[u8])> {
 
 /// What parts the waker's stack from the blocked one.
 pub(super) fn is_between(line: &[u8]) -> bool {
-    let is = |mark: &[u8]| lex::indent(line) >= 4 && lex::words(line).eq([mark, mark]);
-    is(b"-") || is(b"--")
+    has_ids(line) || lex::indent(line) >= 4 && lex::words(line).eq([b"-", b"-"])
+}
+
+/// Whether what parts the two stacks is of a version that prints process ids behind names.
+fn has_ids(between: &[u8]) -> bool {
+    lex::indent(between) >= 4 && lex::words(between).eq([b"--", b"--"])
 }
 
 /// What parts the frames of a program from the kernel's with `-d`; in a waker's stack the program's come first.
@@ -52,8 +58,10 @@ pub(super) fn parts_sides(line: &[u8]) -> bool {
 /// Who is known of the stacks that are being read.
 #[derive(Default)]
 pub(super) struct Waking {
-    /// Who woke another, where its stack comes first: outermost frame first.
-    waker: Option<(String, Option<i64>)>,
+    /// Who woke another, where its stack comes first: outermost frame first. With the process id, if the tool prints any.
+    waker: Option<Vec<u8>>,
+    /// The line behind the waker's stack says that there are process ids.
+    ids: bool,
     /// Who woke the task whose stack follows.
     woken_by: Option<Waker>,
     /// Who was woken, where that comes first.
@@ -75,16 +83,23 @@ impl Waking {
     pub(super) fn party(&mut self, party: Party, name: &[u8]) -> Option<(String, Option<i64>)> {
         match (party, self.target.is_some()) {
             (Party::Waker, true) => return Some((lex::text(name), None)),
-            (Party::Waker, false) => (self.waker, self.woken_by) = (Some(with_id(name)), None),
-            (Party::Target, _) if self.is_offwaketime() => return Some(with_id(name)),
+            (Party::Waker, false) => (self.waker, self.woken_by, self.ids) = (Some(name.to_vec()), None, false),
+            (Party::Target, _) if self.is_offwaketime() => return Some(self.owner(name)),
             (Party::Target, _) => self.target = Some(lex::text(name)),
         }
         None
     }
 
-    /// Ends a waker's stack.
-    pub(super) fn between(&mut self, samples: &mut Samples) {
-        let Some((process, pid)) = self.waker.take() else { return };
+    /// A name with the process id behind it, where the tool prints one.
+    fn owner(&self, name: &[u8]) -> (String, Option<i64>) {
+        if self.ids { with_id(name) } else { (lex::text(name), None) }
+    }
+
+    /// Ends a waker's stack at `line`, which parts it from the sleeper's.
+    pub(super) fn between(&mut self, samples: &mut Samples, line: &[u8]) {
+        let Some(waker) = self.waker.take() else { return };
+        self.ids = has_ids(line);
+        let (process, pid) = self.owner(&waker);
         samples.reverse();
         let waker = Stack { process: Some(process.clone()), pid, title: Some("waker".to_string()), aside: true, ..Stack::default() };
         let line = samples.close(waker);
@@ -107,8 +122,29 @@ impl Waking {
     }
 }
 
-/// A name with the process id that offwaketime prints behind it since 2019.
+/// A name with the process id that offwaketime prints behind it.
 fn with_id(name: &[u8]) -> (String, Option<i64>) {
     let split = memchr::memrchr(b' ', name).and_then(|at| Some((&name[..at], i64::try_from(lex::decimal(&name[at + 1..])?).ok()?)));
     split.map_or_else(|| (lex::text(name), None), |(name, pid)| (lex::text(name.trim_ascii_end()), Some(pid)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Format;
+    use super::super::bcc::Bcc;
+
+    #[test]
+    fn numbers_are_ids_only_where_the_tool_prints_ids() {
+        let text = "Tracing blocked time (us) by kernel off-CPU and waker stack for 5 secs.\n\n    waker:           Worker 3\n    \
+            entry_SYSCALL_64\n    __wake_up\n    -                -\n    schedule\n    kthread\n    target:          GC Thread 12\n        56529\n";
+        let owners = |text: &str| -> Vec<(String, Option<i64>)> {
+            let stacks = Bcc.parse(text.as_bytes()).stacks.into_iter();
+            stacks.map(|stack| (stack.process.unwrap(), stack.pid)).collect()
+        };
+        assert_eq!(owners(text), [("Worker 3".to_string(), None), ("GC Thread 12".to_string(), None)]);
+        let ids = text.replace("-                -", "--               --");
+        assert_eq!(owners(&ids), [("Worker".to_string(), Some(3)), ("GC Thread".to_string(), Some(12))]);
+        // Each stack is taken for itself: texts may be joined.
+        assert_eq!(owners(&format!("{ids}\n{text}"))[2..], owners(text));
+    }
 }

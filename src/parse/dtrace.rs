@@ -21,13 +21,14 @@
 //! FUNCTION                             COUNT   PCNT
 //! unix`swtch                               1   0.1%       hotkernel: a function is a stack of its own
 //! ```
-//! With `-q` stacks of probes have no rows: each begins behind an empty line, those of `ustack()` too, which follow their kernel's.
+//! With `-q` stacks of probes have no rows: `dtrace_quiet.rs` says where each begins.
 //!
 //! What `sum`, `min`, `max`, `avg` and `stddev` say of a stack stands where its count would, in the same columns: nothing in the text
 //! tells them apart, so all are taken for counts.
 //!
 //! Source: `dt_print_quantize`, `dt_print_average` and `dt_print_stack` in lib/libdtrace/common/dt_consume.c (illumos-gate); hotkernel of the DTrace toolkit.
 
+use super::dtrace_quiet::{Sides, is_quiet};
 use super::lex::{self, Line};
 use super::{Confidence, Format, Holds, atos};
 use crate::model::addr::{Arch, Avma};
@@ -40,10 +41,10 @@ use crate::note::Note;
 pub struct Dtrace;
 
 /// The heading that dtrace writes without `-q`.
-const HEADING: &[u8] = b"FUNCTION:NAME";
+pub(super) const HEADING: &[u8] = b"FUNCTION:NAME";
 
 /// Blanks before each frame (`dt_options.c`, `stackindent`).
-const INDENT: usize = 14;
+pub(super) const INDENT: usize = 14;
 
 /// What the heading of a histogram has.
 pub const DISTRIBUTION: &[u8] = b" Distribution ---";
@@ -107,12 +108,12 @@ impl Format for Dtrace {
 }
 
 /// The count of a stack, alone in its line.
-fn count(line: &[u8]) -> Option<u64> {
+pub(super) fn count(line: &[u8]) -> Option<u64> {
     lex::decimal(line.trim_ascii())
 }
 
 /// Whether a line is the heading of a histogram.
-fn is_distribution(line: &[u8]) -> bool {
+pub(super) fn is_distribution(line: &[u8]) -> bool {
     memchr::memmem::find(line, DISTRIBUTION).is_some() && line.trim_ascii_end().ends_with(b"count")
 }
 
@@ -131,7 +132,7 @@ pub fn is_row(line: &[u8]) -> bool {
 }
 
 /// A row of hotkernel, ``unix`swtch      1   0.1%``: the function and how often it was on CPU.
-fn table(line: &[u8]) -> Option<(&[u8], u64)> {
+pub(super) fn table(line: &[u8]) -> Option<(&[u8], u64)> {
     let body = line.trim_ascii();
     let percent = body.strip_suffix(b"%")?;
     let at = memchr::memrchr(b' ', percent)?;
@@ -146,7 +147,7 @@ fn table(line: &[u8]) -> Option<(&[u8], u64)> {
 }
 
 /// Reads a frame: ``module`function+0xHEX``, an address, or what kstack wrote in their place.
-fn frame(line: &[u8]) -> Option<RawFrame> {
+pub(super) fn frame(line: &[u8]) -> Option<RawFrame> {
     let body = line.trim_ascii();
     if !line.starts_with(b" ") || body.is_empty() || table(line).is_some() {
         return None;
@@ -187,33 +188,8 @@ fn rewritten(line: &[u8], body: &[u8]) -> Option<RawFrame> {
     Some(RawFrame { text: atos::span(line, body), ..frame })
 }
 
-/// Whether a frame lies in a library, or where no kernel does.
-fn is_programs(line: &Line<'_>, frame: &RawFrame) -> bool {
-    let module = frame.module.of(line.bytes, 0);
-    let library = [&b".so"[..], b".dylib"].iter().any(|end| memchr::memmem::find(module, end).is_some());
-    library || module.is_empty() && frame.symbol.is_empty() && frame.address.is_some_and(|address| address.0 >> 47 == 0)
-}
-
-/// Whether `text` has stacks of probes without rows: lists of frames where `-q` writes them, each behind an empty line, and no count.
-fn is_quiet(text: &[u8]) -> bool {
-    let (mut frames, mut empty, mut found) = (0, true, false);
-    for line in lex::lines(text) {
-        let ends = frames > 0 && (count(line.bytes).is_some() || is_distribution(line.bytes));
-        if ends || line.bytes.trim_ascii_end().ends_with(HEADING) || table(line.bytes).is_some() {
-            return false;
-        }
-        if lex::indent(line.bytes) == INDENT && (empty || frames > 0) && frame(line.bytes).is_some() {
-            frames += 1;
-            found |= frames > 1;
-        } else if frames == 0 || !atos::is_location(line.bytes) {
-            (frames, empty) = (0, line.bytes.trim_ascii().is_empty());
-        }
-    }
-    found
-}
-
 /// Modules whose names say which system it is.
-const KERNELS: &[(&[u8], Os)] = &[(b"mach_kernel", Os::Darwin), (b"unix", Os::Illumos), (b"genunix", Os::Illumos)];
+pub(super) const KERNELS: &[(&[u8], Os)] = &[(b"mach_kernel", Os::Darwin), (b"unix", Os::Illumos), (b"genunix", Os::Illumos)];
 
 #[derive(Default)]
 struct Reader<'t> {
@@ -226,6 +202,8 @@ struct Reader<'t> {
     sum: Option<u64>,
     /// Stacks of probes without rows: an empty line begins one.
     quiet: bool,
+    /// Whose they are.
+    sides: Sides<'t>,
     /// Line of the row of a probe. Right below it stands what the probe printed itself, which no count follows.
     event: Option<u32>,
 }
@@ -258,7 +236,7 @@ impl Reader<'_> {
         if alone.is_some() {
             self.event();
         }
-        self.next(line, &frame);
+        self.next(line);
         self.frame_line = line.number;
         self.event = self.event.filter(|row| !self.frames.is_empty() || row + 1 == line.number);
         let lookup = if self.frames.is_empty() { Lookup::Exact } else { Lookup::Return };
@@ -266,9 +244,9 @@ impl Reader<'_> {
         alone.into_iter().for_each(|count| self.close(count));
     }
 
-    /// Ends the stack of a probe without a row where another begins. One of a program is the rest of it.
-    fn next(&mut self, line: &Line<'_>, frame: &RawFrame) {
-        if self.quiet && line.number != self.frame_line + 1 && !is_programs(line, frame) {
+    /// Ends the stack of a probe without a row where another begins.
+    fn next(&mut self, line: &Line<'_>) {
+        if self.quiet && line.number != self.frame_line + 1 {
             self.close(1);
         }
     }
@@ -281,10 +259,20 @@ impl Reader<'_> {
     }
 
     fn close(&mut self, count: u64) {
-        let frames = std::mem::take(&mut self.frames);
+        let mut frames = std::mem::take(&mut self.frames);
         (self.sum, self.event) = (None, None);
-        if let Some(first) = frames.first() {
-            self.stacks.push(Stack { kind: StackKind::Sample, line: first.line, count, frames: frames.into(), ..Stack::default() });
+        let Some(first) = frames.first() else { return };
+        let stack = Stack { kind: StackKind::Sample, line: first.line, count, ..Stack::default() };
+        if !self.quiet || !self.sides.are_programs(self.text, &frames, self.stacks.last()) {
+            return self.stacks.push(Stack { frames: frames.into(), ..stack });
+        }
+        match self.stacks.last_mut().filter(|above| above.user_frames.is_empty()) {
+            Some(above) => {
+                // It went into the kernel from there.
+                frames[0].lookup = Lookup::Return;
+                above.user_frames = frames.into();
+            }
+            None => self.stacks.push(Stack { user_frames: frames.into(), ..stack }),
         }
     }
 

@@ -58,6 +58,7 @@ pub mod darwin_zprint;
 mod debugger_parts;
 pub mod drgn_bt;
 pub mod dtrace;
+mod dtrace_quiet;
 pub mod folded;
 pub mod freebsd;
 mod freebsd_procstat;
