@@ -149,10 +149,12 @@ pub fn accessed(line: &[u8]) -> Option<Who> {
     access.then(|| Who { other: true, ..mentioned(line) }).filter(|who| who.cpu.is_some())
 }
 
-/// The kernel release that a line tells: the word behind `Linux version`, or the first number behind the taint.
+/// The kernel release that a line tells: the word behind `Linux version`, the first number behind the taint, or what sysrq-t says below the
+/// tasks (`sched_debug_header` in kernel/sched/debug.c, 2.6.23 to 6.12: `Sched Debug Version: v0.11, 6.1.0-56-amd64 #1`).
 pub fn release(line: &[u8]) -> Option<&[u8]> {
     let told = match line.first()? {
         b'L' => line.strip_prefix(b"Linux version ")?,
+        b'S' => line.strip_prefix(b"Sched Debug Version: ")?,
         b'C' | b'P' | b'N' | b'T' => {
             let at = memmem::find(line, b"ainted: ").or_else(|| memmem::find(line, b"ot tainted "))?;
             &line[at + 7..]
@@ -217,6 +219,7 @@ mod tests {
         assert_eq!((who.comm.as_deref(), who.pid, who.cpu), (Some("tar x"), Some(256), Some(0)));
         assert_eq!(release(line), Some(&b"6.1.0-56-amd64"[..]));
         assert_eq!(release(b"Not tainted 5.1.0-rc3 #1"), Some(&b"5.1.0-rc3"[..]));
+        assert_eq!(release(b"Sched Debug Version: v0.11, 6.1.0-56-amd64 #1"), Some(&b"6.1.0-56-amd64"[..]));
         let who = mentioned(b"INFO: task dd:274 blocked for more than 5 seconds.");
         assert_eq!((who.comm.as_deref(), who.pid), (Some("dd"), Some(274)));
     }
